@@ -1,0 +1,51 @@
+import { watch, type FSWatcher } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Clock } from './clock.ts';
+
+export interface FileChangesOptions {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** How long to gather events before telling. Default 50. */
+  readonly settleMs?: number;
+  /** The longest silence. Default 2000. */
+  readonly pollMs?: number;
+}
+
+/**
+ * Yields whenever the file or folder may have changed, until the signal is aborted. It is a hint: the reader takes a
+ * snapshot and compares digests. A slow poll covers what the kernel does not tell: network file systems, a replaced
+ * folder, Kubernetes' `..data` symlink swap. Events during the reader's work are not lost.
+ */
+export async function* fileChanges(path: string, options: FileChangesOptions): AsyncGenerator<void, void, void> {
+  const { clock, signal, settleMs = 50, pollMs = 2000 } = options;
+  let event = new AbortController();
+  let watcher: FSWatcher | undefined;
+  try {
+    while (!signal.aborted) {
+      watcher ??= await startWatcher(path, () => event.abort());
+      await clock.sleep(pollMs, AbortSignal.any([signal, event.signal])).catch(() => undefined);
+      if (event.signal.aborted) await clock.sleep(settleMs, signal).catch(() => undefined);
+      else {
+        // Quiet for a whole poll: watch anew, since the folder itself may be another one by now.
+        watcher?.close();
+        watcher = undefined;
+      }
+      event = new AbortController();
+      if (!signal.aborted) yield;
+    }
+  } finally {
+    watcher?.close();
+  }
+}
+
+async function startWatcher(path: string, onEvent: () => void): Promise<FSWatcher | undefined> {
+  try {
+    const isFolder = (await stat(path)).isDirectory();
+    const watcher = watch(isFolder ? path : dirname(path), { recursive: isFolder, persistent: false }, onEvent);
+    watcher.on('error', onEvent);
+    return watcher;
+  } catch {
+    return undefined; // not there at the moment: the poll finds it when it comes
+  }
+}

@@ -1,0 +1,13 @@
+/**
+ * core: what every room stands on: errors, time, the latest value of something that changes, long tasks, files.
+ * Promises: no dependency on any other room or package. Must not know what svidgate does.
+ */
+export { writeFileAtomic } from './atomic-file.ts';
+export { createBackoff, type Backoff } from './backoff.ts';
+export { systemClock, type Clock } from './clock.ts';
+export { describeError, ERROR_CATALOGUE, SvidgateError, type ErrorCode, type GrpcStatusName } from './errors.ts';
+export { fileChanges } from './file-changes.ts';
+export { LOG_FIELD_NAMES, silentLogger, type LogFields, type Logger } from './logger.ts';
+export { METRIC_CATALOGUE, noMetrics, type MetricName, type Metrics } from './metrics.ts';
+export { supervise, untilAborted, type Task } from './supervisor.ts';
+export { Watchable, type ReadonlyWatchable } from './watchable.ts';

@@ -1,0 +1,61 @@
+interface MetricDescription {
+  readonly kind: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  readonly labels: readonly string[];
+  /** Upper bounds in seconds; histograms only. */
+  readonly buckets?: readonly number[];
+}
+
+const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5] as const;
+
+/** Every metric, in one place. Labels hold closed sets and configured names, never what a caller sent. */
+export const METRIC_CATALOGUE = {
+  svidgate_attestations_total: { kind: 'counter', help: 'Attested connections by result.', labels: ['result'] },
+  svidgate_authority_expiry_seconds: {
+    kind: 'gauge',
+    help: 'When the signing CA ends, in seconds since the epoch.',
+    labels: [],
+  },
+  svidgate_authz_decision_seconds: {
+    kind: 'histogram',
+    help: 'Time from a check request to its reply.',
+    labels: ['policy'],
+    buckets: LATENCY_BUCKETS,
+  },
+  svidgate_authz_decisions_total: {
+    kind: 'counter',
+    help: 'Check replies by policy, outcome and reason.',
+    labels: ['policy', 'outcome', 'reason'],
+  },
+  svidgate_connections: { kind: 'gauge', help: 'Open connections by listener.', labels: ['listener'] },
+  svidgate_entries: { kind: 'gauge', help: 'Registration entries in force.', labels: [] },
+  svidgate_policy_activations_total: {
+    kind: 'counter',
+    help: 'Policy activations by result.',
+    labels: ['policy', 'result'],
+  },
+  svidgate_reload_failures_total: {
+    kind: 'counter',
+    help: 'Changed files that were refused, so that the last good state stays.',
+    labels: ['source'],
+  },
+  svidgate_sds_nacks_total: { kind: 'counter', help: 'Secrets that an Envoy refused.', labels: [] },
+  svidgate_sds_pushes_total: { kind: 'counter', help: 'Discovery responses sent.', labels: [] },
+  svidgate_sds_streams: { kind: 'gauge', help: 'Open SDS streams.', labels: [] },
+  svidgate_svids_issued_total: { kind: 'counter', help: 'X.509-SVIDs signed by result.', labels: ['result'] },
+} as const satisfies Record<string, MetricDescription>;
+
+export type MetricName = keyof typeof METRIC_CATALOGUE;
+type Labels<N extends MetricName> = Readonly<Record<(typeof METRIC_CATALOGUE)[N]['labels'][number], string>>;
+
+/** Metrics as the domain sees them. Names, labels and help stand in METRIC_CATALOGUE. */
+export interface Metrics {
+  /** Adds to a counter. */
+  count<N extends MetricName>(name: N, labels: Labels<N>, by?: number): void;
+  /** Sets a gauge. */
+  gauge<N extends MetricName>(name: N, labels: Labels<N>, value: number): void;
+  /** Observes seconds in a histogram. */
+  observe<N extends MetricName>(name: N, labels: Labels<N>, seconds: number): void;
+}
+
+export const noMetrics: Metrics = { count: () => undefined, gauge: () => undefined, observe: () => undefined };
