@@ -1,0 +1,18 @@
+/**
+ * spiffe: the nouns of SPIFFE, checked once and then carried as types.
+ * Promises: pure; a value of a branded type has been parsed. Must not know files, sockets or time.
+ */
+export type { RegistrationEntry } from './registration-entry.ts';
+export { parseSelector, selectorOf, type Selector } from './selector.ts';
+export {
+  isSpiffeId,
+  parseSpiffeId,
+  parseTrustDomain,
+  pathOf,
+  trustDomainId,
+  trustDomainOf,
+  type SpiffeId,
+  type TrustDomain,
+} from './spiffe-id.ts';
+export type { TrustBundle } from './trust-bundle.ts';
+export type { X509Svid } from './x509-svid.ts';
