@@ -1,0 +1,91 @@
+import type { TrustDomain } from '../spiffe/index.ts';
+
+/**
+ * The configuration as the server uses it: defaults filled in, paths absolute, durations in milliseconds.
+ * docs/reference/configuration.md lists the keys it is made from, with their limits and defaults.
+ */
+export interface Config {
+  /** The file it was read from, absolute. */
+  readonly file: string;
+  readonly trustDomain: TrustDomain;
+  /** Folder for the authority's key and journal and for last-good state. */
+  readonly dataDir: string;
+  /** Unix socket of SDS and the Workload API; at most 107 bytes, which is what the kernel takes. */
+  readonly workloadSocket: string;
+  /** Reserved: nothing listens there yet. */
+  readonly admin: { readonly socket: string };
+  readonly authority: AuthorityConfig;
+  /** Registration entries; without it nobody is registered. */
+  readonly entriesFile?: string;
+  readonly attestation: { readonly unix: UnixAttestationConfig };
+  readonly sds: SdsConfig;
+  /** Absent when the gate is off: the file has no `authz` section. */
+  readonly authz?: AuthzConfig;
+  readonly telemetry: TelemetryConfig;
+}
+
+export interface AuthorityConfig {
+  readonly caTtlMs: number;
+  /** Never more than caTtlMs. */
+  readonly x509SvidTtlMs: number;
+  /** Reserved: JWT-SVIDs are not issued yet. */
+  readonly jwtSvidTtlMs: number;
+  readonly keyType: 'ec-p256';
+}
+
+export interface UnixAttestationConfig {
+  /** Whether to give `unix:path` and `unix:sha256`. */
+  readonly discoverWorkloadPath: boolean;
+  /** Whether a caller whose pid is 0 or invisible gets its uid and gid selectors rather than a refusal. */
+  readonly allowWithoutPid: boolean;
+  readonly executableDigest: ExecutableDigest;
+}
+
+/** Which executables are hashed for `unix:sha256`; a larger one fails the attestation. */
+export type ExecutableDigest =
+  { readonly kind: 'off' } | { readonly kind: 'unlimited' } | { readonly kind: 'limited'; readonly maxBytes: number };
+
+export interface SdsConfig {
+  /** Stands for the caller's first X.509-SVID. */
+  readonly defaultSvidName: string;
+  /** Stands for the own trust domain's bundle. */
+  readonly defaultBundleName: string;
+  /** Stands for all bundles the caller may have, in one SPIFFE validator. */
+  readonly defaultAllBundlesName: string;
+  /** Gives plain trusted CAs for ROOTCA instead of the SPIFFE certificate validator. */
+  readonly disableSpiffeCertValidation: boolean;
+  /** What a name that the caller has no right to gets: the stream's end with an error, or silence until it has. */
+  readonly unknownName: 'error' | 'wait';
+}
+
+export interface AuthzConfig {
+  readonly listen: ListenAddress;
+  /** What Envoy is told when no decision could be made: a denied response, the same with 500, or a gRPC error. */
+  readonly onError: 'deny' | 'error_response' | 'grpc';
+  /** Whether a peer of our trust domain without any entry is denied. */
+  readonly denyUnregistered: boolean;
+  /** The longest time one evaluation may take before it is a deny. */
+  readonly evalTimeoutMs: number;
+  /** The largest check request that is decoded; a larger one is a deny. */
+  readonly maxRequestBytes: number;
+  /** By name, at least one. `default` serves requests that name none; without it those are denied. */
+  readonly policies: ReadonlyMap<string, PolicyConfig>;
+}
+
+export interface PolicyConfig {
+  /** Folder or file with Rego. */
+  readonly path: string;
+  /** Slash-separated path of the rule that decides, such as `envoy/authz/allow`. */
+  readonly entrypoint: string;
+}
+
+export interface TelemetryConfig {
+  /** /metrics, /live and /ready; absent when `listen: off`. */
+  readonly listen?: ListenAddress;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+/** Where a server listens. Port 0 lets the kernel choose. */
+export type ListenAddress =
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
