@@ -16,3 +16,4 @@ export {
 } from './spiffe-id.ts';
 export type { TrustBundle } from './trust-bundle.ts';
 export type { X509Svid } from './x509-svid.ts';
+export { verifyX509Svid, type SvidRefusal, type SvidVerdict, type SvidVerification } from './verify-x509-svid.ts';

@@ -1,0 +1,64 @@
+import koffi from 'koffi';
+
+/** What the kernel says of the process that connected (unix(7), SO_PEERCRED). */
+export interface PeerCredentials {
+  /** 0 when the process is outside of our pid namespace. */
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** The few system calls that Node does not offer. */
+export interface Kernel {
+  /** Throws when the descriptor is no connected Unix socket. */
+  peerCredentials(socket: number): PeerCredentials;
+  /** A pidfd of the peer (SO_PEERPIDFD, Linux 6.5), or undefined where the kernel has none or the peer has ended. */
+  peerPidfd(socket: number): number | undefined;
+  /** Which of the pidfds belong to processes that have ended. One system call for all, without waiting. */
+  endedProcesses(pidfds: readonly number[]): ReadonlySet<number>;
+}
+
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+const SO_PEERPIDFD = 77;
+const POLLIN = 1;
+const UCRED_BYTES = 12;
+const POLLFD_BYTES = 8;
+const NO_ID = 0xffffffff;
+
+/** Binds the C library. Linux only. */
+export function openKernel(): Kernel {
+  const libc = koffi.load(null);
+  const getsockopt = libc.func('int getsockopt(int fd, int level, int name, void *value, void *length)');
+  const poll = libc.func('int poll(void *fds, unsigned long count, int timeout)');
+
+  const readOption = (socket: number, option: number, bytes: number): Buffer | undefined => {
+    const value = Buffer.alloc(bytes);
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(bytes);
+    const failed = Number(getsockopt(socket, SOL_SOCKET, option, value, length)) !== 0;
+    return failed || length.readUInt32LE() !== bytes ? undefined : value;
+  };
+
+  return {
+    peerCredentials(socket) {
+      const credentials = readOption(socket, SO_PEERCRED, UCRED_BYTES);
+      if (credentials === undefined) throw new Error('SO_PEERCRED gave no credentials');
+      const [pid, uid, gid] = [credentials.readInt32LE(0), credentials.readUInt32LE(4), credentials.readUInt32LE(8)];
+      // A socket that was never connected answers with -1; that is no user.
+      if (uid === NO_ID || gid === NO_ID || pid < 0) throw new Error('SO_PEERCRED gave no credentials');
+      return { pid, uid, gid };
+    },
+    peerPidfd: (socket) => readOption(socket, SO_PEERPIDFD, 4)?.readInt32LE(),
+    endedProcesses(pidfds) {
+      const table = Buffer.alloc(pidfds.length * POLLFD_BYTES);
+      pidfds.forEach((pidfd, index) => {
+        table.writeInt32LE(pidfd, index * POLLFD_BYTES);
+        table.writeInt16LE(POLLIN, index * POLLFD_BYTES + 4);
+      });
+      if (pidfds.length > 0 && Number(poll(table, pidfds.length, 0)) < 0) throw new Error('poll failed');
+      // Any event at all, an error too, counts as ended: a descriptor that cannot be watched proves nothing.
+      return new Set(pidfds.filter((_, index) => table.readInt16LE(index * POLLFD_BYTES + 6) !== 0));
+    },
+  };
+}

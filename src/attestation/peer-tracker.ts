@@ -1,0 +1,133 @@
+import { closeSync } from 'node:fs';
+import { SvidgateError } from '../core/index.ts';
+import type { IdentifyPeer, PeerProcess } from '../transport/index.ts';
+import type { Kernel } from './kernel.ts';
+import { readProcessImage, readStartTime, type ProcessImage } from './process-files.ts';
+
+/** A caller as it was when it connected. */
+export interface TrackedProcess extends PeerProcess {
+  /** What it ran at accept; undefined when its pid is 0, so that we cannot look. */
+  readonly image: ProcessImage | undefined;
+  /** Throws `attestation_failed` unless the process that connected still lives. */
+  assertAlive(): void;
+}
+
+export interface PeerTracker {
+  /** For the transport: reads the kernel's credentials and what the process runs at this moment. */
+  readonly identify: IdentifyPeer;
+  /** The tracked process behind a peer of this tracker. Throws `attestation_failed` for any other. */
+  trackedProcess(peer: PeerProcess): TrackedProcess;
+  close(): void;
+}
+
+/** How soon the end of a process is seen while it sends nothing. What is asked or pushed is checked at once. */
+const WATCH_INTERVAL_MS = 250;
+
+/**
+ * Holds on to each caller by a pidfd, or where the kernel has none by pid and start time, so that neither a reused pid
+ * nor a passed descriptor is taken for the process that connected.
+ */
+export function createPeerTracker(kernel: Kernel): PeerTracker {
+  const tracked = new Set<Tracked>();
+  const watch = setInterval(() => {
+    const pidfds = [...tracked].flatMap(({ pidfd }) => (pidfd === undefined ? [] : [pidfd]));
+    const ended = kernel.endedProcesses(pidfds);
+    for (const process of tracked) process.check(ended);
+  }, WATCH_INTERVAL_MS);
+  watch.unref();
+  return {
+    identify(fileDescriptor) {
+      const { pid, uid, gid } = kernel.peerCredentials(fileDescriptor);
+      const pidfd = pid === 0 ? undefined : kernel.peerPidfd(fileDescriptor);
+      const process = new Tracked({ pid, uid, gid, pidfd, kernel, onClose: (closed) => tracked.delete(closed) });
+      try {
+        process.readImage();
+        process.assertAlive();
+      } catch (error) {
+        process.close();
+        throw error;
+      }
+      tracked.add(process);
+      return process;
+    },
+    trackedProcess(peer) {
+      if (peer instanceof Tracked) return peer;
+      throw new SvidgateError('attestation_failed', 'the caller was not identified by the kernel');
+    },
+    close() {
+      clearInterval(watch);
+      for (const process of tracked) process.close();
+    },
+  };
+}
+
+class Tracked implements TrackedProcess {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly pidfd: number | undefined;
+  image: ProcessImage | undefined;
+  readonly #kernel: Kernel;
+  readonly #onClose: (process: Tracked) => void;
+  readonly #exit = new AbortController();
+  #closed = false;
+
+  constructor(options: {
+    readonly pid: number;
+    readonly uid: number;
+    readonly gid: number;
+    readonly pidfd: number | undefined;
+    readonly kernel: Kernel;
+    readonly onClose: (process: Tracked) => void;
+  }) {
+    this.pid = options.pid;
+    this.uid = options.uid;
+    this.gid = options.gid;
+    this.pidfd = options.pidfd;
+    this.#kernel = options.kernel;
+    this.#onClose = options.onClose;
+  }
+
+  get exited(): AbortSignal {
+    return this.#exit.signal;
+  }
+
+  readImage(): void {
+    if (this.pid !== 0) this.image = readProcessImage(this.pid);
+  }
+
+  assertAlive(): void {
+    if (this.#closed) throw ended();
+    if (this.pidfd !== undefined) this.check(this.#kernel.endedProcesses([this.pidfd]));
+    else this.check(new Set());
+    this.#exit.signal.throwIfAborted();
+  }
+
+  /** Takes note of the end of the process. */
+  check(endedPidfds: ReadonlySet<number>): void {
+    if (this.#closed || this.#exit.signal.aborted) return;
+    const hasEnded = this.pidfd === undefined ? this.#startedAnew() : endedPidfds.has(this.pidfd);
+    if (hasEnded) this.#exit.abort(ended());
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.pidfd !== undefined) closeSync(this.pidfd);
+    this.#onClose(this);
+  }
+
+  /** Without a pidfd: the pid is gone, or is another process's by now. */
+  #startedAnew(): boolean {
+    if (this.pid === 0 || this.image === undefined) return false;
+    try {
+      return readStartTime(this.pid) !== this.image.startTime;
+    } catch {
+      return true;
+    }
+  }
+}
+
+function ended(): SvidgateError {
+  return new SvidgateError('attestation_failed', 'the process that connected has ended');
+}

@@ -1,0 +1,6 @@
+/**
+ * authority: signs X.509-SVIDs for the trust domain and rotates the CA that signs them.
+ * Promises: an SVID never outlives its CA; a root is published long before it signs; keys are on disk before use.
+ * Must not know who asks, entries or protocols.
+ */
+export { createAuthority, type Authority, type AuthorityOptions } from './authority.ts';

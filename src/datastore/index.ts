@@ -1,0 +1,11 @@
+/**
+ * datastore: what must survive a restart and kill -9.
+ * Promises: one process at a time; a write is whole or has not happened. Must not know what the records mean.
+ */
+export {
+  openAuthorityJournal,
+  type AuthorityJournal,
+  type AuthorityRecord,
+  type AuthorityState,
+} from './authority-journal.ts';
+export { openDataDirectory, type DataDirectory } from './data-directory.ts';

@@ -1,0 +1,178 @@
+import type { Socket } from 'node:net';
+import {
+  Server,
+  ServerCredentials,
+  status,
+  type Deadline,
+  type handleBidiStreamingCall,
+  type handleUnaryCall,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { describeError, SvidgateError, type Logger, type Metrics } from '../core/index.ts';
+import { listen, type ConnectionListener, type ListenAddress } from './connection-listener.ts';
+import type { CallContext, GrpcMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
+import type { IdentifyPeer, Peer } from './peer.ts';
+import { requestsOf, sendOn } from './stream-adapter.ts';
+
+export interface GrpcServerOptions {
+  /** Its name in metrics and log lines. */
+  readonly name: string;
+  readonly address: ListenAddress;
+  readonly methods: readonly GrpcMethod[];
+  readonly identify: IdentifyPeer;
+  /** A larger message ends its call with RESOURCE_EXHAUSTED before the handler sees it. */
+  readonly maxMessageBytes: number;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface GrpcServer {
+  readonly address: string;
+  /** Ends every stream with UNAVAILABLE, lets unary calls finish for `graceMs`, then closes all and removes the socket. */
+  stop(graceMs: number): Promise<void>;
+}
+
+const identity = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** Serves gRPC to callers whose peer is known. Throws what `listen` throws. */
+export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
+  const calls = new CallTable(options);
+  const server = new Server({
+    'grpc.max_receive_message_length': options.maxMessageBytes,
+    'grpc.max_concurrent_streams': 1000,
+  });
+  for (const method of options.methods) {
+    if (method.kind === 'unary') {
+      server.register(method.path, calls.unary(method), identity, identity, 'unary');
+    } else {
+      server.register(method.path, calls.stream(method), identity, identity, 'bidi');
+    }
+  }
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener: ConnectionListener = await listen({
+    ...options,
+    onConnection: (socket, peer) => {
+      calls.addConnection(socket, peer);
+      injector.injectConnection(socket);
+    },
+  });
+  return {
+    address: listener.address,
+    async stop(graceMs) {
+      await calls.drain(graceMs);
+      injector.destroy();
+      await listener.close();
+      server.forceShutdown();
+    },
+  };
+}
+
+interface CallLike {
+  getPeer(): string;
+  getDeadline(): Deadline;
+  readonly cancelled: boolean;
+  on(event: 'cancelled' | 'close', listener: () => void): unknown;
+}
+
+/** Finds a call's connection again, and knows which calls are under way. */
+class CallTable {
+  readonly #options: GrpcServerOptions;
+  readonly #peers = new Map<string, Peer>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #streams = new Set<AbortController>();
+  #stopping = false;
+
+  constructor(options: GrpcServerOptions) {
+    this.#options = options;
+  }
+
+  /** grpc-js tells a call's connection by its remote address alone, so each connection gets one of its own. */
+  addConnection(socket: Socket, peer: Peer): void {
+    const key = `connection#${peer.connectionId}`;
+    Object.defineProperty(socket, 'remoteAddress', { value: key });
+    Object.defineProperty(socket, 'remotePort', { value: undefined });
+    this.#peers.set(key, peer);
+    socket.once('close', () => this.#peers.delete(key));
+  }
+
+  unary(method: UnaryMethod): handleUnaryCall<Uint8Array, Uint8Array> {
+    return (call, callback) => {
+      const cancel = new AbortController();
+      call.on('cancelled', () => cancel.abort(new SvidgateError('canceled', 'the caller canceled the call')));
+      const answer = async (): Promise<void> => {
+        try {
+          callback(null, await method.handle(call.request, this.#context(call, cancel)));
+        } catch (error) {
+          callback(this.#serviceError(error, method.path));
+        }
+      };
+      this.#track(answer());
+    };
+  }
+
+  stream(method: StreamMethod): handleBidiStreamingCall<Uint8Array, Uint8Array> {
+    return (call) => {
+      const cancel = new AbortController();
+      call.on('cancelled', () => cancel.abort(new SvidgateError('canceled', 'the caller canceled the call')));
+      this.#streams.add(cancel);
+      const serve = async (): Promise<void> => {
+        try {
+          const context = this.#context(call, cancel);
+          for await (const response of method.handle(requestsOf(call, context.signal), context)) {
+            await sendOn(call, response, context.signal);
+          }
+          context.signal.throwIfAborted();
+          call.end();
+        } catch (error) {
+          if (!call.cancelled) call.emit('error', this.#serviceError(error, method.path));
+        } finally {
+          this.#streams.delete(cancel);
+        }
+      };
+      this.#track(serve());
+    };
+  }
+
+  /** Ends the streams now and waits for what is left, at most `graceMs`. */
+  async drain(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    for (const stream of this.#streams) stream.abort(shuttingDown());
+    let timer: NodeJS.Timeout | undefined;
+    const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, graceMs)));
+    await Promise.race([Promise.allSettled(this.#running), limit]);
+    clearTimeout(timer);
+    // The last bytes of a status leave with the next turn of the event loop.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  #track(work: Promise<void>): void {
+    this.#running.add(work);
+    void work.finally(() => this.#running.delete(work));
+  }
+
+  #context(call: CallLike, cancel: AbortController): CallContext {
+    const peer = this.#peers.get(call.getPeer());
+    if (this.#stopping) throw shuttingDown();
+    if (peer === undefined) throw new SvidgateError('canceled', 'the connection has ended');
+    if (peer.kind === 'unix') peer.process.exited.throwIfAborted();
+    const deadline = call.getDeadline();
+    const at = deadline instanceof Date ? deadline.getTime() : deadline;
+    return {
+      peer,
+      signal: peer.kind === 'unix' ? AbortSignal.any([cancel.signal, peer.process.exited]) : cancel.signal,
+      deadline: Number.isFinite(at) ? at : undefined,
+    };
+  }
+
+  #serviceError(caught: unknown, method: string): Partial<ServiceError> & { code: status } {
+    const error = SvidgateError.from(caught);
+    const fields = { method, error_code: error.code, grpc_status: error.grpcStatus, reason: describeError(error) };
+    if (error.grpcStatus === 'INTERNAL') this.#options.logger.error(fields, 'call failed');
+    else this.#options.logger.debug(fields, 'call ended with a status');
+    return { code: status[error.grpcStatus], details: error.message };
+  }
+}
+
+function shuttingDown(): SvidgateError {
+  return new SvidgateError('shutting_down', 'svidgate is stopping');
+}

@@ -1,0 +1,27 @@
+import type { Peer } from './peer.ts';
+
+/** What a handler knows of its call besides the bytes. */
+export interface CallContext {
+  readonly peer: Peer;
+  /** Aborted when the caller goes away, its process ends, or the server stops; the reason says which. */
+  readonly signal: AbortSignal;
+  /** Epoch milliseconds from `grpc-timeout`, or undefined when the caller set none. */
+  readonly deadline: number | undefined;
+}
+
+/** One request, one response. Raw bytes both ways, so that a handler answers for bytes that are no message, too. */
+export interface UnaryMethod {
+  readonly kind: 'unary';
+  /** `/package.Service/Method` */
+  readonly path: string;
+  readonly handle: (request: Uint8Array, context: CallContext) => Promise<Uint8Array>;
+}
+
+/** Requests and responses as they come. The call ends well when the handler returns, with a status when it throws. */
+export interface StreamMethod {
+  readonly kind: 'stream';
+  readonly path: string;
+  readonly handle: (requests: AsyncIterable<Uint8Array>, context: CallContext) => AsyncIterable<Uint8Array>;
+}
+
+export type GrpcMethod = UnaryMethod | StreamMethod;

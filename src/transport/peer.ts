@@ -1,0 +1,19 @@
+/** The process at the other end of a Unix socket, as the kernel named it when the connection was accepted. */
+export interface PeerProcess {
+  /** 0 when the process is outside of our pid namespace. */
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Aborted when the process is seen to have ended, even while somebody else holds the connection. */
+  readonly exited: AbortSignal;
+  /** Gives its file descriptors free. */
+  close(): void;
+}
+
+/** Who is at the other end of a connection. */
+export type Peer =
+  | { readonly kind: 'unix'; readonly connectionId: number; readonly process: PeerProcess }
+  | { readonly kind: 'tcp'; readonly connectionId: number; readonly address: string };
+
+/** Reads the credentials of an accepted Unix connection from the kernel. Throws when the kernel gives none. */
+export type IdentifyPeer = (fileDescriptor: number) => PeerProcess;
