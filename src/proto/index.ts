@@ -1,0 +1,12 @@
+/**
+ * proto: the messages and methods of protos/ as code, and the small conversions they need.
+ * Promises: no code is generated while the server runs; decoding throws SvidgateError and nothing else, refuses strings
+ * that are not UTF-8 and keeps 64-bit integers exact; what is encoded is always valid UTF-8.
+ * Must not know what a message means, or who sent it.
+ */
+export { packAny, SECRET_TYPE_URL, SPIFFE_CERT_VALIDATOR_TYPE_URL, unpackAny } from './any.ts';
+export { decodeMessage, encodeMessage } from './codec.ts';
+export * from './messages.ts';
+export { AUTHORIZATION_SERVICE, SECRET_DISCOVERY_SERVICE, type GrpcMethod } from './services.ts';
+export { jsonToStruct, MAX_STRUCT_DEPTH, structToJson, type JsonObject, type JsonValue } from './struct.ts';
+export { durationToMs, int64ToBigInt, msToDuration, msToTimestamp, timestampToMs } from './time.ts';

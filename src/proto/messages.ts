@@ -1,0 +1,78 @@
+import { envoy, google } from './generated/messages.js';
+
+/**
+ * The generated messages under short names. For a message X, the type X is what decoding gives, XInit is what encoding
+ * takes, and the constant X is its codec for encodeMessage and decodeMessage. Fields are in lowerCamelCase, but those of
+ * google.protobuf.Any keep their underscores.
+ */
+export type { Codec, Int64 } from './generated/messages.js';
+
+export type CheckRequest = envoy.service.auth.v3.CheckRequest;
+export type CheckRequestInit = envoy.service.auth.v3.CheckRequestInit;
+export const CheckRequest = envoy.service.auth.v3.CheckRequest;
+
+export type CheckResponse = envoy.service.auth.v3.CheckResponse;
+export type CheckResponseInit = envoy.service.auth.v3.CheckResponseInit;
+export const CheckResponse = envoy.service.auth.v3.CheckResponse;
+
+export type DeltaDiscoveryRequest = envoy.service.discovery.v3.DeltaDiscoveryRequest;
+export type DeltaDiscoveryRequestInit = envoy.service.discovery.v3.DeltaDiscoveryRequestInit;
+export const DeltaDiscoveryRequest = envoy.service.discovery.v3.DeltaDiscoveryRequest;
+
+export type DeltaDiscoveryResponse = envoy.service.discovery.v3.DeltaDiscoveryResponse;
+export type DeltaDiscoveryResponseInit = envoy.service.discovery.v3.DeltaDiscoveryResponseInit;
+export const DeltaDiscoveryResponse = envoy.service.discovery.v3.DeltaDiscoveryResponse;
+
+export type DiscoveryRequest = envoy.service.discovery.v3.DiscoveryRequest;
+export type DiscoveryRequestInit = envoy.service.discovery.v3.DiscoveryRequestInit;
+export const DiscoveryRequest = envoy.service.discovery.v3.DiscoveryRequest;
+
+export type DiscoveryResponse = envoy.service.discovery.v3.DiscoveryResponse;
+export type DiscoveryResponseInit = envoy.service.discovery.v3.DiscoveryResponseInit;
+export const DiscoveryResponse = envoy.service.discovery.v3.DiscoveryResponse;
+
+export type Secret = envoy.extensions.transport_sockets.tls.v3.Secret;
+export type SecretInit = envoy.extensions.transport_sockets.tls.v3.SecretInit;
+export const Secret = envoy.extensions.transport_sockets.tls.v3.Secret;
+
+export type SpiffeCertValidatorConfig = envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig;
+export type SpiffeCertValidatorConfigInit = envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfigInit;
+export const SpiffeCertValidatorConfig = envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig;
+
+export type Status = google.rpc.Status;
+export type StatusInit = google.rpc.StatusInit;
+export const Status = google.rpc.Status;
+
+export type Struct = google.protobuf.Struct;
+export type StructInit = google.protobuf.StructInit;
+export const Struct = google.protobuf.Struct;
+
+// Parts of the messages above, for those who build or read them piece by piece.
+export type Address = envoy.config.core.v3.Address;
+export type Any = google.protobuf.Any;
+export type AnyInit = google.protobuf.AnyInit;
+export type AttributeContext = envoy.service.auth.v3.AttributeContext;
+export type CertificateValidationContextInit =
+  envoy.extensions.transport_sockets.tls.v3.CertificateValidationContextInit;
+export type DataSourceInit = envoy.config.core.v3.DataSourceInit;
+export type DeltaResourceInit = envoy.service.discovery.v3.ResourceInit;
+export type DeniedHttpResponseInit = envoy.service.auth.v3.DeniedHttpResponseInit;
+export type Duration = google.protobuf.Duration;
+export type DurationInit = google.protobuf.DurationInit;
+export type HeaderValueOptionInit = envoy.config.core.v3.HeaderValueOptionInit;
+export type HttpRequest = envoy.service.auth.v3.AttributeContext.HttpRequest;
+export type Metadata = envoy.config.core.v3.Metadata;
+export type Node = envoy.config.core.v3.Node;
+export type OkHttpResponseInit = envoy.service.auth.v3.OkHttpResponseInit;
+export type Peer = envoy.service.auth.v3.AttributeContext.Peer;
+export type Timestamp = google.protobuf.Timestamp;
+export type TimestampInit = google.protobuf.TimestampInit;
+export type TlsCertificateInit = envoy.extensions.transport_sockets.tls.v3.TlsCertificateInit;
+export type Value = google.protobuf.Value;
+export type ValueInit = google.protobuf.ValueInit;
+
+/** How a header of a reply meets one of the same name. */
+export const HeaderAppendAction = envoy.config.core.v3.HeaderValueOption.HeaderAppendAction;
+
+/** The HTTP status codes that Envoy accepts in a reply of its own making. */
+export const StatusCode = envoy.type.v3.StatusCode;
