@@ -56,7 +56,7 @@ async function staticCodeOf(root: protobuf.Root): Promise<string> {
 
 /** The generated files by name. The same input gives the same bytes. */
 async function generate(): Promise<ReadonlyMap<string, string>> {
-  const root = pruneRoot(loadOurProtos(), WANTED_MESSAGES);
+  const root = pruneRoot(loadOurProtos({ keepCase: false }), WANTED_MESSAGES);
   return new Map([
     ['messages.js', await staticCodeOf(root)],
     ['messages.d.ts', declarationsOf(root)],

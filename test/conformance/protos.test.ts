@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { before, describe, it } from 'node:test';
+import protobuf from 'protobufjs';
+import { AUTHORIZATION_SERVICE, SECRET_DISCOVERY_SERVICE, type GrpcMethod } from '../../src/proto/index.ts';
+import { compareProtos, type CompareOptions } from '../../tools/protos/compare.ts';
+import { loadOurProtos, loadProtoFiles } from '../../tools/protos/load.ts';
+
+const folderOf = (packageName: string): string =>
+  dirname(fileURLToPath(import.meta.resolve(`${packageName}/package.json`)));
+const REFERENCE_FOLDERS = [
+  ...['envoy-api', 'xds', 'protoc-gen-validate', 'googleapis'].map((name) =>
+    join(folderOf('@grpc/grpc-js-xds'), 'deps', name),
+  ),
+  folderOf('protobufjs'), // google/protobuf/descriptor.proto, which annotations extend
+];
+const REFERENCE_FILES = [
+  'envoy/extensions/transport_sockets/tls/v3/secret.proto',
+  'envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto',
+  'envoy/service/auth/v3/external_auth.proto',
+  'envoy/service/secret/v3/sds.proto',
+];
+
+const TLS = 'envoy.extensions.transport_sockets.tls.v3';
+const PEER_RULES = 'which peers are let in is for the policy to say, not for the validation context';
+const NOT_FROM_FILES = 'Envoy gets bytes from us, not names of files on its own disk';
+
+/**
+ * The whole list of what we leave out of the messages that we have. All others are complete, so that a policy sees
+ * every attribute of a request and a stream every field of a node.
+ */
+const EXCEPTIONS: CompareOptions = {
+  leftOut: {
+    [`${TLS}.CertificateValidationContext.allow_expired_certificate`]: 'an expired SVID is no identity',
+    [`${TLS}.CertificateValidationContext.ca_certificate_provider_instance`]: 'gRPC clients only',
+    [`${TLS}.CertificateValidationContext.match_subject_alt_names`]: PEER_RULES,
+    [`${TLS}.CertificateValidationContext.match_typed_subject_alt_names`]: PEER_RULES,
+    [`${TLS}.CertificateValidationContext.max_verify_depth`]: "Envoy's own default is right",
+    [`${TLS}.CertificateValidationContext.require_signed_certificate_timestamp`]: 'Envoy does not implement it',
+    [`${TLS}.CertificateValidationContext.system_root_certs`]: 'trust comes from the bundles alone',
+    [`${TLS}.CertificateValidationContext.trust_chain_verification`]: 'chains are always verified',
+    [`${TLS}.CertificateValidationContext.verify_certificate_hash`]: PEER_RULES,
+    [`${TLS}.CertificateValidationContext.verify_certificate_spki`]: PEER_RULES,
+    [`${TLS}.CertificateValidationContext.watched_directory`]: NOT_FROM_FILES,
+    [`${TLS}.TlsCertificate.ocsp_staple`]: 'SVIDs have no OCSP responder',
+    [`${TLS}.TlsCertificate.password`]: 'keys are sent in the clear, over a socket that never leaves the machine',
+    [`${TLS}.TlsCertificate.pkcs12`]: 'keys are sent as PEM',
+    [`${TLS}.TlsCertificate.private_key_provider`]: 'keys are sent as PEM',
+    [`${TLS}.TlsCertificate.signed_certificate_timestamp`]: 'SVIDs are in no public log',
+    [`${TLS}.TlsCertificate.watched_directory`]: NOT_FROM_FILES,
+  },
+  ahead: {
+    // Envoy 1.37 and newer have it; the reference package is older.
+    'envoy.service.auth.v3.CheckResponse.error_response':
+      'oneof http_response .envoy.service.auth.v3.DeniedHttpResponse = 5',
+  },
+};
+
+function loadReference(): protobuf.Root {
+  return loadProtoFiles(REFERENCE_FILES, { folders: REFERENCE_FOLDERS, keepCase: true });
+}
+
+const loadOurs = (): protobuf.Root => loadOurProtos({ keepCase: true });
+
+describe("protos/ are the reference's definitions", () => {
+  let reference: protobuf.Root;
+  before(() => {
+    reference = loadReference();
+  });
+
+  it('has no message, field, number, type, label, enum value or method that differs', () => {
+    assert.deepEqual(compareProtos(loadOurs(), reference, EXCEPTIONS), []);
+  });
+
+  const ATTRIBUTES = 'envoy.service.auth.v3.AttributeContext';
+  const SDS = 'envoy.service.secret.v3.SecretDiscoveryService';
+  const MUTATIONS: readonly {
+    readonly what: string;
+    readonly change: (root: protobuf.Root) => void;
+    readonly difference: RegExp;
+  }[] = [
+    {
+      what: 'a field of another number',
+      change: (root) => (root.lookupType(`${ATTRIBUTES}.HttpRequest`).fields['size']!.id = 99),
+      difference: /HttpRequest\.size: int64 = 99, the reference has: int64 = 9$/,
+    },
+    {
+      what: 'a field of another scalar type',
+      change: (root) => replaceField(root, `${ATTRIBUTES}.HttpRequest`, new protobuf.Field('size', 9, 'uint64')),
+      difference: /HttpRequest\.size: uint64 = 9/,
+    },
+    {
+      what: 'a field of another message',
+      change: (root) =>
+        replaceField(root, ATTRIBUTES, new protobuf.Field('source', 1, '.envoy.config.core.v3.Address')),
+      difference: /AttributeContext\.source: \.envoy\.config\.core\.v3\.Address = 1/,
+    },
+    {
+      what: 'a list that should be a single value',
+      change: (root) =>
+        replaceField(root, ATTRIBUTES, new protobuf.Field('request', 4, `.${ATTRIBUTES}.Request`, 'repeated')),
+      difference: /AttributeContext\.request: repeated/,
+    },
+    {
+      what: 'a map that should have other values',
+      change: (root) =>
+        replaceField(root, ATTRIBUTES, new protobuf.MapField('context_extensions', 10, 'string', 'bytes')),
+      difference: /context_extensions: map<string, bytes> = 10/,
+    },
+    {
+      what: 'a field outside its oneof',
+      change: (root) =>
+        replaceField(root, 'envoy.config.core.v3.SocketAddress', new protobuf.Field('port_value', 3, 'uint32')),
+      difference: /port_value: uint32 = 3, the reference has: oneof port_specifier uint32 = 3/,
+    },
+    {
+      what: 'a field under another name',
+      change: (root) => {
+        const type = root.lookupType(`${ATTRIBUTES}.TLSSession`);
+        type.remove(type.fields['sni']!);
+        type.add(new protobuf.Field('server_name', 1, 'string'));
+      },
+      difference: /TLSSession\.server_name: string = 1, the reference has: absent/,
+    },
+    {
+      what: 'a field that is missing from a CheckRequest',
+      change: (root) => remove(root.lookupType(`${ATTRIBUTES}.HttpRequest`), 'scheme'),
+      difference: /HttpRequest\.scheme: absent/,
+    },
+    {
+      what: 'a field that is missing from a DiscoveryRequest',
+      change: (root) => remove(root.lookupType('envoy.service.discovery.v3.DiscoveryRequest'), 'error_detail'),
+      difference: /DiscoveryRequest\.error_detail: absent/,
+    },
+    {
+      what: 'a field that is missing from a DiscoveryResponse',
+      change: (root) => remove(root.lookupType('envoy.service.discovery.v3.DiscoveryResponse'), 'control_plane'),
+      difference: /DiscoveryResponse\.control_plane: absent/,
+    },
+    {
+      what: 'an enum value of another number',
+      change: (root) => (root.lookupEnum('envoy.type.v3.StatusCode').values['Forbidden'] = 401),
+      difference: /StatusCode\.Forbidden: enum value 401, the reference has: enum value 403/,
+    },
+    {
+      what: 'an enum value that is missing',
+      change: (root) => delete root.lookupEnum('envoy.type.v3.StatusCode').values['Gone'],
+      difference: /StatusCode\.Gone: absent/,
+    },
+    {
+      what: 'a message of our own making',
+      change: (root) => root.define('envoy.type.v3').add(new protobuf.Type('Invented')),
+      difference: /envoy\.type\.v3\.Invented: the reference has no such name/,
+    },
+    {
+      what: 'a method that does not stream',
+      change: (root) => {
+        delete root.lookupService(SDS).methods['StreamSecrets']!.requestStream;
+      },
+      difference: /StreamSecrets: rpc\(\.envoy/,
+    },
+    {
+      what: 'a service method that is missing',
+      change: (root) => {
+        const service = root.lookupService(SDS);
+        service.remove(service.methods['FetchSecrets']!);
+      },
+      difference: /FetchSecrets: absent/,
+    },
+    {
+      what: 'a number of ours that the reference does not have yet',
+      change: (root) => (root.lookupType('envoy.service.auth.v3.CheckResponse').fields['error_response']!.id = 6),
+      difference: /error_response: oneof http_response .* = 6, the reference has: .* = 5/,
+    },
+  ];
+  for (const { what, change, difference } of MUTATIONS) {
+    it(`finds ${what}`, () => {
+      const ours = loadOurs();
+      change(ours);
+      const differences = compareProtos(ours, reference, EXCEPTIONS);
+      assert.match(differences.join('\n'), new RegExp(difference.source, 'm'));
+    });
+  }
+
+  it('finds an exception that is no longer one', () => {
+    const leftOut = { ...EXCEPTIONS.leftOut, [`${TLS}.Secret.name`]: 'no reason' };
+    const differences = compareProtos(loadOurs(), reference, { ...EXCEPTIONS, leftOut });
+    assert.match(differences.join('\n'), /Secret\.name/);
+  });
+});
+
+describe('the methods of src/proto', () => {
+  const SERVICES: Readonly<Record<string, Readonly<Record<string, GrpcMethod>>>> = {
+    'envoy.service.auth.v3.Authorization': AUTHORIZATION_SERVICE,
+    'envoy.service.secret.v3.SecretDiscoveryService': SECRET_DISCOVERY_SERVICE,
+  };
+  for (const [name, methods] of Object.entries(SERVICES)) {
+    it(`are those of ${name}`, () => {
+      const declared = loadOurs()
+        .lookupService(name)
+        .methodsArray.map((method) => ({
+          path: `/${name}/${method.name}`,
+          requestStream: method.requestStream === true,
+          responseStream: method.responseStream === true,
+        }));
+      assert.deepEqual(Object.values(methods), declared);
+    });
+  }
+});
+
+function remove(type: protobuf.Type, fieldName: string): void {
+  type.remove(type.fields[fieldName]!);
+}
+
+function replaceField(root: protobuf.Root, typeName: string, field: protobuf.Field | protobuf.MapField): void {
+  const type = root.lookupType(typeName);
+  const old = type.fields[field.name]!;
+  old.partOf?.remove(old);
+  if (old.parent !== null) type.remove(old);
+  type.add(field);
+}
