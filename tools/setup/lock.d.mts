@@ -1,0 +1,4 @@
+export function acquireLock(
+  file: string,
+  options?: { signal?: AbortSignal; onWait?: (pid: number) => void },
+): Promise<() => void>;
