@@ -9,8 +9,8 @@ export interface ExecutableDigests {
 
 const MAX_CACHED = 1024;
 
-/** `sizeLimit` in bytes; 0 means none. Digests are kept by device, inode, size and times of the file. */
-export function createExecutableDigests(sizeLimit: number): ExecutableDigests {
+/** `maxBytes` bounds what is read. Digests are kept by device, inode, size and times of the file. */
+export function createExecutableDigests(maxBytes: number): ExecutableDigests {
   const cache = new Map<string, Promise<string>>();
   return {
     async digest(pid) {
@@ -18,7 +18,7 @@ export function createExecutableDigests(sizeLimit: number): ExecutableDigests {
       try {
         const { dev, ino, size, mtimeNs, ctimeNs } = await handle.stat({ bigint: true });
         const file = `${dev}:${ino}`;
-        if (sizeLimit > 0 && size > BigInt(sizeLimit)) return { sha256: undefined, file };
+        if (size > BigInt(maxBytes)) return { sha256: undefined, file };
         const key = `${file}:${size}:${mtimeNs}:${ctimeNs}`;
         const pending =
           cache.get(key) ?? hashFile(handle.createReadStream({ autoClose: false, highWaterMark: 1 << 20 }));

@@ -12,8 +12,9 @@ export interface UnixAttestorOptions {
   readonly discoverWorkloadPath: boolean;
   /** Callers of another pid namespace get `unix:uid` and `unix:gid` selectors alone, instead of being refused. */
   readonly allowWithoutPid: boolean;
-  /** Bytes; 0: no limit; -1: no `unix:sha256`. */
-  readonly workloadSizeLimit: number;
+  /** Whether to give `unix:sha256`; an executable that is larger than the limit gets none. */
+  readonly executableDigest:
+    { readonly kind: 'off' } | { readonly kind: 'unlimited' } | { readonly kind: 'limited'; readonly maxBytes: number };
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -32,7 +33,9 @@ export interface Attestor {
 
 export function createUnixAttestor(options: UnixAttestorOptions): Attestor {
   const { tracker, logger, metrics } = options;
-  const digests = options.workloadSizeLimit < 0 ? undefined : createExecutableDigests(options.workloadSizeLimit);
+  const { executableDigest: limit } = options;
+  const maxBytes = limit.kind === 'limited' ? limit.maxBytes : Number.MAX_SAFE_INTEGER;
+  const digests = limit.kind === 'off' ? undefined : createExecutableDigests(maxBytes);
   const done = new WeakMap<PeerProcess, Promise<Attestation>>();
 
   const attest = async (peer: PeerProcess): Promise<Attestation> => {

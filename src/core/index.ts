@@ -8,6 +8,7 @@ export { systemClock, type Clock } from './clock.ts';
 export { describeError, ERROR_CATALOGUE, SvidgateError, type ErrorCode, type GrpcStatusName } from './errors.ts';
 export { fileChanges } from './file-changes.ts';
 export { LOG_FIELD_NAMES, silentLogger, type LogFields, type Logger } from './logger.ts';
+export { merge } from './merge.ts';
 export { METRIC_CATALOGUE, noMetrics, type MetricName, type Metrics } from './metrics.ts';
 export { supervise, untilAborted, type Task } from './supervisor.ts';
 export { Watchable, type ReadonlyWatchable } from './watchable.ts';

@@ -20,6 +20,8 @@ export interface GrpcServerOptions {
   readonly address: ListenAddress;
   readonly methods: readonly GrpcMethod[];
   readonly identify: IdentifyPeer;
+  /** Told of each connection before its first call, so that slow work on the caller can begin. */
+  readonly onPeer?: (peer: Peer) => void;
   /** A larger message ends its call with RESOURCE_EXHAUSTED before the handler sees it. */
   readonly maxMessageBytes: number;
   readonly logger: Logger;
@@ -53,6 +55,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     ...options,
     onConnection: (socket, peer) => {
       calls.addConnection(socket, peer);
+      options.onPeer?.(peer);
       injector.injectConnection(socket);
     },
   });
@@ -126,6 +129,8 @@ class CallTable {
         } catch (error) {
           if (!call.cancelled) call.emit('error', this.#serviceError(error, method.path));
         } finally {
+          // Sources that the handler left waiting end with the call.
+          cancel.abort(new SvidgateError('canceled', 'the call has ended'));
           this.#streams.delete(cancel);
         }
       };

@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto';
+import { describeError, SvidgateError, type Clock, type Logger, type Metrics } from '../../core/index.ts';
+import { AUTHORIZATION_SERVICE } from '../../proto/index.ts';
+import type { CallContext, GrpcMethod } from '../../transport/index.ts';
+import { allowReply, denyReply, errorReply } from './check-reply.ts';
+import { check, type CheckOutcome, type CheckSources } from './check.ts';
+
+export interface ExtAuthzOptions extends CheckSources {
+  /** How Envoy is told that no decision could be made. */
+  readonly onError: 'deny' | 'error_response' | 'grpc';
+  /** Names of configured policies, for metric labels. */
+  readonly policyNames: ReadonlySet<string>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** An answer after Envoy's own deadline counts as an error there, so ours comes this much earlier. */
+const DEADLINE_MARGIN_MS = 10;
+
+/** For callers that set no deadline. */
+const LONGEST_CHECK_MS = 5000;
+
+/** envoy.service.auth.v3.Authorization: every request gets a reply with an explicit status before its deadline. */
+export function createExtAuthzEndpoint(options: ExtAuthzOptions): readonly GrpcMethod[] {
+  return [
+    {
+      kind: 'unary',
+      path: AUTHORIZATION_SERVICE.check.path,
+      async handle(bytes, call) {
+        const startedAt = performance.now();
+        const decisionId = randomUUID();
+        const outcome = await checkInTime(bytes, call, options);
+        record(outcome, decisionId, { startedAt, options });
+        return reply(outcome, decisionId, options);
+      },
+    },
+  ];
+}
+
+/** The outcome, or a failure when the time is up first or something breaks. Never rejects. */
+async function checkInTime(bytes: Uint8Array, call: CallContext, options: ExtAuthzOptions): Promise<CheckOutcome> {
+  const now = options.clock.now();
+  const deadline = Math.min(now + LONGEST_CHECK_MS, (call.deadline ?? Infinity) - DEADLINE_MARGIN_MS);
+  if (deadline <= now) return { kind: 'failure', policy: '', reason: 'deadline_exceeded' };
+  let timer: NodeJS.Timeout | undefined;
+  const timeUp = new Promise<CheckOutcome>((resolve) => {
+    timer = setTimeout(() => resolve({ kind: 'failure', policy: '', reason: 'deadline_exceeded' }), deadline - now);
+  });
+  try {
+    return await Promise.race([check(bytes, { peer: call.peer, signal: call.signal, deadline }, options), timeUp]);
+  } catch (error) {
+    return { kind: 'failure', policy: '', reason: 'internal', detail: describeError(error) };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function reply(outcome: CheckOutcome, decisionId: string, options: ExtAuthzOptions): Uint8Array {
+  const { policy } = outcome;
+  switch (outcome.kind) {
+    case 'allow':
+      return allowReply({ decisionId, policy });
+    case 'deny':
+      return denyReply({ decisionId, policy, reason: outcome.reason }, outcome.httpStatus);
+    case 'failure':
+      return failureReply({ decisionId, policy, reason: outcome.reason }, options.onError);
+  }
+}
+
+function failureReply(
+  facts: { readonly decisionId: string; readonly policy: string; readonly reason: string },
+  onError: ExtAuthzOptions['onError'],
+): Uint8Array {
+  switch (onError) {
+    case 'deny':
+      return denyReply(facts, 403);
+    case 'error_response':
+      return errorReply(facts);
+    case 'grpc':
+      throw new SvidgateError('evaluation_failed', `no decision: ${facts.reason}`);
+  }
+}
+
+function record(
+  outcome: CheckOutcome,
+  decisionId: string,
+  context: { readonly startedAt: number; readonly options: ExtAuthzOptions },
+): void {
+  const { logger, metrics, policyNames } = context.options;
+  const seconds = (performance.now() - context.startedAt) / 1000;
+  const policy = policyNames.has(outcome.policy) ? outcome.policy : '';
+  const reason = outcome.kind === 'allow' ? '' : outcome.reason;
+  metrics.count('svidgate_authz_decisions_total', { policy, outcome: outcome.kind, reason });
+  metrics.observe('svidgate_authz_decision_seconds', { policy }, seconds);
+  const fields = {
+    decision_id: decisionId,
+    policy: outcome.policy,
+    duration_ms: Math.round(seconds * 1e6) / 1000,
+    ...(outcome.peer?.verified === true ? { spiffe_id: outcome.peer.spiffeId, serial: outcome.peer.serial } : {}),
+  };
+  if (outcome.kind === 'allow') return logger.debug({ ...fields, decision: 'allow' }, 'request allowed');
+  const why = outcome.detail === undefined ? reason : `${reason}: ${outcome.detail}`;
+  if (outcome.kind === 'deny') logger.info({ ...fields, decision: 'deny', reason: why }, 'request denied');
+  else logger.warn({ ...fields, decision: 'deny', reason: why }, 'request denied: no decision could be made');
+}

@@ -1,0 +1,6 @@
+/**
+ * endpoints/ext-authz: Envoy's external authorization over gRPC.
+ * Promises: every request gets an explicit status before its deadline; an allow is made in one place, from one policy
+ * answer. Must not know Rego, how callers are attested, or how certificates are checked.
+ */
+export { createExtAuthzEndpoint, type ExtAuthzOptions } from './ext-authz-endpoint.ts';

@@ -1,0 +1,33 @@
+/** What SDS needs to know of the Envoy that asks. Every field may be missing or odd; none may do harm. */
+export interface EnvoyNode {
+  readonly id: string;
+  /** Major and minor version, or undefined when Envoy did not say. */
+  readonly version: { readonly major: number; readonly minor: number } | undefined;
+  /** `node.metadata.disable_spiffe_cert_validation`, or undefined when it is absent or no boolean. */
+  readonly disableSpiffeCertValidation: boolean | undefined;
+}
+
+export const UNKNOWN_NODE: EnvoyNode = { id: '', version: undefined, disableSpiffeCertValidation: undefined };
+
+/** The texts that Go's strconv.ParseBool takes, as spire-agent does. */
+const TRUE_TEXTS = new Set(['1', 't', 'T', 'TRUE', 'true', 'True']);
+const FALSE_TEXTS = new Set(['0', 'f', 'F', 'FALSE', 'false', 'False']);
+
+/** A boolean or a text that Go reads as one; everything else is undefined. */
+export function parseFlag(value: unknown): boolean | undefined {
+  if (typeof value === 'boolean') return value;
+  if (typeof value !== 'string') return undefined;
+  if (TRUE_TEXTS.has(value)) return true;
+  return FALSE_TEXTS.has(value) ? false : undefined;
+}
+
+/**
+ * Whether validation contexts name the SPIFFE certificate validator: the node's own wish first, then the
+ * configuration, then whether its Envoy has it (1.18; an Envoy that does not say is taken to be newer).
+ */
+export function usesSpiffeValidator(node: EnvoyNode, disabledByConfig: boolean): boolean {
+  if (node.disableSpiffeCertValidation ?? disabledByConfig) return false;
+  if (node.version === undefined) return true;
+  const { major, minor } = node.version;
+  return major > 1 || (major === 1 && minor > 17);
+}

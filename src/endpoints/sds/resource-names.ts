@@ -1,0 +1,68 @@
+import { SvidgateError } from '../../core/index.ts';
+import type { CallerIdentity } from '../../identity/index.ts';
+import { trustDomainId, type TrustBundle, type X509Svid } from '../../spiffe/index.ts';
+
+/** The names that stand for something else (spire-agent's `sds` section). */
+export interface SdsAliases {
+  readonly defaultSvidName: string;
+  readonly defaultBundleName: string;
+  readonly defaultAllBundlesName: string;
+}
+
+/** What one resource name stands for. */
+export type NamedSecret =
+  | { readonly kind: 'svid'; readonly name: string; readonly svid: X509Svid }
+  | { readonly kind: 'bundle'; readonly name: string; readonly bundle: TrustBundle }
+  | { readonly kind: 'all-bundles'; readonly name: string; readonly bundles: readonly TrustBundle[] };
+
+export interface ResolvedNames {
+  /** Bundles first, then SVIDs, never in the order asked, as spire-agent does. */
+  readonly secrets: readonly NamedSecret[];
+  /** Names that the caller has no right to, sorted. */
+  readonly unknown: readonly string[];
+}
+
+const MAX_NAMES = 1000;
+const MAX_NAME_LENGTH = 2300; // a SPIFFE ID has at most 2048, with room for prefixes
+
+/** The names of a request as a set: the empty name means nothing beside others. Throws `invalid_request` beyond the bounds. */
+export function normalizeNames(names: readonly string[]): ReadonlySet<string> {
+  if (names.length > MAX_NAMES) throw new SvidgateError('invalid_request', `more than ${MAX_NAMES} resource names`);
+  if (names.some((name) => name.length > MAX_NAME_LENGTH)) {
+    throw new SvidgateError('invalid_request', `a resource name is longer than ${MAX_NAME_LENGTH} characters`);
+  }
+  return new Set(names.filter((name) => name !== ''));
+}
+
+/** Finds what each name stands for, for this caller. No name at all asks for everything. A caller without an SVID gets nothing. */
+export function resolveNames(names: ReadonlySet<string>, identity: CallerIdentity, aliases: SdsAliases): ResolvedNames {
+  if (identity.svids.length === 0) return { secrets: [], unknown: [...names].sort() };
+  const { bundle, svids } = identity;
+  const known = new Map<string, NamedSecret>();
+  const add = (secret: NamedSecret): void => {
+    if (!known.has(secret.name)) known.set(secret.name, secret);
+  };
+  add({ kind: 'bundle', name: trustDomainId(bundle.trustDomain), bundle });
+  if (names.size > 0) {
+    add({ kind: 'bundle', name: aliases.defaultBundleName, bundle });
+    add({ kind: 'all-bundles', name: aliases.defaultAllBundlesName, bundles: [bundle] });
+  }
+  const [first] = svids;
+  if (names.size > 0 && first !== undefined) add({ kind: 'svid', name: aliases.defaultSvidName, svid: first });
+  for (const svid of svids) add({ kind: 'svid', name: svid.spiffeId, svid });
+  if (names.size === 0) return { secrets: [...known.values()], unknown: [] };
+  return {
+    secrets: [...known.values()].filter((secret) => names.has(secret.name)),
+    unknown: [...names].filter((name) => !known.has(name)).sort(),
+  };
+}
+
+const MAX_NAMES_SHOWN = 5;
+const MAX_NAME_SHOWN = 128;
+
+/** The names for a status message: a few of them, each cut, so that an answer is never larger than a question. */
+export function showNames(names: readonly string[]): string {
+  const shown = names.slice(0, MAX_NAMES_SHOWN).map((name) => JSON.stringify(name.slice(0, MAX_NAME_SHOWN)));
+  const more = names.length > MAX_NAMES_SHOWN ? ` and ${names.length - MAX_NAMES_SHOWN} more` : '';
+  return `[${shown.join(' ')}]${more}`;
+}

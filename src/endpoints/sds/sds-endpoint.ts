@@ -1,0 +1,72 @@
+import { SvidgateError, type Logger, type Metrics } from '../../core/index.ts';
+import type { Attestation } from '../../attestation/index.ts';
+import type { CallerIdentity } from '../../identity/index.ts';
+import { SECRET_DISCOVERY_SERVICE } from '../../proto/index.ts';
+import type { Selector } from '../../spiffe/index.ts';
+import type { CallContext, GrpcMethod, PeerProcess } from '../../transport/index.ts';
+import { fetchSecrets, streamSecrets, type SdsSettings, type SecretStreamContext } from './secret-stream.ts';
+
+export interface SdsEndpointOptions {
+  readonly settings: SdsSettings;
+  readonly attestor: { attest(peer: PeerProcess): Promise<Attestation> };
+  readonly identities: {
+    watch(selectors: ReadonlySet<Selector>, signal: AbortSignal): AsyncGenerator<CallerIdentity, void, void>;
+  };
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** The Secret Discovery Service (state of the world) for the attested socket. */
+export function createSdsEndpoint(options: SdsEndpointOptions): readonly GrpcMethod[] {
+  let streams = 0;
+  const countStream = (by: number): void => {
+    streams += by;
+    options.metrics.gauge('svidgate_sds_streams', {}, streams);
+  };
+  return [
+    {
+      kind: 'stream',
+      path: SECRET_DISCOVERY_SERVICE.streamSecrets.path,
+      async *handle(requests, call) {
+        countStream(1);
+        try {
+          const caller = await prepare(options, call);
+          yield* streamSecrets(requests, caller.identities(call.signal), caller.context);
+        } finally {
+          countStream(-1);
+        }
+      },
+    },
+    {
+      kind: 'unary',
+      path: SECRET_DISCOVERY_SERVICE.fetchSecrets.path,
+      async handle(request, call) {
+        const caller = await prepare(options, call);
+        const done = new AbortController();
+        try {
+          const signal = AbortSignal.any([call.signal, done.signal]);
+          return await fetchSecrets(request, caller.identities(signal), caller.context);
+        } finally {
+          done.abort();
+        }
+      },
+    },
+  ];
+}
+
+interface PreparedCaller {
+  readonly context: SecretStreamContext;
+  readonly identities: (signal: AbortSignal) => AsyncGenerator<CallerIdentity, void, void>;
+}
+
+async function prepare(options: SdsEndpointOptions, call: CallContext): Promise<PreparedCaller> {
+  if (call.peer.kind !== 'unix')
+    throw new SvidgateError('attestation_failed', 'secrets are served on a Unix socket only');
+  const { attestor, identities, settings, metrics } = options;
+  const attestation = await attestor.attest(call.peer.process);
+  const logger = options.logger.child({ connection_id: call.peer.connectionId, caller_pid: call.peer.process.pid });
+  return {
+    context: { settings, logger, metrics, assertAlive: () => attestation.assertAlive() },
+    identities: (signal) => identities.watch(attestation.selectors, signal),
+  };
+}
