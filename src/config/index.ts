@@ -14,3 +14,23 @@ export type {
   TelemetryConfig,
   UnixAttestationConfig,
 } from './config.ts';
+export { formatDuration, parseDuration } from './duration.ts';
+export { parseYamlDocument } from './document.ts';
+export {
+  choiceField,
+  durationField,
+  flagField,
+  integerField,
+  listField,
+  namedFields,
+  optionalField,
+  sectionField,
+  textField,
+  type Field,
+  type ReportMistake,
+} from './fields.ts';
+export { formatListenAddress } from './listen-address.ts';
+export { formatMistake, type DocumentPath, type Mistake, type Parsed, type Place } from './mistake.ts';
+export { configInvalid, loadConfig, parseConfig, readConfig } from './read-config.ts';
+export { readTextFile } from './read-text-file.ts';
+export { renderConfigReference } from './reference.ts';

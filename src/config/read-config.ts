@@ -1,0 +1,91 @@
+import { dirname, resolve } from 'node:path';
+import { SvidgateError } from '../core/index.ts';
+import type { Config, ExecutableDigest } from './config.ts';
+import { parseYamlDocument } from './document.ts';
+import type { Field } from './fields.ts';
+import { formatMistake, type Mistake, type Parsed } from './mistake.ts';
+import { readTextFile } from './read-text-file.ts';
+import { configSchema } from './schema.ts';
+
+const MAX_CONFIG_BYTES = 1024 * 1024;
+
+/** Reads and checks a configuration file. Everything wrong with it, unreadable included, comes back as mistakes. */
+export async function readConfig(file: string): Promise<Parsed<Config>> {
+  const read = await readTextFile(file, { maxBytes: MAX_CONFIG_BYTES });
+  return read.mistake === undefined ? parseConfig(read.text, file) : { mistakes: [read.mistake] };
+}
+
+/** Checks the text of a configuration. Relative paths in it start at the file's folder. */
+export function parseConfig(text: string, file: string): Parsed<Config> {
+  const absolute = resolve(file);
+  const parsed = parseYamlDocument({ text, file, schema: configSchema(dirname(absolute)) });
+  return parsed.mistakes === undefined ? { ...parsed, value: toConfig(parsed.value, absolute) } : parsed;
+}
+
+/** As readConfig, but throws `config_invalid` with every mistake in its message. */
+export async function loadConfig(file: string): Promise<Config> {
+  const parsed = await readConfig(file);
+  if (parsed.mistakes !== undefined) throw configInvalid(parsed.mistakes);
+  return parsed.value;
+}
+
+/** The error that carries mistakes to where they are shown. */
+export function configInvalid(mistakes: readonly Mistake[]): SvidgateError {
+  return new SvidgateError('config_invalid', mistakes.map(formatMistake).join('\n'));
+}
+
+type RawConfig = ReturnType<typeof configSchema> extends Field<infer T> ? T : never;
+
+function toConfig(raw: RawConfig, file: string): Config {
+  const { authority, sds, telemetry } = raw;
+  const { unix } = raw.attestation;
+  return {
+    file,
+    trustDomain: raw.trust_domain,
+    dataDir: raw.data_dir,
+    workloadSocket: raw.workload_socket,
+    admin: { socket: raw.admin.socket },
+    authority: {
+      caTtlMs: authority.ca_ttl,
+      x509SvidTtlMs: authority.x509_svid_ttl,
+      jwtSvidTtlMs: authority.jwt_svid_ttl,
+      keyType: authority.key_type,
+    },
+    ...(raw.entries === undefined ? {} : { entriesFile: raw.entries }),
+    attestation: {
+      unix: {
+        discoverWorkloadPath: unix.discover_workload_path,
+        allowWithoutPid: unix.allow_without_pid,
+        executableDigest: toExecutableDigest(unix.workload_size_limit),
+      },
+    },
+    sds: {
+      defaultSvidName: sds.default_svid_name,
+      defaultBundleName: sds.default_bundle_name,
+      defaultAllBundlesName: sds.default_all_bundles_name,
+      disableSpiffeCertValidation: sds.disable_spiffe_cert_validation,
+      unknownName: sds.unknown_name,
+    },
+    ...(raw.authz === undefined ? {} : { authz: toAuthz(raw.authz) }),
+    telemetry: {
+      ...(telemetry.listen === undefined ? {} : { listen: telemetry.listen }),
+      logLevel: telemetry.log_level,
+    },
+  };
+}
+
+function toAuthz(raw: NonNullable<RawConfig['authz']>): NonNullable<Config['authz']> {
+  return {
+    listen: raw.listen,
+    onError: raw.on_error,
+    denyUnregistered: raw.deny_unregistered,
+    evalTimeoutMs: raw.eval_timeout,
+    maxRequestBytes: raw.max_request_bytes,
+    policies: new Map(Object.entries(raw.policies)),
+  };
+}
+
+function toExecutableDigest(sizeLimit: number): ExecutableDigest {
+  if (sizeLimit < 0) return { kind: 'off' };
+  return sizeLimit === 0 ? { kind: 'unlimited' } : { kind: 'limited', maxBytes: sizeLimit };
+}

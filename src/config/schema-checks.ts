@@ -1,0 +1,49 @@
+import type { ListenAddress } from './config.ts';
+import type { ReportMistake } from './fields.ts';
+import { formatListenAddress } from './listen-address.ts';
+
+/** The parts of a configuration that listen; a part is absent when it is off or wrong by itself. */
+export interface Listening {
+  readonly workload_socket?: string | undefined;
+  readonly admin?: { readonly socket: string } | undefined;
+  readonly authz?: { readonly listen: ListenAddress } | undefined;
+  readonly telemetry?: { readonly listen?: ListenAddress | undefined } | undefined;
+}
+
+/** Each server needs an address of its own. Port 0 is always one. */
+export function checkDistinctAddresses(config: Listening, report: ReportMistake): void {
+  const unix = (path: string | undefined): ListenAddress | undefined =>
+    path === undefined ? undefined : { kind: 'unix', path };
+  const taken = new Map<string, string>();
+  for (const [path, address] of [
+    ['workload_socket', unix(config.workload_socket)],
+    ['admin.socket', unix(config.admin?.socket)],
+    ['authz.listen', config.authz?.listen],
+    ['telemetry.listen', config.telemetry?.listen],
+  ] as const) {
+    if (address === undefined || (address.kind === 'tcp' && address.port === 0)) continue;
+    const text = formatListenAddress(address);
+    const other = taken.get(text);
+    taken.set(text, path);
+    if (other === undefined) continue;
+    report(path.split('.'), `\`${path}\` is the same address as \`${other}\``, 'give each its own');
+  }
+}
+
+/** Envoy asks by name, so two meanings need two names. */
+export function checkDistinctNames(
+  names: Readonly<
+    Partial<Record<'default_svid_name' | 'default_bundle_name' | 'default_all_bundles_name', string | undefined>>
+  >,
+  report: ReportMistake,
+): void {
+  const taken = new Map<string, string>();
+  for (const key of ['default_svid_name', 'default_bundle_name', 'default_all_bundles_name'] as const) {
+    const name = names[key];
+    if (name === undefined) continue;
+    const other = taken.get(name);
+    taken.set(name, key);
+    if (other === undefined) continue;
+    report([key], `\`sds.${key}\` is the same name as \`sds.${other}\``, 'give each its own');
+  }
+}

@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile, mkdir, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { formatListenAddress, formatMistake, loadConfig, parseConfig, readConfig } from '../../../src/config/index.ts';
+
+const FILE = '/etc/svidgate/svidgate.yaml';
+
+function mistakesOf(text: string, file = FILE): string[] {
+  return (parseConfig(text, file).mistakes ?? []).map(formatMistake).map((line) => line.replace(`${file}:`, ''));
+}
+
+test('a trust domain alone is a whole configuration, with the gate off', () => {
+  assert.deepEqual(parseConfig('trust_domain: prod.acme.test\n', FILE).value, {
+    file: FILE,
+    trustDomain: 'prod.acme.test',
+    dataDir: '/etc/svidgate/data',
+    workloadSocket: '/etc/svidgate/run/api.sock',
+    admin: { socket: '/etc/svidgate/run/admin.sock' },
+    authority: { caTtlMs: 86_400_000, x509SvidTtlMs: 3_600_000, jwtSvidTtlMs: 300_000, keyType: 'ec-p256' },
+    attestation: {
+      unix: { discoverWorkloadPath: true, allowWithoutPid: false, executableDigest: { kind: 'unlimited' } },
+    },
+    sds: {
+      defaultSvidName: 'default',
+      defaultBundleName: 'ROOTCA',
+      defaultAllBundlesName: 'ALL',
+      disableSpiffeCertValidation: false,
+      unknownName: 'error',
+    },
+    telemetry: { listen: { kind: 'tcp', host: '127.0.0.1', port: 9988 }, logLevel: 'info' },
+  });
+});
+
+test('every key reaches the resolved configuration, with paths from the folder of the file', () => {
+  const text = `
+trust_domain: td.test
+data_dir: /var/lib/svidgate
+workload_socket: ../run/api.sock
+admin: { socket: /run/admin.sock }
+authority: { ca_ttl: 2h, x509_svid_ttl: 30m, jwt_svid_ttl: 90s, key_type: ec-p256 }
+entries: entries.yaml
+attestation: { unix: { discover_workload_path: false, allow_without_pid: true, workload_size_limit: 1000 } }
+sds:
+  default_svid_name: mine
+  default_bundle_name: ours
+  default_all_bundles_name: every
+  disable_spiffe_cert_validation: true
+  unknown_name: wait
+authz:
+  listen: unix:./run/authz.sock
+  on_error: grpc
+  deny_unregistered: true
+  eval_timeout: 20ms
+  max_request_bytes: 65536
+  policies:
+    default: { path: ./policies }
+    constructor: { path: /p, entrypoint: a/b/c }
+telemetry: { listen: "[::1]:0", log_level: debug }
+`;
+  assert.deepEqual(parseConfig(text, FILE).value, {
+    file: FILE,
+    trustDomain: 'td.test',
+    dataDir: '/var/lib/svidgate',
+    workloadSocket: '/etc/run/api.sock',
+    admin: { socket: '/run/admin.sock' },
+    authority: { caTtlMs: 7_200_000, x509SvidTtlMs: 1_800_000, jwtSvidTtlMs: 90_000, keyType: 'ec-p256' },
+    entriesFile: '/etc/svidgate/entries.yaml',
+    attestation: {
+      unix: {
+        discoverWorkloadPath: false,
+        allowWithoutPid: true,
+        executableDigest: { kind: 'limited', maxBytes: 1000 },
+      },
+    },
+    sds: {
+      defaultSvidName: 'mine',
+      defaultBundleName: 'ours',
+      defaultAllBundlesName: 'every',
+      disableSpiffeCertValidation: true,
+      unknownName: 'wait',
+    },
+    authz: {
+      listen: { kind: 'unix', path: '/etc/svidgate/run/authz.sock' },
+      onError: 'grpc',
+      denyUnregistered: true,
+      evalTimeoutMs: 20,
+      maxRequestBytes: 65_536,
+      policies: new Map([
+        ['default', { path: '/etc/svidgate/policies', entrypoint: 'envoy/authz/allow' }],
+        ['constructor', { path: '/p', entrypoint: 'a/b/c' }],
+      ]),
+    },
+    telemetry: { listen: { kind: 'tcp', host: '::1', port: 0 }, logLevel: 'debug' },
+  });
+});
+
+test('an empty authz section turns the gate on with the shipped policy folder', () => {
+  const { value } = parseConfig('trust_domain: td.test\nauthz: {}\n', FILE);
+  assert.deepEqual(value?.authz?.listen, { kind: 'tcp', host: '127.0.0.1', port: 9191 });
+  assert.deepEqual(value?.authz?.policies.get('default'), {
+    path: '/etc/svidgate/policies/rego',
+    entrypoint: 'envoy/authz/allow',
+  });
+});
+
+test('each rule of the configuration is told with its place', () => {
+  const loopback = 'a Unix socket (unix:PATH) or a loopback address (127.0.0.1:PORT, [::1]:PORT) is required';
+  const gate = (listen: string): string => `trust_domain: td.test\nauthz: {listen: "${listen}"}\n`;
+  const td = 'trust_domain: td.test\n';
+  const long = `/${'x'.repeat(107)}`;
+  const cases: readonly (readonly [text: string, ...mistakes: string[]])[] = [
+    [
+      'trust_domain: Prod.acme\n',
+      '1:15: `trust_domain` is "Prod.acme": trust domain characters are limited to lowercase letters, numbers, dots, dashes, and underscores',
+    ],
+    ['trust_domain: ""\n', '1:15: `trust_domain` is "": trust domain is missing'],
+    [
+      'workload_sockt: a\ntrust_domain: td.test\n',
+      '1:1: unknown key `workload_sockt`: did you mean `workload_socket`?',
+    ],
+    [gate('0.0.0.0:9191'), `2:17: \`authz.listen\` is "0.0.0.0:9191": ${loopback}`],
+    [gate(':9191'), `2:17: \`authz.listen\` is ":9191": ${loopback}`],
+    [gate('gate.acme.test:9191'), `2:17: \`authz.listen\` is "gate.acme.test:9191": ${loopback}`],
+    [gate('[::]:9191'), `2:17: \`authz.listen\` is "[::]:9191": ${loopback}`],
+    [gate('[::ffff:127.0.0.1]:9191'), `2:17: \`authz.listen\` is "[::ffff:127.0.0.1]:9191": ${loopback}`],
+    [gate('127.evil.test:9191'), `2:17: \`authz.listen\` is "127.evil.test:9191": ${loopback}`],
+    [
+      gate('127.0.0.1'),
+      '2:17: `authz.listen` is "127.0.0.1": expected HOST:PORT with a port up to 65535, or unix:PATH',
+    ],
+    [
+      gate('127.0.0.1:65536'),
+      '2:17: `authz.listen` is "127.0.0.1:65536": expected HOST:PORT with a port up to 65535, or unix:PATH',
+    ],
+    [gate('unix:'), '2:17: `authz.listen` is "unix:": expected a path, absolute or from the folder of this file'],
+    [
+      `${td}workload_socket: ${long}\n`,
+      `2:18: \`workload_socket\` is "${long.slice(0, 60)}…": a socket path has at most 107 bytes; ${long} has 108`,
+    ],
+    [
+      `${td}authority: {ca_ttl: 1h, x509_svid_ttl: 2h}\n`,
+      '2:40: `authority.x509_svid_ttl` (2h) is longer than `authority.ca_ttl`: expected at most 1h: an SVID never outlives its CA',
+    ],
+    [
+      `${td}authority:\n  ca_ttl: 0s\n`,
+      '3:11: `authority.ca_ttl` is "0s": expected a duration from 1s to 87600h, such as 24h',
+    ],
+    [`${td}authority: {key_type: rsa}\n`, '2:23: `authority.key_type` is "rsa": expected `ec-p256`'],
+    [
+      `${td}admin: {socket: ./run/api.sock}\n`,
+      '2:17: `admin.socket` is the same address as `workload_socket`: give each its own',
+    ],
+    [
+      `${td}authz: {listen: unix:run/x/../api.sock}\n`,
+      '2:17: `authz.listen` is the same address as `workload_socket`: give each its own',
+    ],
+    [
+      `${td}authz: {listen: "localhost:9988"}\n`,
+      '1:1: `telemetry.listen` is the same address as `authz.listen`: give each its own',
+    ],
+    [
+      `${td}sds: {default_svid_name: ALL}\n`,
+      '2:1: `sds.default_all_bundles_name` is the same name as `sds.default_svid_name`: give each its own',
+    ],
+    [
+      `${td}sds: {default_svid_name: ""}\n`,
+      '2:26: `sds.default_svid_name` is "": expected a name of 1 to 255 characters that is not a SPIFFE ID',
+    ],
+    [
+      `${td}authz:\n  policies: {}\n`,
+      '3:13: no name is given: expected at least one policy, such as `default: { path: ./policies/rego }`',
+    ],
+    [
+      `${td}authz:\n  policies:\n    a/b: {path: p}\n`,
+      '4:5: "a/b" is not a valid name: use 1 to 64 letters, digits, `.`, `-` or `_`, the first a letter or digit',
+    ],
+    [
+      `${td}authz:\n  policies:\n    a:\n      entrypoint: data.a.b\n`,
+      '4:5: missing key `authz.policies.a.path`: expected a path, absolute or from the folder of this file',
+      '5:19: `authz.policies.a.entrypoint` is "data.a.b": expected package and rule with slashes, such as envoy/authz/allow',
+    ],
+    [
+      `${td}attestation: {unix: {workload_size_limit: -2}}\n`,
+      '2:43: `attestation.unix.workload_size_limit` is the number -2: expected a whole number of bytes from -1 to 9007199254740991',
+    ],
+    [
+      `${td}telemetry: {log_level: trace}\n`,
+      '2:24: `telemetry.log_level` is "trace": expected one of `debug`, `info`, `warn`, `error`',
+    ],
+  ];
+  for (const [text, ...mistakes] of cases) assert.deepEqual(mistakesOf(text), mistakes, text);
+});
+
+test('a default that does not fit is told too', () => {
+  const file = `/${'x'.repeat(100)}/svidgate.yaml`;
+  assert.deepEqual(mistakesOf('trust_domain: td.test\nadmin: {socket: /a}\n', file), [
+    `1:1: the default of \`workload_socket\` does not fit: a socket path has at most 107 bytes; /${'x'.repeat(100)}/run/api.sock has 114`,
+  ]);
+});
+
+test('listen addresses are written back as they are read', () => {
+  for (const text of ['unix:/run/a.sock', '127.0.0.1:0', '127.8.9.1:9191', '[::1]:80']) {
+    const { value } = parseConfig(`trust_domain: td.test\nauthz: {listen: "${text}"}\n`, FILE);
+    assert.ok(value?.authz);
+    assert.equal(formatListenAddress(value.authz.listen), text);
+  }
+});
+
+test('a file that cannot be read is a mistake with a reason', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'svidgate-config-'));
+  t.after(() => rm(folder, { recursive: true }));
+  await mkdir(join(folder, 'folder'));
+  await writeFile(join(folder, 'latin1.yaml'), Buffer.from([0x61, 0x3a, 0x20, 0xe9]));
+  await writeFile(join(folder, 'large.yaml'), '');
+  await truncate(join(folder, 'large.yaml'), 2 ** 20 + 1);
+  for (const [name, message] of [
+    ['none.yaml', 'cannot read the file: it does not exist: check the path and its permissions'],
+    ['folder', 'cannot read the file: it is not a regular file: name a YAML file'],
+    ['latin1.yaml', 'the file is not UTF-8: save it as UTF-8'],
+    ['large.yaml', 'the file has 1048577 bytes: keep it to at most 1048576 bytes'],
+  ] as const) {
+    const file = join(folder, name);
+    const read = await readConfig(file);
+    assert.deepEqual((read.mistakes ?? []).map(formatMistake), [`${file}:1:1: ${message}`]);
+    await assert.rejects(loadConfig(file), { code: 'config_invalid', message: `${file}:1:1: ${message}` });
+  }
+  await writeFile(join(folder, 'ok.yaml'), '\uFEFFtrust_domain: td.test\r\n');
+  assert.equal((await loadConfig(join(folder, 'ok.yaml'))).trustDomain, 'td.test');
+});
+
+test('any YAML values in any keys give a configuration or mistakes', () => {
+  const key = fc.constantFrom('trust_domain', 'authority', 'ca_ttl', 'authz', 'listen', 'policies', 'sds', '__proto__');
+  const { value } = fc.letrec((tie) => ({
+    value: fc.oneof({ maxDepth: 4 }, fc.jsonValue(), fc.constant('td.test'), fc.constant('1h'), tie('mapping')),
+    mapping: fc.dictionary(key, tie('value'), { maxKeys: 5 }),
+  }));
+  fc.assert(
+    fc.property(value, (document) => {
+      const parsed = parseConfig(JSON.stringify(document), FILE);
+      return parsed.mistakes === undefined ? parsed.value.trustDomain.length > 0 : parsed.mistakes.length > 0;
+    }),
+  );
+});
