@@ -1,11 +1,26 @@
-import { SvidgateError } from '../core/index.ts';
+import { SvidgateError, systemClock } from '../core/index.ts';
 import type { PolicyProblem } from './problem.ts';
+import { createRegoCompiler } from './rego-compiler.ts';
+import { readSnapshot } from './snapshot.ts';
 
-/** Every mistake of the policy at the path: unreadable files, Rego and data that do not compile, no such entrypoint. */
+/**
+ * Every mistake of the policy at the path: files that cannot be read, Rego and data that do not compile, an entrypoint
+ * that no rule defines. Empty when the server would activate it. Throws only when the signal is aborted or the compiler
+ * itself cannot run.
+ */
 export async function checkPolicyFolder(
-  _path: string,
-  _entrypoint: string,
-  _signal: AbortSignal,
+  path: string,
+  entrypoint: string,
+  signal: AbortSignal,
 ): Promise<readonly PolicyProblem[]> {
-  throw new SvidgateError('internal', 'the policy engine is not there yet');
+  try {
+    const { files } = await readSnapshot(path);
+    const built = await createRegoCompiler({ clock: systemClock }).build(files, entrypoint, signal);
+    return built.kind === 'refused' ? built.problems : [];
+  } catch (error) {
+    if (error instanceof SvidgateError && (error.code === 'file_unreadable' || error.code === 'policy_invalid')) {
+      return [{ code: error.code, message: error.message, file: '', line: 0, column: 0 }];
+    }
+    throw error;
+  }
 }

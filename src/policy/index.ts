@@ -7,12 +7,6 @@
 export { checkPolicyFolder } from './check-policy-folder.ts';
 export { isFailure, type AllowDecision, type Decision, type DenyDecision, type DenyReason } from './decision.ts';
 export type { EvaluationOptions } from './evaluation.ts';
-export {
-  createPolicyEngine,
-  type PolicyEngine,
-  type PolicyEngineOptions,
-  type PolicyLoadError,
-  type PolicySource,
-  type PolicyStatus,
-} from './policy-engine.ts';
+export { createPolicyEngine, type PolicyEngine, type PolicyEngineOptions } from './policy-engine.ts';
+export type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
 export { formatProblem, type PolicyProblem } from './problem.ts';

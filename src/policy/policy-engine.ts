@@ -1,17 +1,9 @@
-import { SvidgateError, type Clock, type Logger, type Metrics, type ReadonlyWatchable } from '../core/index.ts';
-import type { Decision } from './decision.ts';
+import { supervise, Watchable, type Clock, type Logger, type Metrics, type ReadonlyWatchable } from '../core/index.ts';
+import { decide, type Decision } from './decision.ts';
 import type { EvaluationOptions } from './evaluation.ts';
-import type { PolicyProblem } from './problem.ts';
-
-/** A policy on disk. */
-export interface PolicySource {
-  /** What requests choose it by. */
-  readonly name: string;
-  /** Folder with .rego files and data.json or data.yaml documents, or one .rego file. */
-  readonly path: string;
-  /** Slash-separated path of the rule that decides, such as `envoy/authz/allow`. */
-  readonly entrypoint: string;
-}
+import { LivePolicy } from './live-policy.ts';
+import type { PolicySource, PolicyStatus } from './policy-status.ts';
+import { createRegoCompiler } from './rego-compiler.ts';
 
 export interface PolicyEngineOptions {
   readonly policies: readonly PolicySource[];
@@ -22,26 +14,6 @@ export interface PolicyEngineOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
-}
-
-/** What one policy is doing. */
-export interface PolicyStatus {
-  /** `active`: decides. `not_active`: nothing was loaded yet, so that every request is denied. */
-  readonly state: 'active' | 'not_active';
-  /** Digest of the snapshot in force, sha256 in hex. */
-  readonly digest?: string;
-  /** When it came into force, milliseconds since the epoch. */
-  readonly activatedAt?: number;
-  /** Why the files as they are now are not in force; absent when they are. */
-  readonly lastError?: PolicyLoadError;
-}
-
-export interface PolicyLoadError {
-  /** Digest of the snapshot that was refused; absent when the folder could not be read. */
-  readonly digest?: string;
-  readonly message: string;
-  /** Every mistake with its place; empty when the folder could not be read or the module not loaded. */
-  readonly problems: readonly PolicyProblem[];
 }
 
 export interface PolicyEngine {
@@ -61,6 +33,56 @@ export interface PolicyEngine {
   readonly status: ReadonlyWatchable<ReadonlyMap<string, PolicyStatus>>;
 }
 
-export function createPolicyEngine(_options: PolicyEngineOptions): PolicyEngine {
-  throw new SvidgateError('internal', 'the policy engine is not there yet');
+const DEFAULT_QUEUE_LIMIT = 1024;
+
+export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
+  const { clock, evalTimeoutMs, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
+  const compiler = createRegoCompiler({ clock });
+  const publish = (): void => status.set(new Map([...policies].map(([name, policy]) => [name, policy.status])));
+  const policies = new Map(
+    options.policies.map((source) => {
+      const logger = options.logger.child({ policy: source.name });
+      return [source.name, new LivePolicy(source, { ...options, queueLimit, logger, compiler, onChange: publish })];
+    }),
+  );
+  const status = new Watchable<ReadonlyMap<string, PolicyStatus>>(new Map());
+  publish();
+  const close = async (): Promise<void> => {
+    await Promise.all([...policies.values()].map((policy) => policy.close()));
+  };
+  return {
+    status,
+    async start(signal) {
+      try {
+        // One after the other: each compilation takes a processor and some hundred MB.
+        for (const policy of policies.values()) await policy.reload(signal);
+        signal.throwIfAborted();
+      } catch (error) {
+        await close();
+        throw error;
+      }
+    },
+    async run(signal) {
+      try {
+        await supervise(
+          signal,
+          [...policies.values()].map((policy) => (each: AbortSignal) => policy.follow(each)),
+        );
+      } finally {
+        await close();
+      }
+    },
+    async decide(name, input, { deadline, signal }) {
+      const active = policies.get(name)?.active;
+      if (active === undefined) {
+        return { effect: 'deny', reason: policies.has(name) ? 'not_active' : 'no_policy', policy: name };
+      }
+      const earlier = Math.min(deadline, clock.now() + evalTimeoutMs);
+      const evaluation = await active.evaluator.evaluate(input, {
+        deadline: earlier,
+        ...(signal === undefined ? {} : { signal }),
+      });
+      return decide({ policy: name, digest: active.digest }, evaluation);
+    },
+  };
 }

@@ -1,0 +1,96 @@
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
+import { SvidgateError, type Clock } from '../core/index.ts';
+import type {
+  EvaluateMessage,
+  EvaluatorJob,
+  EvaluatorReply,
+  LoadedModule,
+  MemoryLimits,
+} from './evaluator-protocol.ts';
+import { startThread } from './thread.ts';
+import { withinLimit } from './time-limit.ts';
+
+export interface EvaluationThread {
+  /** Evaluations run in the order they are posted. */
+  post(message: EvaluateMessage): void;
+  /** Calls back at once for replies that have arrived and wait for the event loop. */
+  deliverPending(): void;
+  /** Ends the thread also in the middle of an evaluation; nothing is called back any more. */
+  end(): Promise<void>;
+}
+
+/** A reply to one evaluation. */
+export type EvaluationReply = Exclude<EvaluatorReply, { kind: 'ready' | 'refused' }>;
+
+export interface EvaluationThreadOptions {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** How long instantiation and the first evaluation may take. */
+  readonly startLimitMs: number;
+  readonly limits: MemoryLimits;
+  readonly onReply: (reply: EvaluationReply) => void;
+  /** The thread ended by itself, after it was ready. */
+  readonly onDeath: (message: string) => void;
+}
+
+/** Results cross the thread's JavaScript heap; a larger one ends the thread. */
+const MAX_HEAP_MB = 128;
+
+/**
+ * Starts a thread and waits until the policy is loaded and warm. Throws `policy_invalid` when the module is refused
+ * (a builtin that is not offered, no such entrypoint), `deadline_exceeded`, `internal`, or the signal's reason.
+ */
+export async function startEvaluationThread(
+  loaded: LoadedModule,
+  options: EvaluationThreadOptions,
+): Promise<EvaluationThread> {
+  const { clock, signal, startLimitMs, limits } = options;
+  signal.throwIfAborted();
+  const { port1: port, port2: theirPort } = new MessageChannel();
+  const job: EvaluatorJob = { ...loaded, limits, port: theirPort };
+  const thread = startThread('evaluator-worker', { workerData: job, transfer: [theirPort], maxHeapMb: MAX_HEAP_MB });
+  const ready = Promise.withResolvers<void>();
+  let state: 'starting' | 'ready' | 'ended' = 'starting';
+  const end = async (): Promise<void> => {
+    state = 'ended';
+    port.close();
+    await thread.terminate();
+  };
+  const receive = (reply: EvaluatorReply): void => {
+    if (state === 'ended') return;
+    if (reply.kind === 'ready') ready.resolve();
+    else if (reply.kind === 'refused') ready.reject(new SvidgateError('policy_invalid', reply.message));
+    else options.onReply(reply);
+  };
+  const die = (message: string): void => {
+    const before = state;
+    state = 'ended';
+    port.close();
+    if (before === 'starting') ready.reject(new SvidgateError('internal', message));
+    if (before === 'ready') options.onDeath(message);
+  };
+  port.on('message', receive);
+  thread.on('error', (error) =>
+    die(`the evaluation thread failed: ${error instanceof Error ? error.message : 'unknown'}`),
+  );
+  thread.on('exit', () => die('the evaluation thread ended'));
+
+  try {
+    await withinLimit(ready.promise, { clock, signal, limitMs: startLimitMs, what: 'loading the policy' });
+    state = 'ready';
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  return {
+    post: (message) => port.postMessage(message),
+    deliverPending() {
+      let next = receiveMessageOnPort(port);
+      while (next !== undefined) {
+        receive(next.message as EvaluatorReply);
+        next = receiveMessageOnPort(port);
+      }
+    },
+    end,
+  };
+}

@@ -1,0 +1,40 @@
+/** Evaluation thread: one instance of one compiled policy, one evaluation at a time. */
+import { workerData } from 'node:worker_threads';
+import type { EvaluateMessage, EvaluatorJob, EvaluatorReply } from './evaluator-protocol.ts';
+import { describeThrown, instantiatePolicy, type PolicyInstance } from './policy-instance.ts';
+
+const EMPTY_INPUT = new TextEncoder().encode('{}').buffer;
+
+function serve(job: EvaluatorJob): void {
+  const { port } = job;
+  const reply = (message: EvaluatorReply): void => port.postMessage(message);
+  let instance: PolicyInstance | undefined;
+  try {
+    instance = instantiatePolicy(job);
+  } catch (error) {
+    return reply({ kind: 'refused', message: describeThrown(error) });
+  }
+  try {
+    instance.evaluate(EMPTY_INPUT); // makes native code, so that the first request does not pay for it
+  } catch {
+    instance = undefined; // a policy may fail on an empty input
+  }
+  port.on('message', ({ id, input }: EvaluateMessage) => {
+    try {
+      instance ??= instantiatePolicy(job);
+      const results = instance.evaluate(input);
+      const [first] = results;
+      if (results.length > 1) reply({ kind: 'error', id, message: 'the entrypoint has more than one value' });
+      else if (first === undefined) reply({ kind: 'undefined', id });
+      else reply({ kind: 'value', id, value: first.result });
+      if (instance.isGrown()) instance = undefined;
+    } catch (error) {
+      // What was thrown left the instance in the middle of a call, its stack not unwound: never use it again.
+      instance = undefined;
+      reply({ kind: 'error', id, message: describeThrown(error) });
+    }
+  });
+  reply({ kind: 'ready' });
+}
+
+serve(workerData as EvaluatorJob);

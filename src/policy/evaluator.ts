@@ -1,0 +1,272 @@
+import { createBackoff, describeError, type Clock, type Logger } from '../core/index.ts';
+import type { Evaluation, EvaluationOptions } from './evaluation.ts';
+import { startEvaluationThread, type EvaluationReply, type EvaluationThread } from './evaluation-thread.ts';
+import type { LoadedModule, MemoryLimits } from './evaluator-protocol.ts';
+import { exactBuffer } from './policy-instance.ts';
+
+export interface EvaluatorOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How many calls may wait or run; the next ones are `overloaded`. */
+  readonly queueLimit: number;
+  /** How long loading the policy into a thread may take. Default 10000. */
+  readonly startLimitMs?: number;
+  /** Default: replaced 64 MiB above its data, at most 1 GiB. */
+  readonly limits?: MemoryLimits;
+}
+
+const DEFAULT_START_LIMIT_MS = 10_000;
+const DEFAULT_LIMITS: MemoryLimits = { recycleBytes: 64 * 2 ** 20, maxBytes: 2 ** 30 };
+/** How many calls the thread is given ahead, so that it does not wait for this thread between two. */
+const IN_FLIGHT = 16;
+/**
+ * An evaluation past its deadline is ended only when it itself ran this long: one that spent its time in the queue says
+ * nothing about the policy, and a new thread for each would make an overload worse.
+ */
+const STUCK_AFTER_MS = 20;
+
+interface Call {
+  readonly id: number;
+  readonly input: ArrayBuffer;
+  readonly deadline: number;
+  readonly finish: (evaluation: Evaluation) => void;
+  /** Whether the thread has it. */
+  sent: boolean;
+  /** Whether its caller has the answer; the thread may still be at it. */
+  settled: boolean;
+}
+
+/**
+ * Evaluates one compiled policy in a thread, with a second thread kept warm. Calls run in order. The one that runs when
+ * its deadline passes costs the thread: its caller gets `timeout`, the calls behind it go on in the other thread. A
+ * thread that dies costs the call that ran an `error`. Every call settles by its deadline.
+ */
+export class Evaluator {
+  readonly #loaded: LoadedModule;
+  readonly #options: EvaluatorOptions;
+  readonly #closing = new AbortController();
+  /** In order of arrival; those sent come first. */
+  readonly #calls = new Map<number, Call>();
+  #nextId = 0;
+  #sent = 0;
+  #headSince = 0;
+  #thread: EvaluationThread | undefined;
+  #standby: EvaluationThread | undefined;
+  #refilling: Promise<void> | undefined;
+  #timer: { readonly at: number; readonly controller: AbortController } | undefined;
+  #whenEmpty: (() => void) | undefined;
+
+  private constructor(loaded: LoadedModule, options: EvaluatorOptions) {
+    this.#loaded = loaded;
+    this.#options = options;
+  }
+
+  /** Resolves when the policy is loaded and warm; throws as startEvaluationThread does. */
+  static async start(loaded: LoadedModule, options: EvaluatorOptions, signal: AbortSignal): Promise<Evaluator> {
+    const evaluator = new Evaluator(loaded, options);
+    evaluator.#thread = await evaluator.#startThread(signal);
+    evaluator.#refill();
+    return evaluator;
+  }
+
+  evaluate(input: Uint8Array, options: EvaluationOptions): Promise<Evaluation> {
+    const { deadline, signal } = options;
+    if (this.#closing.signal.aborted) return Promise.resolve({ kind: 'error', message: 'the evaluator is closed' });
+    if (signal?.aborted === true) return Promise.resolve({ kind: 'canceled' });
+    if (deadline <= this.#options.clock.now()) return Promise.resolve({ kind: 'timeout' });
+    if (this.#calls.size >= this.#options.queueLimit) return Promise.resolve({ kind: 'overloaded' });
+    return new Promise((resolve) => {
+      const id = this.#nextId++;
+      const cancel = (): void => this.#settle(call, { kind: 'canceled' });
+      const finish = (evaluation: Evaluation): void => {
+        signal?.removeEventListener('abort', cancel);
+        resolve(evaluation);
+      };
+      const call: Call = { id, input: exactBuffer(input), deadline, finish, sent: false, settled: false };
+      signal?.addEventListener('abort', cancel);
+      this.#calls.set(id, call);
+      this.#pump();
+      this.#wakeAt(deadline);
+    });
+  }
+
+  /** Waits for the open calls, then closes. New calls are still taken: the caller sends none. */
+  async drain(): Promise<void> {
+    if (this.#calls.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve));
+    await this.close();
+  }
+
+  /** Ends the threads at once; open calls get an error. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#timer?.controller.abort();
+    for (const call of this.#calls.values()) this.#settle(call, { kind: 'error', message: 'the evaluator was closed' });
+    this.#calls.clear();
+    this.#whenEmpty?.();
+    await this.#refilling;
+    await Promise.all([this.#thread?.end(), this.#standby?.end()]);
+  }
+
+  /** Gives the thread what it may have. */
+  #pump(): void {
+    const thread = this.#thread;
+    if (thread === undefined || this.#sent >= IN_FLIGHT) return;
+    for (const call of this.#calls.values()) {
+      if (call.sent) continue;
+      if (this.#sent === 0) this.#headSince = this.#options.clock.now();
+      call.sent = true;
+      this.#sent += 1;
+      thread.post({ id: call.id, input: call.input });
+      if (this.#sent >= IN_FLIGHT) return;
+    }
+  }
+
+  #onReply(reply: EvaluationReply): void {
+    const call = this.#calls.get(reply.id);
+    if (call === undefined) return;
+    this.#settle(call, toEvaluation(reply));
+    this.#remove(call);
+    this.#headSince = this.#options.clock.now();
+    this.#pump();
+    const head = this.#head();
+    // No deadline wakes us any more for one whose caller has its answer, and it may be the stuck one.
+    if (head?.settled === true) this.#wakeAt(this.#stuckAt(head));
+  }
+
+  #onDeath(message: string): void {
+    const head = this.#head();
+    if (head?.sent === true) {
+      this.#settle(head, { kind: 'error', message });
+      this.#remove(head);
+    }
+    this.#options.logger.warn({ reason: message }, 'evaluation thread replaced');
+    this.#replaceThread();
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined;
+    // A busy event loop runs timers before it reads replies: those that came in time still count.
+    this.#thread?.deliverPending();
+    const now = this.#options.clock.now();
+    for (const call of this.#calls.values()) {
+      if (!call.settled && call.deadline <= now) this.#settle(call, { kind: 'timeout' });
+    }
+    const head = this.#head();
+    if (head?.sent === true && this.#stuckAt(head) <= now) {
+      this.#options.logger.warn({ reason: 'an evaluation passed its deadline' }, 'evaluation thread replaced');
+      if (!head.settled) this.#settle(head, { kind: 'timeout' });
+      this.#remove(head);
+      this.#replaceThread();
+    }
+    this.#wakeAt(this.#nextWake());
+  }
+
+  /** Takes the warm thread, when there is one, and gives it what the old one had not finished. */
+  #replaceThread(): void {
+    void this.#thread?.end();
+    this.#thread = this.#standby;
+    this.#standby = undefined;
+    this.#sent = 0;
+    for (const call of this.#calls.values()) {
+      if (!call.sent) break;
+      call.sent = false;
+      if (call.settled) this.#remove(call);
+    }
+    this.#pump();
+    this.#refill();
+  }
+
+  /** Starts threads until one works and one stands by; one attempt at a time, slower after failures. */
+  #refill(): void {
+    this.#refilling ??= this.#startMissingThreads().finally(() => (this.#refilling = undefined));
+  }
+
+  async #startMissingThreads(): Promise<void> {
+    const { clock, logger } = this.#options;
+    const { signal } = this.#closing;
+    const backoff = createBackoff({ baseMs: 100, maxMs: 5000 });
+    while (!signal.aborted && (this.#thread === undefined || this.#standby === undefined)) {
+      try {
+        const thread = await this.#startThread(signal);
+        if (this.#thread === undefined) this.#thread = thread;
+        else this.#standby = thread;
+        this.#pump();
+      } catch (error) {
+        if (signal.aborted) return;
+        logger.warn({ reason: describeError(error) }, 'evaluation thread did not start');
+        await clock.sleep(backoff.next(), signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #startThread(signal: AbortSignal): Promise<EvaluationThread> {
+    const { clock, startLimitMs = DEFAULT_START_LIMIT_MS, limits = DEFAULT_LIMITS } = this.#options;
+    const thread: EvaluationThread = await startEvaluationThread(this.#loaded, {
+      clock,
+      signal: AbortSignal.any([signal, this.#closing.signal]),
+      startLimitMs,
+      limits,
+      onReply: (reply) => this.#onReply(reply),
+      onDeath: (message) => {
+        if (thread === this.#thread) this.#onDeath(message);
+        else if (thread === this.#standby) {
+          this.#standby = undefined;
+          this.#refill();
+        }
+      },
+    });
+    return thread;
+  }
+
+  #head(): Call | undefined {
+    return this.#calls.values().next().value;
+  }
+
+  #stuckAt(head: Call): number {
+    return Math.max(head.deadline, this.#headSince + STUCK_AFTER_MS);
+  }
+
+  #settle(call: Call, evaluation: Evaluation): void {
+    if (call.settled) return;
+    call.settled = true;
+    call.finish(evaluation);
+    if (!call.sent) this.#remove(call);
+  }
+
+  #remove(call: Call): void {
+    if (!this.#calls.delete(call.id)) return;
+    if (call.sent) this.#sent -= 1;
+    if (this.#calls.size === 0) this.#whenEmpty?.();
+  }
+
+  #nextWake(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const call of this.#calls.values()) if (!call.settled) next = Math.min(next, call.deadline);
+    const head = this.#head();
+    return head?.settled === true ? Math.min(next, this.#stuckAt(head)) : next;
+  }
+
+  /** One timer for all calls: it is moved only to an earlier time, and looks at every call when it fires. */
+  #wakeAt(at: number): void {
+    if (at === Number.POSITIVE_INFINITY || (this.#timer !== undefined && this.#timer.at <= at)) return;
+    this.#timer?.controller.abort();
+    const controller = new AbortController();
+    this.#timer = { at, controller };
+    const { clock } = this.#options;
+    clock.sleep(at - clock.now(), controller.signal).then(
+      () => this.#onTimer(),
+      () => undefined,
+    );
+  }
+}
+
+function toEvaluation(reply: EvaluationReply): Evaluation {
+  switch (reply.kind) {
+    case 'value':
+      return { kind: 'value', value: reply.value };
+    case 'undefined':
+      return { kind: 'undefined' };
+    case 'error':
+      return { kind: 'error', message: reply.message };
+  }
+}

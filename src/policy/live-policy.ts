@@ -1,0 +1,152 @@
+import { join } from 'node:path';
+import { fileChanges, SvidgateError, describeError, type Clock, type Logger, type Metrics } from '../core/index.ts';
+import { Evaluator } from './evaluator.ts';
+import type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
+import type { PolicyProblem } from './problem.ts';
+import type { RegoCompiler } from './rego-compiler.ts';
+import { readSnapshot, type PolicySnapshot } from './snapshot.ts';
+
+export interface LivePolicyOptions {
+  readonly clock: Clock;
+  /** Adds the policy's name. */
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly compiler: RegoCompiler;
+  readonly queueLimit: number;
+  /** The status changed. */
+  readonly onChange: () => void;
+}
+
+interface ActivePolicy {
+  readonly evaluator: Evaluator;
+  readonly digest: string;
+  readonly activatedAt: number;
+}
+
+/** How many mistakes of one snapshot are logged, so that a broken file does not flood the log; status has all. */
+const MAX_LOGGED_PROBLEMS = 20;
+
+/** One policy by name: what decides now, and the folder it follows. */
+export class LivePolicy {
+  readonly #source: PolicySource;
+  readonly #options: LivePolicyOptions;
+  readonly #draining = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
+  #active: ActivePolicy | undefined;
+  #lastError: PolicyLoadError | undefined;
+  /** What was refused for good: the same bytes give the same mistakes. */
+  #refusedDigest: string | undefined;
+
+  constructor(source: PolicySource, options: LivePolicyOptions) {
+    this.#source = source;
+    this.#options = options;
+  }
+
+  /** What decides at this moment. Calls begun on it end on it, also after a swap. */
+  get active(): ActivePolicy | undefined {
+    return this.#active;
+  }
+
+  get status(): PolicyStatus {
+    const lastError = this.#lastError === undefined ? {} : { lastError: this.#lastError };
+    if (this.#active === undefined) return { state: 'not_active', ...lastError };
+    const { digest, activatedAt } = this.#active;
+    return { state: 'active', digest, activatedAt, ...lastError };
+  }
+
+  /** Reloads whenever the files change, until the signal is aborted. */
+  async follow(signal: AbortSignal): Promise<void> {
+    await this.reload(signal); // what changed since the first load
+    for await (const _ of fileChanges(this.#source.path, { clock: this.#options.clock, signal })) {
+      await this.reload(signal);
+    }
+  }
+
+  /** Brings the files as they are now into force, or keeps what is in force and says why. Never rejects. */
+  async reload(signal: AbortSignal): Promise<void> {
+    const either = AbortSignal.any([signal, this.#closing.signal]);
+    let snapshot: PolicySnapshot | undefined;
+    try {
+      snapshot = await readSnapshot(this.#source.path);
+      if (snapshot.digest === this.#refusedDigest) return;
+      this.#refusedDigest = undefined;
+      if (snapshot.digest === this.#active?.digest) return this.#setError(undefined);
+      await this.#activate(snapshot, either);
+    } catch (error) {
+      if (either.aborted) return;
+      const failure = SvidgateError.from(error);
+      // Anything but a refusal may pass by itself, and is tried again at the next look.
+      if (failure.code === 'policy_invalid') this.#refusedDigest = snapshot?.digest;
+      const message = failure.code === 'internal' ? describeError(failure) : failure.message;
+      this.#fail({ message, problems: [] }, snapshot?.digest);
+    }
+  }
+
+  /** Ends the threads at once; open calls get an error. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const active = this.#active;
+    this.#active = undefined;
+    await Promise.all([active?.evaluator.close(), ...this.#draining]);
+  }
+
+  async #activate(snapshot: PolicySnapshot, signal: AbortSignal): Promise<void> {
+    const { clock, logger, metrics, compiler, queueLimit } = this.#options;
+    const { entrypoint, name } = this.#source;
+    const startedAt = clock.now();
+    const built = await compiler.build(snapshot.files, entrypoint, signal);
+    if (built.kind === 'refused') {
+      this.#refusedDigest = snapshot.digest;
+      this.#fail({ message: 'the policy does not compile', problems: built.problems }, snapshot.digest);
+      return;
+    }
+    this.#logProblems(built.warnings, 'policy warning');
+    const module = await WebAssembly.compile(built.wasm);
+    const loaded = { module, entrypoint, data: new TextEncoder().encode(built.data) };
+    const evaluator = await Evaluator.start(loaded, { clock, logger, queueLimit }, signal);
+    if (signal.aborted) return await evaluator.close();
+    const old = this.#active;
+    this.#active = { evaluator, digest: snapshot.digest, activatedAt: clock.now() };
+    if (old !== undefined) this.#drain(old.evaluator);
+    const durationMs = clock.now() - startedAt;
+    logger.info({ digest: snapshot.digest, entrypoint, duration_ms: durationMs }, 'policy activated');
+    metrics.count('svidgate_policy_activations_total', { policy: name, result: 'activated' });
+    this.#setError(undefined);
+  }
+
+  #drain(evaluator: Evaluator): void {
+    const stop = (): void => void evaluator.close();
+    this.#closing.signal.addEventListener('abort', stop);
+    const drained = evaluator.drain().finally(() => {
+      this.#closing.signal.removeEventListener('abort', stop);
+      this.#draining.delete(drained);
+    });
+    this.#draining.add(drained);
+  }
+
+  /** Tells of a failure once, not at each look at the unchanged files. */
+  #fail(error: PolicyLoadError, digest: string | undefined): void {
+    const { logger, metrics } = this.#options;
+    const last = this.#lastError;
+    if (last !== undefined && last.message === error.message && last.digest === digest) return;
+    const policy = this.#source.name;
+    metrics.count('svidgate_policy_activations_total', { policy, result: 'refused' });
+    if (this.#active !== undefined) metrics.count('svidgate_reload_failures_total', { source: 'policy' });
+    const outcome = this.#active === undefined ? 'every request is denied' : 'the last good policy stays in force';
+    logger.warn({ reason: error.message, ...(digest === undefined ? {} : { digest }) }, `policy refused, ${outcome}`);
+    this.#logProblems(error.problems, 'policy mistake');
+    this.#setError({ ...error, ...(digest === undefined ? {} : { digest }) });
+  }
+
+  #logProblems(problems: readonly PolicyProblem[], message: string): void {
+    for (const { code, message: reason, file, line, column } of problems.slice(0, MAX_LOGGED_PROBLEMS)) {
+      const place = file === '' ? {} : { file: join(this.#source.path, file), line, column };
+      this.#options.logger.warn({ error_code: code, reason, ...place }, message);
+    }
+  }
+
+  #setError(error: PolicyLoadError | undefined): void {
+    this.#lastError = error;
+    this.#options.onChange();
+  }
+}

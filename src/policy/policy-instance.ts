@@ -1,0 +1,103 @@
+import { createRequire } from 'node:module';
+import type * as OpaWasm from '@open-policy-agent/opa-wasm';
+import { HOST_BUILTINS } from './builtins.ts';
+import type { LoadedModule, MemoryLimits } from './evaluator-protocol.ts';
+
+/** Its ES module exports the synchronous half only inside a default that its types do not have. */
+const { loadPolicySync } = createRequire(import.meta.url)('@open-policy-agent/opa-wasm') as typeof OpaWasm;
+
+const PAGE_BYTES = 65_536;
+/** What OPA's modules start with: 320 KiB. */
+const INITIAL_PAGES = 5;
+const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true });
+const NOT_JSON = 'the input is not JSON';
+/** Error texts may quote data of the policy; logs need the beginning only. */
+const MAX_MESSAGE_LENGTH = 1000;
+
+/** A policy in WASM memory, not re-entrant. After evaluate() threw it must not be used again. */
+export interface PolicyInstance {
+  /** The result set: empty when undefined. Throws strings and plain objects as well as errors: see describeThrown. */
+  evaluate(input: ArrayBuffer): readonly { readonly result: unknown }[];
+  /** Whether evaluations made its memory grow so far that it should be replaced. */
+  isGrown(): boolean;
+}
+
+/**
+ * Makes a new instance with the data set once: setData on a used instance may fail half-way. Throws when the module
+ * needs a builtin that the host does not have, lacks the entrypoint, or cannot hold the data.
+ */
+export function instantiatePolicy(source: LoadedModule & { readonly limits: MemoryLimits }): PolicyInstance {
+  const { module, entrypoint, limits } = source;
+  const memory = { initial: INITIAL_PAGES, maximum: Math.floor(limits.maxBytes / PAGE_BYTES) };
+  const policy = loadPolicySync(module, memory);
+  const missing = requiredBuiltins(policy).filter((name) => !HOST_BUILTINS.has(name));
+  if (missing.length > 0)
+    throw new Error(`the module needs builtins that svidgate does not offer: ${missing.join(', ')}`);
+  const entrypoints = policy.entrypoints as Readonly<Record<string, number>>;
+  const entrypointId = Object.hasOwn(entrypoints, entrypoint) ? entrypoints[entrypoint] : undefined;
+  if (entrypointId === undefined) throw new Error(`the module has no entrypoint ${entrypoint}`);
+  policy.setData(exactBuffer(source.data));
+  const recycleAt = policy.mem.buffer.byteLength + limits.recycleBytes;
+  return {
+    evaluate(input) {
+      assertJson(policy, input);
+      return policy.evaluate(input, entrypointId) as { result: unknown }[];
+    },
+    isGrown: () => policy.mem.buffer.byteLength > recycleAt,
+  };
+}
+
+/** Text of anything that opa-wasm throws: errors, strings, objects with a message. */
+export function describeThrown(thrown: unknown): string {
+  let text = 'the evaluation failed';
+  if (typeof thrown === 'string') text = thrown;
+  else if (typeof thrown === 'object' && thrown !== null && 'message' in thrown) text = String(thrown.message);
+  return text.slice(0, MAX_MESSAGE_LENGTH);
+}
+
+/** The bytes as the ArrayBuffer that opa-wasm takes as JSON text, without copying where the view covers it all. */
+export function exactBuffer(bytes: Uint8Array): ArrayBuffer {
+  const { buffer, byteLength } = bytes;
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) return buffer;
+  return new Uint8Array(bytes).buffer;
+}
+
+/**
+ * Throws when the input is not one JSON document. The module itself would take it for an undefined input, with which a
+ * rule such as `not input.x` holds, or stop reading at the end of the first value. The second check is for what
+ * JSON.parse takes and OPA's own parser does not.
+ */
+function assertJson(policy: OpaWasm.LoadedPolicy, input: ArrayBuffer): void {
+  try {
+    JSON.parse(STRICT_UTF8.decode(input));
+  } catch {
+    throw new Error(NOT_JSON); // the parser's own message quotes the request
+  }
+  const exports = exportsOf(policy);
+  exports.opa_heap_ptr_set(policy.dataHeapPtr as number);
+  const address = exports.opa_malloc(input.byteLength);
+  new Uint8Array(policy.mem.buffer).set(new Uint8Array(input), address);
+  if (exports.opa_json_parse(address, input.byteLength) === 0) throw new Error(NOT_JSON);
+}
+
+interface PolicyExports {
+  /** Address of an object from builtin name to number: those the module imports from the host. */
+  readonly builtins: () => number;
+  readonly opa_json_dump: (value: number) => number;
+  /** Gives 0 for what is not JSON. */
+  readonly opa_json_parse: (address: number, length: number) => number;
+  readonly opa_malloc: (bytes: number) => number;
+  readonly opa_heap_ptr_set: (address: number) => void;
+}
+
+function exportsOf(policy: OpaWasm.LoadedPolicy): PolicyExports {
+  return (policy.wasmInstance as WebAssembly.Instance).exports as unknown as PolicyExports;
+}
+
+function requiredBuiltins(policy: OpaWasm.LoadedPolicy): readonly string[] {
+  const exports = exportsOf(policy);
+  const start = exports.opa_json_dump(exports.builtins());
+  const memory = new Uint8Array(policy.mem.buffer);
+  const text = new TextDecoder().decode(memory.subarray(start, memory.indexOf(0, start)));
+  return Object.keys(JSON.parse(text) as Record<string, number>);
+}

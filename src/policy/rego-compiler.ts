@@ -1,0 +1,140 @@
+import { readFile } from 'node:fs/promises';
+import { Buffer } from 'node:buffer';
+import { fileURLToPath } from 'node:url';
+import { SvidgateError, type Clock } from '../core/index.ts';
+import { OFFERED_BUILTINS, WITHHELD_BUILTINS } from './builtins.ts';
+import { runCompilerThread } from './compiler-process.ts';
+import type { PolicyProblem } from './problem.ts';
+
+/** Rego and data by path below the policy folder, with `/` between segments. */
+export interface PolicyFiles {
+  readonly modules: Readonly<Record<string, string>>;
+  /** Texts of data.json, data.yaml and data.yml; each is mounted at the path of its folder. */
+  readonly data: Readonly<Record<string, string>>;
+}
+
+export type BuildResult =
+  | {
+      readonly kind: 'built';
+      /** The WASM module, whose one entrypoint of interest is the one asked for. */
+      readonly wasm: Uint8Array<ArrayBuffer>;
+      /** JSON text of the base documents; its numbers are those of the files. */
+      readonly data: string;
+      /** What compiles but OPA's strict mode refuses. */
+      readonly warnings: readonly PolicyProblem[];
+    }
+  | { readonly kind: 'refused'; readonly problems: readonly PolicyProblem[] };
+
+export interface PolicyTest {
+  readonly package: string;
+  readonly name: string;
+  readonly outcome: 'pass' | 'fail' | 'error' | 'skip';
+  /** With the outcome `error`. */
+  readonly error?: string;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly durationMs: number;
+  /** What print() wrote. */
+  readonly output?: string;
+}
+
+export type TestResult =
+  | { readonly kind: 'ran'; readonly tests: readonly PolicyTest[] }
+  | { readonly kind: 'refused'; readonly problems: readonly PolicyProblem[] };
+
+export interface RegoCompilerOptions {
+  readonly clock: Clock;
+  /** How long one run may take. Default 20000. */
+  readonly timeLimitMs?: number;
+}
+
+/** OPA's compiler and test runner. Each run is a new program in a thread of its own, without files or network. */
+export interface RegoCompiler {
+  /** Compiles one entrypoint; a policy with mistakes gives all those that OPA found, with their places. */
+  build(files: PolicyFiles, entrypoint: string, signal: AbortSignal): Promise<BuildResult>;
+  /** Runs every `test_` rule. Tests may call any builtin of OPA. */
+  test(files: PolicyFiles, signal: AbortSignal): Promise<TestResult>;
+}
+
+const DEFAULT_TIME_LIMIT_MS = 20_000;
+/** A compiled policy is some hundred KB; a response beyond this is a mistake. */
+const OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024;
+const KEEP_PROGRAM_MS = 60_000;
+/** Holds for src/policy and for dist/policy. */
+const PROGRAM_URL = new URL('../../tools/rego-compiler/build/rego-compiler.wasm', import.meta.url);
+
+/**
+ * The program stays compiled for a minute after a run, so that the next edit costs a third of the first: it holds 100
+ * to 200 MB meanwhile, and 0 later.
+ */
+export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
+  const { clock, timeLimitMs = DEFAULT_TIME_LIMIT_MS } = options;
+  const program = keepForAWhile(loadProgram, KEEP_PROGRAM_MS);
+  const run = async (request: unknown, signal: AbortSignal): Promise<CompilerResponse> => {
+    const module = await program();
+    const job = { module, request: Buffer.from(JSON.stringify(request)), outputLimitBytes: OUTPUT_LIMIT_BYTES };
+    const { exitCode, stdout, stderr } = await runCompilerThread(job, { clock, signal, timeLimitMs });
+    if (exitCode !== 0) {
+      throw new SvidgateError('internal', 'the Rego compiler failed', { cause: stderr.slice(0, 2000) });
+    }
+    return JSON.parse(Buffer.from(stdout).toString('utf8')) as CompilerResponse;
+  };
+  return {
+    async build(files, entrypoint, signal) {
+      const limits = { builtins: OFFERED_BUILTINS, withheld: WITHHELD_BUILTINS };
+      const response = await run({ op: 'build', ...files, entrypoints: [entrypoint], ...limits }, signal);
+      if (!response.ok) return { kind: 'refused', problems: response.errors };
+      const wasm = new Uint8Array(Buffer.from(response.wasm ?? '', 'base64'));
+      return { kind: 'built', wasm, data: response.data ?? '{}', warnings: response.warnings ?? [] };
+    },
+    async test(files, signal) {
+      const response = await run({ op: 'test', ...files }, signal);
+      if (!response.ok) return { kind: 'refused', problems: response.errors };
+      return { kind: 'ran', tests: response.tests ?? [] };
+    },
+  };
+}
+
+type CompilerResponse =
+  | { readonly ok: false; readonly errors: readonly PolicyProblem[] }
+  | {
+      readonly ok: true;
+      readonly wasm?: string;
+      readonly data?: string;
+      readonly warnings?: readonly PolicyProblem[];
+      readonly tests?: readonly PolicyTest[];
+    };
+
+async function loadProgram(): Promise<WebAssembly.Module> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(PROGRAM_URL);
+  } catch (error) {
+    const path = fileURLToPath(PROGRAM_URL);
+    throw new SvidgateError('file_unreadable', `the Rego compiler ${path} cannot be read; run npm run setup`, {
+      cause: error,
+    });
+  }
+  return await WebAssembly.compile(bytes);
+}
+
+/** Loads once, and again when nothing asked for `keepMs` or loading failed. */
+function keepForAWhile<T>(load: () => Promise<T>, keepMs: number): () => Promise<T> {
+  let kept: Promise<T> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const drop = (): void => {
+    kept = undefined;
+    clearTimeout(timer);
+  };
+  return async () => {
+    clearTimeout(timer);
+    // Not the Clock: it frees memory, nothing is decided by it, and it must not keep a process alive.
+    timer = setTimeout(drop, keepMs).unref();
+    kept ??= load();
+    return await kept.catch((error: unknown) => {
+      drop();
+      throw error;
+    });
+  };
+}

@@ -1,0 +1,26 @@
+/** The part of the WebAssembly JavaScript interface that this room uses; TypeScript has it in its DOM library only. */
+declare namespace WebAssembly {
+  class Module {
+    constructor(bytes: Uint8Array<ArrayBuffer>);
+    static imports(module: Module): { readonly module: string; readonly name: string; readonly kind: string }[];
+  }
+  class Memory {
+    constructor(descriptor: MemoryDescriptor);
+    readonly buffer: ArrayBuffer;
+  }
+  interface MemoryDescriptor {
+    /** In pages of 64 KiB. */
+    readonly initial: number;
+    readonly maximum?: number;
+  }
+  class Instance {
+    constructor(module: Module, imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>);
+    readonly exports: Readonly<Record<string, unknown>>;
+  }
+  interface WebAssemblyInstantiatedSource {
+    readonly instance: Instance;
+    readonly module: Module;
+  }
+  type BufferSource = ArrayBuffer | Uint8Array<ArrayBuffer>;
+  function compile(bytes: Uint8Array): Promise<Module>;
+}
