@@ -88,12 +88,21 @@ export function choiceField<const C extends string>(
   );
 }
 
-/** A list with at least `min` elements (default 0). */
+/** A list with at least `min` elements (default 0). `check` sees the elements that are right by themselves. */
 export function listField<T>(
   element: Field<T>,
   info: Described & { readonly expected: string; readonly min?: number },
+  check?: (elements: ReadonlyMap<number, T>, report: ReportMistake) => void,
 ): Field<T[]> {
-  return described(z.array(element).min(info.min ?? 0), info);
+  const field = z.array(element).min(info.min ?? 0);
+  if (check === undefined) return described(field, info);
+  const run = (value: unknown, context: z.RefinementCtx): void => {
+    if (!Array.isArray(value)) return;
+    const wrong = new Set(context.issues.map((issue) => issue.path?.[0]));
+    const right = new Map([...(value as T[]).entries()].filter(([index]) => !wrong.has(index)));
+    check(right, (path, message, remedy) => context.addIssue(betweenFields(path, message, remedy)));
+  };
+  return described(field.superRefine(run, { when: () => true }), info);
 }
 
 /** The key may be left out and is then undefined: a default of the field itself does not count. */

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile, mkdir, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { formatListenAddress, formatMistake, loadConfig, parseConfig, readConfig } from '../../../src/config/index.ts';
 
 const FILE = '/etc/svidgate/svidgate.yaml';
