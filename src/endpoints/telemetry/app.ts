@@ -1,5 +1,6 @@
-import { Hono } from 'hono';
 import { describeError, silentLogger, SvidgateError, type Logger } from '../../core/index.ts';
+
+const NO_STORE = { 'cache-control': 'no-store' } as const;
 
 /** One thing that must hold before requests are sent our way. */
 export interface ReadinessCheck {
@@ -18,33 +19,55 @@ export interface TelemetrySources {
   readonly logger?: Logger;
 }
 
+/** What a listener serves: a request in, a response out. */
+export interface TelemetryApp {
+  fetch(request: Request): Promise<Response>;
+}
+
 /**
- * GET /metrics; GET /live, always 200; GET /ready, 200 or 503 with `{"ready", "checks": {name: "ok" or the problem}}`.
- * Everything else is 404; every answer but the metrics is JSON.
+ * GET or HEAD of /metrics; of /live, always 200; of /ready, 200 or 503 with `{"ready", "checks": {name: "ok" or the
+ * problem}}`. Everything else is 404; every answer but the metrics is JSON.
  */
-export function createTelemetryApp(sources: TelemetrySources): Hono {
+export function createTelemetryApp(sources: TelemetrySources): TelemetryApp {
   const { logger = silentLogger } = sources;
-  const app = new Hono();
-  app.use(async (context, next) => {
-    await next();
-    context.header('cache-control', 'no-store');
-  });
-  app.get('/metrics', async (context) => {
-    const { contentType, body } = await sources.render();
-    return context.body(body, 200, { 'content-type': contentType });
-  });
-  app.get('/live', (context) => context.json({ live: true }));
-  app.get('/ready', (context) => {
-    const checks = sources.readiness();
-    const ready = checks.every((check) => check.problem === undefined);
-    const named = Object.fromEntries(checks.map((check) => [check.name, check.problem ?? 'ok']));
-    return context.json({ ready, checks: named }, ready ? 200 : 503);
-  });
-  app.notFound((context) => context.json({ error: { code: 'not_found', message: 'no such page' } }, 404));
-  app.onError((caught) => {
-    const { code, message, httpStatus } = SvidgateError.from(caught);
-    logger.error({ error_code: code, reason: describeError(caught) }, 'telemetry request failed');
-    return Response.json({ error: { code, message } }, { status: httpStatus });
-  });
-  return app;
+  return {
+    async fetch(request) {
+      try {
+        return await answer(request, sources);
+      } catch (caught) {
+        const { code, message, httpStatus } = SvidgateError.from(caught);
+        logger.error({ error_code: code, reason: describeError(caught) }, 'telemetry request failed');
+        return json({ error: { code, message } }, httpStatus);
+      }
+    },
+  };
+}
+
+async function answer(request: Request, sources: TelemetrySources): Promise<Response> {
+  const path = request.method === 'GET' || request.method === 'HEAD' ? new URL(request.url).pathname : undefined;
+  switch (path) {
+    case '/metrics':
+      return await metrics(sources);
+    case '/live':
+      return json({ live: true }, 200);
+    case '/ready':
+      return readiness(sources.readiness());
+    default:
+      return json({ error: { code: 'not_found', message: 'no such page' } }, 404);
+  }
+}
+
+async function metrics(sources: TelemetrySources): Promise<Response> {
+  const { contentType, body } = await sources.render();
+  return new Response(body, { headers: { 'content-type': contentType, ...NO_STORE } });
+}
+
+function readiness(checks: readonly ReadinessCheck[]): Response {
+  const ready = checks.every((check) => check.problem === undefined);
+  const named = Object.fromEntries(checks.map((check) => [check.name, check.problem ?? 'ok']));
+  return json({ ready, checks: named }, ready ? 200 : 503);
+}
+
+function json(body: object, status: number): Response {
+  return Response.json(body, { status, headers: NO_STORE });
 }

@@ -55,7 +55,7 @@ describe('the telemetry listener', () => {
   ];
   for (const { what, checks, method = 'GET', path, status, body } of CASES) {
     it(what, async () => {
-      const response = await appWith(checks).request(path, { method });
+      const response = await appWith(checks).fetch(new Request(`http://localhost${path}`, { method }));
       assert.equal(response.status, status);
       assert.match(response.headers.get('content-type') ?? '', /^application\/json/);
       assert.equal(response.headers.get('cache-control'), 'no-store');
@@ -64,7 +64,7 @@ describe('the telemetry listener', () => {
   }
 
   it('hands out the metrics as they were rendered', async () => {
-    const response = await appWith([]).request('/metrics');
+    const response = await appWith([]).fetch(new Request('http://localhost/metrics?x=1'));
     assert.equal(response.status, 200);
     assert.equal(response.headers.get('content-type'), 'text/plain; version=0.0.4');
     assert.equal(await response.text(), 'up 1\n');
@@ -80,7 +80,7 @@ describe('the telemetry listener', () => {
       readiness: () => [],
       logger,
     });
-    const response = await app.request('/metrics');
+    const response = await app.fetch(new Request('http://localhost/metrics'));
     assert.equal(response.status, 500);
     assert.deepEqual(await response.json(), { error: { code: 'internal', message: 'internal error' } });
     assert.deepEqual(reasons, ['the cause']);
