@@ -44,7 +44,8 @@ export function createTelemetryApp(sources: TelemetrySources): TelemetryApp {
 }
 
 async function answer(request: Request, sources: TelemetrySources): Promise<Response> {
-  const path = request.method === 'GET' || request.method === 'HEAD' ? new URL(request.url).pathname : undefined;
+  const isRead = request.method === 'GET' || request.method === 'HEAD';
+  const path = isRead ? new URL(request.url).pathname : '';
   switch (path) {
     case '/metrics':
       return await metrics(sources);
