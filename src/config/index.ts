@@ -33,4 +33,4 @@ export { formatListenAddress } from './listen-address.ts';
 export { formatMistake, type DocumentPath, type Mistake, type Parsed, type Place } from './mistake.ts';
 export { configInvalid, loadConfig, parseConfig, readConfig } from './read-config.ts';
 export { readTextFile } from './read-text-file.ts';
-export { renderConfigReference } from './reference.ts';
+export { configReference, renderConfigReference, type ReferenceRow } from './reference.ts';

@@ -1,0 +1,62 @@
+import { basename, join } from 'node:path';
+import { readConfig, type Config, type DocumentPath, type Mistake, type Place } from '../../config/index.ts';
+import { EXIT, type ExitCode } from '../exit-code.ts';
+import { formatMistakes } from '../print-mistakes.ts';
+import type { OutputFormat, Terminal } from '../terminal.ts';
+
+export interface ConfigCheckOptions {
+  readonly file: string;
+  readonly output: OutputFormat;
+  readonly terminal: Terminal;
+}
+
+/** Prints every mistake of the configuration, and when it has none, those of the files it names. */
+export async function configCheck({ file, output, terminal }: ConfigCheckOptions): Promise<ExitCode> {
+  const mistakes = await findMistakes(file);
+  terminal.out(formatMistakes(file, mistakes, output));
+  return mistakes.length === 0 ? EXIT.done : EXIT.wrongUsage;
+}
+
+async function findMistakes(file: string): Promise<readonly Mistake[]> {
+  const parsed = await readConfig(file);
+  if (parsed.mistakes !== undefined) return parsed.mistakes;
+  const config = parsed.value;
+  const context: CheckContext = { file, config, placeOf: parsed.placeOf };
+  return [...(await checkEntries(context)), ...(await checkPolicies(context))];
+}
+
+interface CheckContext {
+  /** As it was named on the command line. */
+  readonly file: string;
+  readonly config: Config;
+  readonly placeOf: (path: DocumentPath) => Place;
+}
+
+async function checkEntries({ config }: CheckContext): Promise<readonly Mistake[]> {
+  if (config.entriesFile === undefined) return [];
+  const { checkEntriesFile } = await import('../../registration/index.ts');
+  return checkEntriesFile(config.entriesFile, config.trustDomain);
+}
+
+async function checkPolicies({ file, config, placeOf }: CheckContext): Promise<readonly Mistake[]> {
+  if (config.authz === undefined) return [];
+  const { checkPolicyFolder } = await import('../../policy/index.ts');
+  const mistakes: Mistake[] = [];
+  for (const [name, { path, entrypoint }] of config.authz.policies) {
+    for (const problem of await checkPolicyFolder(path, entrypoint, new AbortController().signal)) {
+      const message = `policy \`${name}\`: ${problem.code}: ${problem.message}`;
+      if (problem.file === '') {
+        // It has no file of its own: the place is the key that names what is wrong.
+        const key = problem.code === 'entrypoint' ? 'entrypoint' : 'path';
+        const remedy = key === 'path' ? 'name a folder with Rego that svidgate can read' : 'name a rule of the policy';
+        mistakes.push({ file, ...placeOf(['authz', 'policies', name, key]), message, remedy });
+      } else {
+        // A policy may be one file, which is then its own folder.
+        const source = basename(path) === problem.file && path.endsWith('.rego') ? path : join(path, problem.file);
+        const place = { line: Math.max(1, problem.line), column: Math.max(1, problem.column) };
+        mistakes.push({ file: source, ...place, message, remedy: 'correct the policy here' });
+      }
+    }
+  }
+  return mistakes;
+}
