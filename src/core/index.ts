@@ -7,7 +7,14 @@ export { createBackoff, type Backoff } from './backoff.ts';
 export { systemClock, type Clock } from './clock.ts';
 export { describeError, ERROR_CATALOGUE, SvidgateError, type ErrorCode, type GrpcStatusName } from './errors.ts';
 export { fileChanges } from './file-changes.ts';
-export { LOG_FIELD_NAMES, silentLogger, type LogFields, type Logger } from './logger.ts';
+export {
+  LOG_FIELD_CATALOGUE,
+  LOG_FIELD_NAMES,
+  silentLogger,
+  type LogFieldName,
+  type LogFields,
+  type Logger,
+} from './logger.ts';
 export { merge } from './merge.ts';
 export { METRIC_CATALOGUE, noMetrics, type MetricName, type Metrics } from './metrics.ts';
 export { supervise, untilAborted, type Task } from './supervisor.ts';

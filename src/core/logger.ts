@@ -1,46 +1,70 @@
+/** The types that a field can have. */
+interface FieldTypes {
+  readonly text: string;
+  readonly texts: readonly string[];
+  readonly number: number;
+  readonly outcome: 'allow' | 'deny';
+}
+
+interface FieldDescription {
+  readonly type: keyof FieldTypes;
+  readonly meaning: string;
+}
+
 /**
  * The closed list of what a log line may carry. Values are names, numbers and short texts; never a key, a token,
  * a header value, a certificate or a whole request. The logger drops a field that is not listed here.
+ * docs/reference/log-fields.md is made from this table.
  */
-export interface LogFields {
-  readonly address?: string;
-  readonly attempt?: number;
-  readonly ca_id?: string;
-  readonly caller_gid?: number;
-  readonly caller_path?: string;
-  readonly caller_pid?: number;
-  readonly caller_uid?: number;
-  readonly column?: number;
-  readonly connection_id?: number;
-  readonly count?: number;
-  readonly decision?: 'allow' | 'deny';
-  readonly decision_id?: string;
-  readonly digest?: string;
-  readonly duration_ms?: number;
-  readonly entrypoint?: string;
-  readonly entry_id?: string;
-  readonly error_code?: string;
-  readonly expires_at?: string;
-  readonly file?: string;
-  readonly grpc_status?: string;
-  readonly limit?: number;
-  readonly line?: number;
-  readonly method?: string;
-  readonly node_id?: string;
-  readonly nonce?: string;
-  readonly pid?: number;
-  readonly policy?: string;
-  readonly reason?: string;
-  readonly resource_names?: readonly string[];
-  readonly room?: string;
-  readonly selectors?: readonly string[];
-  readonly serial?: string;
-  readonly signal?: string;
-  readonly spiffe_id?: string;
-  readonly trust_domain?: string;
-  readonly ttl_seconds?: number;
-  readonly version?: string;
-}
+export const LOG_FIELD_CATALOGUE = {
+  address: { type: 'text', meaning: 'Where a listener is: `unix:PATH` or `HOST:PORT`.' },
+  attempt: { type: 'number', meaning: 'How many times this was tried, counting from 1.' },
+  ca_id: { type: 'text', meaning: 'The signing CA.' },
+  caller_gid: { type: 'number', meaning: "The caller's group, from the kernel." },
+  caller_path: { type: 'text', meaning: "The caller's executable." },
+  caller_pid: { type: 'number', meaning: "The caller's process, from the kernel." },
+  caller_uid: { type: 'number', meaning: "The caller's user, from the kernel." },
+  column: { type: 'number', meaning: 'Where in the line of `file`, counting from 1.' },
+  connection_id: { type: 'number', meaning: 'One connection, for as long as svidgate runs.' },
+  count: { type: 'number', meaning: 'How many of what the message is about.' },
+  decision: { type: 'outcome', meaning: 'What Envoy was told: `allow` or `deny`.' },
+  decision_id: { type: 'text', meaning: 'One decision of the gate.' },
+  digest: { type: 'text', meaning: 'A hash of what was loaded.' },
+  duration_ms: { type: 'number', meaning: 'How long it took, in milliseconds.' },
+  entrypoint: { type: 'text', meaning: 'The Rego rule that decides, such as `envoy/authz/allow`.' },
+  entry_id: { type: 'text', meaning: 'A registration entry.' },
+  error_code: { type: 'text', meaning: 'The error; see [errors](errors.md).' },
+  expires_at: { type: 'text', meaning: 'When it ends, ISO 8601 in UTC.' },
+  file: { type: 'text', meaning: 'The file it is about.' },
+  grpc_status: { type: 'text', meaning: 'The status that ended a call, such as `PERMISSION_DENIED`.' },
+  limit: { type: 'number', meaning: 'The limit that was met.' },
+  line: { type: 'number', meaning: 'The line of `file`, counting from 1.' },
+  method: { type: 'text', meaning: 'The gRPC method.' },
+  node_id: { type: 'text', meaning: "Envoy's own `node.id`. Not proven." },
+  nonce: { type: 'text', meaning: 'The nonce of a discovery response.' },
+  pid: { type: 'number', meaning: "svidgate's own process." },
+  policy: { type: 'text', meaning: 'The name of a policy in `authz.policies`.' },
+  reason: { type: 'text', meaning: 'Why, in words. It can quote a file or Envoy, so do not match on it.' },
+  resource_names: { type: 'texts', meaning: 'The secrets that were asked for or sent.' },
+  room: { type: 'text', meaning: 'The part of svidgate that speaks.' },
+  selectors: { type: 'texts', meaning: 'What attestation found out about the caller.' },
+  serial: { type: 'text', meaning: 'The serial number of a certificate, in hex.' },
+  signal: { type: 'text', meaning: 'The signal that was received.' },
+  spiffe_id: { type: 'text', meaning: 'The SPIFFE ID it is about.' },
+  trust_domain: { type: 'text', meaning: 'The trust domain it is about, without `spiffe://`.' },
+  ttl_seconds: { type: 'number', meaning: 'For how long it is valid, in seconds.' },
+  version: { type: 'text', meaning: 'The version of a discovery response: a hash of its content.' },
+} as const satisfies Record<string, FieldDescription>;
+
+export type LogFieldName = keyof typeof LOG_FIELD_CATALOGUE;
+
+/** What a log line may carry; see LOG_FIELD_CATALOGUE. */
+export type LogFields = {
+  readonly [Name in LogFieldName]?: FieldTypes[(typeof LOG_FIELD_CATALOGUE)[Name]['type']];
+};
+
+/** The names of the catalogue, for the implementation and its tests. */
+export const LOG_FIELD_NAMES = Object.keys(LOG_FIELD_CATALOGUE) as readonly LogFieldName[];
 
 type LogMethod = (fields: LogFields, message: string) => void;
 
@@ -53,51 +77,6 @@ export interface Logger {
   /** A logger that adds these fields to each line. */
   child(fields: LogFields): Logger;
 }
-
-/** The fields above as values, for the implementation and its tests. */
-export const LOG_FIELD_NAMES = [
-  'address',
-  'attempt',
-  'ca_id',
-  'caller_gid',
-  'caller_path',
-  'caller_pid',
-  'caller_uid',
-  'column',
-  'connection_id',
-  'count',
-  'decision',
-  'decision_id',
-  'digest',
-  'duration_ms',
-  'entrypoint',
-  'entry_id',
-  'error_code',
-  'expires_at',
-  'file',
-  'grpc_status',
-  'limit',
-  'line',
-  'method',
-  'node_id',
-  'nonce',
-  'pid',
-  'policy',
-  'reason',
-  'resource_names',
-  'room',
-  'selectors',
-  'serial',
-  'signal',
-  'spiffe_id',
-  'trust_domain',
-  'ttl_seconds',
-  'version',
-] as const satisfies readonly (keyof LogFields)[];
-
-/** Fails to compile when a field of LogFields is missing from the list above. */
-type MissingFieldName = Exclude<keyof LogFields, (typeof LOG_FIELD_NAMES)[number]>;
-export const LOG_FIELD_NAMES_COMPLETE: MissingFieldName extends never ? true : never = true;
 
 export const silentLogger: Logger = {
   debug: () => undefined,
