@@ -56,7 +56,7 @@ export function commandEnvironment() {
  * Flags for the commands of Go that build. Flags rather than GOFLAGS, which would hide the user's own; read-only modules
  * would keep `rm -r` of the clone from working.
  */
-export const goBuildFlags = ['-mod=readonly', '-modcacherw', '-buildvcs=false'];
+export const goBuildFlags = ['-mod=readonly', '-modcacherw', '-buildvcs=false', '-trimpath'];
 
 /**
  * For the go command: modules, build cache and telemetry in the clone, never another toolchain than the given one.

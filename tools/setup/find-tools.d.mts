@@ -10,3 +10,5 @@ export function findPython(): { path: string; version: string } | { missing: str
 export function findNpm(): { path: string } | { missing: string };
 /** The version that tools/rego-compiler/go.mod asks for. */
 export function wantedGoVersion(): string;
+/** The machine's own Go, where it is new enough for the Rego compiler. */
+export function findMachineGo(): { path: string; version: string } | undefined;

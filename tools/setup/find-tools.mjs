@@ -96,18 +96,34 @@ export function wantedGoVersion() {
 }
 
 /**
- * A Go that can build the Rego compiler: the machine's own where it is new enough, else the one in the virtual
- * environment.
+ * The machine's own Go, where it is new enough for the Rego compiler.
+ * @returns {Tool | undefined}
+ */
+export function findMachineGo() {
+  for (const path of inPath('go')) {
+    const tool = usableGo(path);
+    if (tool !== undefined) return tool;
+  }
+  return undefined;
+}
+
+/**
+ * A Go that can build the Rego compiler: the machine's own, else the one in the virtual environment.
  * @returns {Tool | undefined}
  */
 export function findGo() {
-  const wanted = wantedGoVersion();
   const cloned = clonedGoPath();
-  for (const path of [...inPath('go'), ...(cloned === undefined ? [] : [cloned])]) {
-    const real = realpathSync(path);
-    const { stdout } = spawnSync(real, ['version'], { encoding: 'utf8', env: goEnvironment(real) });
-    const version = /\bgo(\d+(?:\.\d+)*)/.exec(stdout ?? '')?.[1];
-    if (version !== undefined && isAtLeast(version, wanted)) return { path: real, version };
-  }
-  return undefined;
+  return findMachineGo() ?? (cloned === undefined ? undefined : usableGo(cloned));
+}
+
+/**
+ * @param {string} path
+ * @returns {Tool | undefined}
+ */
+function usableGo(path) {
+  // Its real place: gofmt is beside it there, and not always beside the link in PATH.
+  const real = realpathSync(path);
+  const { stdout } = spawnSync(real, ['version'], { encoding: 'utf8', env: goEnvironment(real) });
+  const version = /\bgo(\d+(?:\.\d+)*)/.exec(stdout ?? '')?.[1];
+  return version !== undefined && isAtLeast(version, wantedGoVersion()) ? { path: real, version } : undefined;
 }

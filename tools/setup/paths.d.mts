@@ -16,6 +16,8 @@ export function ownNodeSuffices(): boolean;
 export function nodePath(): string;
 /** The Python of the virtual environment. */
 export function pythonPath(): string;
+/** A file of a package in the virtual environment; undefined when it is not installed. */
+export function inSitePackages(file: string): string | undefined;
 /** The Envoy binary. @throws Error when it is not installed */
 export function envoyPath(): string;
 /** The Go of the virtual environment; undefined where the machine's own Go was new enough. */

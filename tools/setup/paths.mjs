@@ -44,7 +44,7 @@ export function pythonPath() {
  * @param {string} file
  * @returns {string | undefined} undefined when it is not installed
  */
-function inSitePackages(file) {
+export function inSitePackages(file) {
   const lib = join(venvDir, 'lib');
   if (!existsSync(lib)) return undefined;
   return readdirSync(lib)
@@ -67,7 +67,8 @@ export function envoyPath() {
  * @returns {string | undefined} undefined where the machine's own Go was new enough
  */
 export function clonedGoPath() {
-  return inSitePackages('go/bin/go');
+  // Without its stamp it may be half installed.
+  return existsSync(join(stampsDir, 'go')) ? inSitePackages('go/bin/go') : undefined;
 }
 
 /** The Rego compiler as a WASI program. */

@@ -12,7 +12,7 @@ import { endLeftoverGroups } from './processes.mjs';
 import { formatElapsed, openProgress } from './progress.mjs';
 import { CommandError, runCommand } from './run-command.mjs';
 import { openStamps } from './stamps.mjs';
-import { steps } from './steps.mjs';
+import { staleSteps } from './steps.mjs';
 
 /** @typedef {import('./steps.mjs').Step} Step */
 
@@ -51,10 +51,8 @@ export class StepError extends Error {
   }
 }
 
-/** @returns {readonly Step[]} */
-function staleSteps() {
-  return steps().filter((step) => !stamps.isFresh(step.name, step.inputs()));
-}
+/** @param {Step} step */
+const isFresh = (step) => stamps.isFresh(step.name, step.inputs());
 
 /**
  * Sets up what is missing. Prints nothing when nothing is.
@@ -64,7 +62,7 @@ function staleSteps() {
  * @throws {StepError} after the other steps were ended; those that were done stay done
  */
 export async function performSetUp(signal) {
-  if (staleSteps().length === 0) return;
+  if (staleSteps(isFresh).length === 0) return;
   const progress = openProgress();
   try {
     const release = await acquireLock(join(cacheDir, 'setup.lock'), {
@@ -92,7 +90,7 @@ export async function performSetUp(signal) {
 async function performStale(progress, signal) {
   const ended = endLeftoverGroups(groupsDir);
   if (ended > 0) progress.say(`setup: ended ${ended} command(s) that an interrupted set-up left running`);
-  const stale = staleSteps();
+  const stale = staleSteps(isFresh);
   if (stale.length === 0) return;
   requireTools(stale);
   const started = Date.now();

