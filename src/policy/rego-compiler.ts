@@ -35,6 +35,8 @@ export interface PolicyTest {
   readonly line: number;
   readonly column: number;
   readonly durationMs: number;
+  /** The cases that failed, of a test with several: `test_x[name]`. */
+  readonly failedCases?: readonly string[];
   /** What print() wrote. */
   readonly output?: string;
 }
@@ -47,6 +49,8 @@ export interface RegoCompilerOptions {
   readonly clock: Clock;
   /** How long one run may take. Default 20000. */
   readonly timeLimitMs?: number;
+  /** What policies may call. Default: OFFERED_BUILTINS. */
+  readonly builtins?: readonly string[];
 }
 
 /** OPA's compiler and test runner. Each run is a new program in a thread of its own, without files or network. */
@@ -69,7 +73,7 @@ const PROGRAM_URL = new URL('../../tools/rego-compiler/build/rego-compiler.wasm'
  * to 200 MB meanwhile, and 0 later.
  */
 export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
-  const { clock, timeLimitMs = DEFAULT_TIME_LIMIT_MS } = options;
+  const { clock, timeLimitMs = DEFAULT_TIME_LIMIT_MS, builtins = OFFERED_BUILTINS } = options;
   const program = keepForAWhile(loadProgram, KEEP_PROGRAM_MS);
   const run = async (request: unknown, signal: AbortSignal): Promise<CompilerResponse> => {
     const module = await program();
@@ -82,8 +86,8 @@ export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
   };
   return {
     async build(files, entrypoint, signal) {
-      const limits = { builtins: OFFERED_BUILTINS, withheld: WITHHELD_BUILTINS };
-      const response = await run({ op: 'build', ...files, entrypoints: [entrypoint], ...limits }, signal);
+      const request = { op: 'build', ...files, entrypoints: [entrypoint], builtins, withheld: WITHHELD_BUILTINS };
+      const response = await run(request, signal);
       if (!response.ok) return { kind: 'refused', problems: response.errors };
       const wasm = new Uint8Array(Buffer.from(response.wasm ?? '', 'base64'));
       return { kind: 'built', wasm, data: response.data ?? '{}', warnings: response.warnings ?? [] };

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"regexp"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/util"
+	"go.yaml.in/yaml/v3"
 )
 
 // mergeDocuments mounts each data document at the path of its folder, as OPA does for a bundle.
@@ -49,7 +51,7 @@ func parseDocument(name, text string) (map[string]any, *problem) {
 	if path.Ext(name) == ".json" {
 		err = util.UnmarshalJSON([]byte(text), &value)
 	} else {
-		err = util.Unmarshal([]byte(text), &value)
+		err = unmarshalYAML([]byte(text), &value)
 	}
 	if err != nil {
 		line, column := placeOf(err, text)
@@ -63,6 +65,22 @@ func parseDocument(name, text string) (map[string]any, *problem) {
 		return nil, &problem{Code: "data_invalid", Message: "the document is not an object", File: name, Line: 1, Column: 1}
 	}
 	return document, nil
+}
+
+// unmarshalYAML takes what OPA takes, but for a key that is there twice and a second document: OPA drops one of the two
+// without a word, which in a list of permissions is a mistake that nobody sees.
+func unmarshalYAML(text []byte, value *any) error {
+	var probe any
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	if err := decoder.Decode(&probe); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if err := decoder.Decode(&probe); err == nil {
+		return errors.New("the file holds more than one YAML document")
+	} else if !errors.Is(err, io.EOF) {
+		return err
+	}
+	return util.Unmarshal(text, value)
 }
 
 var yamlLine = regexp.MustCompile(`line (\d+)`)

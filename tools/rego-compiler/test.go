@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
@@ -23,6 +24,8 @@ type testResult struct {
 	Line       int     `json:"line"`
 	Column     int     `json:"column"`
 	DurationMs float64 `json:"durationMs"`
+	// FailedCases names the cases that failed, of a test that has several: test_x[name].
+	FailedCases []string `json:"failedCases,omitempty"`
 	// Output is what print() wrote.
 	Output string `json:"output,omitempty"`
 }
@@ -81,6 +84,11 @@ func fromResult(result *tester.Result) testResult {
 		found.Outcome = "pass"
 	default:
 		found.Outcome = "fail"
+	}
+	for name, sub := range result.SubResults.Iter {
+		if sub.Fail && len(sub.SubResults) == 0 {
+			found.FailedCases = append(found.FailedCases, strings.Join(name, "/"))
+		}
 	}
 	if result.Location != nil {
 		found.File, found.Line, found.Column = result.Location.File, result.Location.Row, result.Location.Col
