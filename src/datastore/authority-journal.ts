@@ -103,26 +103,23 @@ function parseJournal(text: string, path: string): AuthorityState {
         cause,
       },
     );
-  let file: Partial<JournalFile>;
   try {
-    file = JSON.parse(text) as Partial<JournalFile>;
+    return readState(JSON.parse(text) as Partial<JournalFile>);
   } catch (error) {
     throw damaged(error);
   }
+}
+
+function readState(file: Partial<JournalFile>): AuthorityState {
   const { format, trust_domain: trustDomain, sequence, authorities } = file;
-  if (
-    format !== 1 ||
-    typeof trustDomain !== 'string' ||
-    !Number.isSafeInteger(sequence) ||
-    !Array.isArray(authorities)
-  ) {
-    throw damaged();
-  }
+  if (format !== 1 || typeof trustDomain !== 'string' || !Array.isArray(authorities))
+    throw new TypeError('unknown form');
+  if (typeof sequence !== 'number' || !Number.isSafeInteger(sequence)) throw new TypeError('no sequence');
   const records = (authorities as JournalFile['authorities']).map(({ id, state, certificate }): AuthorityRecord => {
-    if (!/^[0-9a-f]{2,128}$/.test(id) || !isState(state)) throw damaged();
+    if (!/^[0-9a-f]{2,128}$/.test(id) || !isState(state)) throw new TypeError('unknown form of an authority');
     return { id, state, certificate: Buffer.from(certificate, 'base64') };
   });
-  return { trustDomain, sequence: sequence ?? 0, records };
+  return { trustDomain, sequence, records };
 }
 
 function isState(state: string): state is AuthorityRecord['state'] {

@@ -1,13 +1,7 @@
-import { chmod } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
-import { describeError, SvidgateError, type Logger, type Metrics } from '../core/index.ts';
+import { createServer, type Socket } from 'node:net';
+import { describeError, type Logger, type Metrics } from '../core/index.ts';
+import { bind, type ListenAddress } from './bind.ts';
 import type { IdentifyPeer, Peer } from './peer.ts';
-import { prepareSocketPath } from './socket-file.ts';
-
-/** Where to listen: a Unix socket with its file mode, or a TCP host and port (0: the kernel chooses). */
-export type ListenAddress =
-  | { readonly kind: 'unix'; readonly path: string; readonly mode: number }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 export interface ConnectionListener {
   /** `unix:PATH` or `HOST:PORT` with the port that was bound. */
@@ -34,7 +28,6 @@ let lastConnectionId = 0;
 /** Listens and tells who connected. Throws `already_running`, `address_in_use` or `file_unreadable`. */
 export async function listen(options: ConnectionListenerOptions): Promise<ConnectionListener> {
   const { address, logger, metrics, name } = options;
-  if (address.kind === 'unix') await prepareSocketPath(address.path);
   const open = new Set<Socket>();
   const server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
     socket.on('error', (error) => logger.debug({ reason: describeError(error) }, 'connection failed'));
@@ -51,10 +44,9 @@ export async function listen(options: ConnectionListenerOptions): Promise<Connec
   });
   server.maxConnections = options.maxConnections ?? 4096;
   server.on('drop', () => logger.warn({ limit: server.maxConnections, address: name }, 'connection refused: too many'));
-  await bind(server, address);
-  if (address.kind === 'unix') await chmod(address.path, address.mode);
+  const bound = await bind(server, address);
   return {
-    address: boundAddress(server, address),
+    address: bound,
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of open) socket.destroy();
@@ -87,24 +79,4 @@ function fileDescriptorOf(socket: Socket): number {
   if (typeof handle?.fd !== 'number' || handle.fd < 0)
     throw new Error('the connection was closed before it was looked at');
   return handle.fd;
-}
-
-function bind(server: Server, address: ListenAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const place = address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`;
-      const code = error.code === 'EACCES' ? 'file_unreadable' : 'address_in_use';
-      reject(new SvidgateError(code, `cannot listen on ${place} (${error.code ?? error.message})`, { cause: error }));
-    });
-    server.listen(
-      address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port },
-      resolve,
-    );
-  });
-}
-
-function boundAddress(server: Server, address: ListenAddress): string {
-  if (address.kind === 'unix') return `unix:${address.path}`;
-  const bound = server.address();
-  return `${address.host}:${bound !== null && typeof bound === 'object' ? bound.port : address.port}`;
 }

@@ -9,7 +9,8 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { describeError, SvidgateError, type Logger, type Metrics } from '../core/index.ts';
-import { listen, type ConnectionListener, type ListenAddress } from './connection-listener.ts';
+import type { ListenAddress } from './bind.ts';
+import { listen, type ConnectionListener } from './connection-listener.ts';
 import type { CallContext, GrpcMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
 import type { IdentifyPeer, Peer } from './peer.ts';
 import { requestsOf, sendOn } from './stream-adapter.ts';

@@ -3,7 +3,7 @@
  * Promises: a handler always knows who calls; a slow caller holds back only itself; stopping ends every stream with a
  * status. Must not know what the bytes mean, nor what a caller may do.
  */
-export { type ListenAddress } from './connection-listener.ts';
+export type { ListenAddress } from './bind.ts';
 export { startGrpcServer, type GrpcServer, type GrpcServerOptions } from './grpc-server.ts';
 export type { CallContext, GrpcMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
 export { startHttpServer, type HttpServer } from './http-server.ts';

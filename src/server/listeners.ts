@@ -1,0 +1,104 @@
+import type { ListenAddress as ConfiguredAddress } from '../config/index.ts';
+import { createExtAuthzEndpoint } from '../endpoints/ext-authz/index.ts';
+import { createSdsEndpoint } from '../endpoints/sds/index.ts';
+import { createTelemetryApp, type ReadinessCheck } from '../endpoints/telemetry/index.ts';
+import type { MetricsRegistry } from '../telemetry/index.ts';
+import {
+  startGrpcServer,
+  startHttpServer,
+  type GrpcServer,
+  type HttpServer,
+  type ListenAddress,
+  type Peer,
+} from '../transport/index.ts';
+import type { ServerParts } from './parts.ts';
+
+/** Requests of SDS are small: Envoy's first one lists its extensions, some 100 KiB. */
+const SDS_MAX_MESSAGE_BYTES = 1024 * 1024;
+
+/**
+ * A check request over `max_request_bytes` is an explicit deny, so the transport must take it in first. Beyond this
+ * multiple the call ends with RESOURCE_EXHAUSTED: no caller may fill the memory.
+ */
+const GATE_MESSAGE_FACTOR = 8;
+
+/** Any local process may connect; attestation decides what it gets. */
+const OPEN_SOCKET_MODE = 0o777;
+
+function openAddress(listen: ConfiguredAddress): ListenAddress {
+  return listen.kind === 'unix' ? { ...listen, mode: OPEN_SOCKET_MODE } : listen;
+}
+
+export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
+  const { config, logger, metrics } = parts;
+  return startGrpcServer({
+    name: 'workload',
+    address: { kind: 'unix', path: config.workloadSocket, mode: OPEN_SOCKET_MODE },
+    methods: createSdsEndpoint({
+      settings: config.sds,
+      attestor: parts.attestor,
+      identities: parts.identities,
+      logger: logger.child({ room: 'sds' }),
+      metrics,
+    }),
+    identify: parts.tracker.identify,
+    maxMessageBytes: SDS_MAX_MESSAGE_BYTES,
+    logger: logger.child({ room: 'transport' }),
+    metrics,
+  });
+}
+
+/** The gate, or undefined when the configuration has none. */
+export async function startGate(parts: ServerParts): Promise<GrpcServer | undefined> {
+  const { config, logger, metrics, policies, registry } = parts;
+  const { authz } = config;
+  if (authz === undefined || policies === undefined) return undefined;
+  const { listen } = authz;
+  return startGrpcServer({
+    name: 'gate',
+    address: openAddress(listen),
+    methods: createExtAuthzEndpoint({
+      policies,
+      peers: parts.peers,
+      attestor: parts.attestor,
+      entries: { match: (selectors) => registry.snapshot.value.match(selectors) },
+      ...(authz.denyUnregistered ? { isRegistered: (id) => registry.snapshot.value.hasSpiffeId(id) } : {}),
+      maxRequestBytes: authz.maxRequestBytes,
+      onError: authz.onError,
+      policyNames: new Set(authz.policies.keys()),
+      clock: parts.clock,
+      logger: logger.child({ room: 'gate' }),
+      metrics,
+    }),
+    identify: parts.tracker.identify,
+    onPeer: (peer) => attestEarly(peer, parts),
+    maxMessageBytes: authz.maxRequestBytes * GATE_MESSAGE_FACTOR,
+    logger: logger.child({ room: 'transport' }),
+    metrics,
+  });
+}
+
+/** The first attestation of an executable hashes it; that must not eat the deadline of the first request. */
+function attestEarly(peer: Peer, parts: ServerParts): void {
+  if (peer.kind === 'unix') parts.attestor.attest(peer.process).catch(() => undefined); // logged; the check denies
+}
+
+/** /metrics, /live and /ready, or undefined when the configuration has it off. */
+export async function startTelemetry(parts: ServerParts, metrics: MetricsRegistry): Promise<HttpServer | undefined> {
+  const { listen } = parts.config.telemetry;
+  if (listen === undefined) return undefined;
+  const app = createTelemetryApp({
+    render: () => metrics.render(),
+    readiness: () => policyReadiness(parts),
+  });
+  return startHttpServer({ address: openAddress(listen), fetch: (request) => app.fetch(request) });
+}
+
+/** One check for each policy: whether it can decide. */
+function policyReadiness(parts: ServerParts): readonly ReadinessCheck[] {
+  return [...(parts.policies?.status.value ?? [])].map(([name, status]) =>
+    status.state === 'active'
+      ? { name: `policy:${name}` }
+      : { name: `policy:${name}`, problem: status.lastError?.message ?? 'no live policy' },
+  );
+}

@@ -1,0 +1,116 @@
+import type { Config } from '../config/index.ts';
+import { describeError, supervise, systemClock, type Clock, type Logger } from '../core/index.ts';
+import { openAuthorityJournal, openDataDirectory } from '../datastore/index.ts';
+import { createLogger, createMetrics } from '../telemetry/index.ts';
+import { startGate, startTelemetry, startWorkloadSocket } from './listeners.ts';
+import { createParts } from './parts.ts';
+
+export interface RunningServer {
+  /** Where it listens: `unix:PATH` or `HOST:PORT` with the port that was bound. */
+  readonly addresses: { readonly workload: string; readonly gate?: string; readonly telemetry?: string };
+  /** Ends every stream with a status, removes sockets and the lock. Resolves when all is closed. */
+  stop(reason: string): Promise<void>;
+  /** Resolves when the server has stopped; rejects when it could not go on. */
+  readonly finished: Promise<void>;
+}
+
+/**
+ * Starts all of svidgate and returns when it listens and each policy is in force or was refused. Throws a SvidgateError, with everything closed again, when a
+ * part cannot start: the data directory or a socket in use, an unreadable key, mistakes in the entries file.
+ */
+export async function startServer(
+  config: Config,
+  options: { readonly logger?: Logger; readonly clock?: Clock } = {},
+): Promise<RunningServer> {
+  const logger = options.logger ?? createLogger({ level: config.telemetry.logLevel });
+  const clock = options.clock ?? systemClock;
+  const stop = new AbortController();
+  const open = new AsyncDisposableStack();
+  try {
+    return await start({ config, logger, clock, stop, open });
+  } catch (error) {
+    stop.abort();
+    await open.disposeAsync();
+    throw error;
+  }
+}
+
+interface StartContext {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly stop: AbortController;
+  /** Closed in reverse order: listeners first, the data directory last. */
+  readonly open: AsyncDisposableStack;
+}
+
+async function start(context: StartContext): Promise<RunningServer> {
+  const { config, logger, stop, open } = context;
+  const metrics = createMetrics();
+  const directory = await openDataDirectory(config.dataDir);
+  open.defer(() => directory.close());
+  const { parts, authority } = await createParts(context, { metrics, journal: await openAuthorityJournal(directory) });
+  open.defer(() => parts.tracker.close());
+  const policiesLoaded = Promise.withResolvers<void>();
+  const tasks = supervise(stop.signal, [
+    (signal) => authority.run(signal),
+    (signal) => parts.registry.run(signal),
+    async (signal) => {
+      await parts.policies?.start(signal);
+      policiesLoaded.resolve();
+      await parts.policies?.run(signal);
+    },
+  ]);
+  tasks.catch(() => undefined); // its failure is seen through `finished`
+  open.defer(async () => {
+    stop.abort();
+    await tasks.catch((error: unknown) =>
+      logger.error({ reason: describeError(error) }, 'a part of the server failed'),
+    );
+  });
+
+  // Identities are served, and checks denied, while policies are still being compiled.
+  const workload = await startWorkloadSocket(parts);
+  open.defer(() => workload.stop(GRACE_MS));
+  const gate = await startGate(parts);
+  if (gate !== undefined) open.defer(() => gate.stop(GRACE_MS));
+  const telemetry = await startTelemetry(parts, metrics);
+  if (telemetry !== undefined) open.defer(() => telemetry.close());
+  await Promise.race([policiesLoaded.promise, tasks]);
+
+  const addresses = {
+    workload: workload.address,
+    ...(gate === undefined ? {} : { gate: gate.address }),
+    ...(telemetry === undefined ? {} : { telemetry: telemetry.address }),
+  };
+  for (const address of Object.values(addresses)) logger.info({ address }, 'listening');
+  logger.info({ trust_domain: config.trustDomain, pid: process.pid }, 'svidgate started');
+  return running({ ...context, addresses, tasks });
+}
+
+/** How long calls may go on after the server was told to stop. */
+const GRACE_MS = 2000;
+
+function running(
+  context: StartContext & { readonly addresses: RunningServer['addresses']; readonly tasks: Promise<void> },
+): RunningServer {
+  const { logger, open, tasks } = context;
+  let stopping: Promise<void> | undefined;
+  const stopOnce = (reason: string): Promise<void> => {
+    stopping ??= (async () => {
+      logger.info({ reason }, 'svidgate stopping');
+      await open.disposeAsync();
+      logger.info({}, 'svidgate stopped');
+    })();
+    return stopping;
+  };
+  const finished = tasks.then(
+    () => stopOnce('told to stop'),
+    async (error: unknown) => {
+      await stopOnce('a part of the server failed');
+      throw error;
+    },
+  );
+  finished.catch(() => undefined);
+  return { addresses: context.addresses, stop: stopOnce, finished };
+}

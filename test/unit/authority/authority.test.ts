@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { nextStep, nextStepAt, type AuthoritySlot } from '../../../src/authority/rotation-plan.ts';
+import { parseCertificate } from '../../../src/pki/index.ts';
+import { parseSpiffeId, parseTrustDomain, verifyX509Svid } from '../../../src/spiffe/index.ts';
+import { openAuthority, TRUST_DOMAIN } from '../../support/svid-fixtures.ts';
+import { tempFolder } from '../../support/temp-folder.ts';
+import { createTestClock } from '../../support/test-clock.ts';
+
+const HOUR = 3600_000;
+const ORDERS = parseSpiffeId('spiffe://example.test/orders');
+
+test('an SVID is valid under the bundle, backdated 10 s, for the time asked', async () => {
+  await using folder = await tempFolder();
+  const clock = createTestClock();
+  await using open = await openAuthority(folder.path, { clock });
+  const { authority } = open;
+  const svid = await authority.issueX509Svid({ spiffeId: ORDERS, ttlMs: 2 * HOUR });
+  assert.equal(svid.notBefore, clock.now() - 10_000);
+  assert.equal(svid.notAfter, clock.now() + 2 * HOUR);
+  const leaf = parseCertificate(svid.certificateChain[0]!);
+  const roots = authority.bundle.value.x509Authorities.map(parseCertificate);
+  const verdict = verifyX509Svid(leaf, { authorities: () => roots, now: clock.now() });
+  assert.ok(verdict.valid && verdict.spiffeId === ORDERS);
+  assert.equal((await authority.issueX509Svid({ spiffeId: ORDERS })).notAfter, clock.now() + HOUR);
+});
+
+test('an SVID never outlives its CA', async () => {
+  await using folder = await tempFolder();
+  const clock = createTestClock();
+  await using open = await openAuthority(folder.path, { clock, caTtlMs: HOUR });
+  const svid = await open.authority.issueX509Svid({ spiffeId: ORDERS, ttlMs: 5 * HOUR });
+  const [root] = open.authority.bundle.value.x509Authorities.map(parseCertificate);
+  assert.equal(svid.notAfter, root!.notAfter);
+  await clock.advance(HOUR + 1000);
+  await assert.rejects(open.authority.issueX509Svid({ spiffeId: ORDERS }), { code: 'authority_failed' });
+});
+
+test('the CA and its keys are the same after a restart', async () => {
+  await using folder = await tempFolder();
+  const clock = createTestClock();
+  let before;
+  {
+    await using open = await openAuthority(folder.path, { clock });
+    before = open.authority.bundle.value;
+  }
+  await using again = await openAuthority(folder.path, { clock });
+  assert.deepEqual(
+    again.authority.bundle.value.x509Authorities.map((der) => Buffer.from(der)),
+    before.x509Authorities.map((der) => Buffer.from(der)),
+  );
+  assert.equal(again.authority.bundle.value.sequence, before.sequence);
+});
+
+test('a data directory of another trust domain is refused by name', async () => {
+  await using folder = await tempFolder();
+  await openAuthority(folder.path).then((open) => open[Symbol.asyncDispose]());
+  await assert.rejects(openAuthority(folder.path, { trustDomain: parseTrustDomain('other.test') }), {
+    code: 'config_invalid',
+    message: 'data_dir holds the authority of trust domain example.test, but trust_domain is other.test',
+  });
+});
+
+test('the next root is published at half of the life, signs at a sixth, and every living SVID stays valid', async () => {
+  await using folder = await tempFolder();
+  const clock = createTestClock();
+  await using open = await openAuthority(folder.path, { clock, caTtlMs: 24 * HOUR });
+  const { authority } = open;
+  const stop = new AbortController();
+  const run = authority.run(stop.signal);
+  const living = [];
+  const sizes = new Set<number>();
+  const signers = new Set<string>();
+  let last = authority.bundle.value.sequence;
+  for (let hour = 0; hour < 100; hour += 1) {
+    const svid = await authority.issueX509Svid({ spiffeId: ORDERS });
+    living.push(svid);
+    signers.add(svid.authorityId);
+    await clock.advance(HOUR / 2);
+    const roots = authority.bundle.value.x509Authorities.map(parseCertificate);
+    sizes.add(roots.length);
+    assert.ok(authority.bundle.value.sequence >= last);
+    last = authority.bundle.value.sequence;
+    for (const one of living.filter(({ notAfter }) => notAfter >= clock.now())) {
+      const leaf = parseCertificate(one.certificateChain[0]!);
+      assert.ok(verifyX509Svid(leaf, { authorities: () => roots, now: clock.now() }).valid);
+    }
+  }
+  stop.abort();
+  await run;
+  assert.ok(signers.size >= 3, 'the CA was rotated');
+  assert.ok(Math.max(...sizes) <= 4, 'ended roots leave the bundle');
+  assert.equal(
+    (await readdir(join(folder.path, 'authority/keys'))).length,
+    authority.bundle.value.x509Authorities.length,
+  );
+  assert.equal(TRUST_DOMAIN, authority.bundle.value.trustDomain);
+});
+
+test('whatever the slots and the time, the steps that are due lead to one active CA with life left', () => {
+  const slot = fc.record({
+    id: fc.uuid(),
+    state: fc.constantFrom('prepared' as const, 'active' as const, 'old' as const),
+    notBefore: fc.integer({ min: 0, max: 1000 * HOUR }),
+    life: fc.integer({ min: HOUR, max: 100 * HOUR }),
+  });
+  fc.assert(
+    fc.property(fc.array(slot, { maxLength: 6 }), fc.integer({ min: 0, max: 2000 * HOUR }), (drawn, now) => {
+      let active = false;
+      let slots: AuthoritySlot[] = drawn.flatMap(({ life, ...rest }) => {
+        if (rest.state === 'active' && active) return [];
+        active ||= rest.state === 'active';
+        return [{ ...rest, notAfter: rest.notBefore + life }];
+      });
+      for (let steps = 0; ; steps += 1) {
+        assert.ok(steps < 30, 'the steps come to an end');
+        const step = nextStep(slots, now);
+        if (step === undefined) break;
+        if (step.kind === 'prepare') {
+          slots.push({ id: `new${steps}`, state: 'prepared', notBefore: now, notAfter: now + 24 * HOUR });
+        } else if (step.kind === 'prune') {
+          assert.notEqual(slots.find(({ id }) => id === step.id)?.state, 'active');
+          slots = slots.filter(({ id }) => id !== step.id);
+        } else {
+          slots = slots.map((one) => {
+            if (one.id === step.id) return { ...one, state: 'active' };
+            return one.state === 'active' ? { ...one, state: 'old' } : one;
+          });
+        }
+      }
+      const signing = slots.filter(({ state }) => state === 'active');
+      assert.equal(signing.length, 1);
+      assert.ok(signing[0]!.notAfter > now);
+      assert.ok(nextStepAt(slots) > now);
+    }),
+  );
+});
