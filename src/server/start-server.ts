@@ -1,5 +1,5 @@
 import type { Config } from '../config/index.ts';
-import { describeError, supervise, systemClock, type Clock, type Logger } from '../core/index.ts';
+import { describeError, supervise, SvidgateError, systemClock, type Clock, type Logger } from '../core/index.ts';
 import { openAuthorityJournal, openDataDirectory } from '../datastore/index.ts';
 import { createLogger, createMetrics } from '../telemetry/index.ts';
 import { startGate, startTelemetry, startWorkloadSocket } from './listeners.ts';
@@ -14,24 +14,35 @@ export interface RunningServer {
   readonly finished: Promise<void>;
 }
 
+export interface StartOptions {
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+  /** Aborted before the server has started: all is closed again, and startServer throws. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Starts all of svidgate and returns when it listens and each policy is in force or was refused. Throws a SvidgateError, with everything closed again, when a
  * part cannot start: the data directory or a socket in use, an unreadable key, mistakes in the entries file.
  */
-export async function startServer(
-  config: Config,
-  options: { readonly logger?: Logger; readonly clock?: Clock } = {},
-): Promise<RunningServer> {
+export async function startServer(config: Config, options: StartOptions = {}): Promise<RunningServer> {
   const logger = options.logger ?? createLogger({ level: config.telemetry.logLevel });
   const clock = options.clock ?? systemClock;
   const stop = new AbortController();
+  const giveUp = (): void => stop.abort();
+  options.signal?.addEventListener('abort', giveUp);
   const open = new AsyncDisposableStack();
   try {
-    return await start({ config, logger, clock, stop, open });
+    const server = await start({ config, logger, clock, stop, open });
+    if (options.signal?.aborted === true)
+      throw new SvidgateError('canceled', 'svidgate was told to stop while it started');
+    return server;
   } catch (error) {
     stop.abort();
     await open.disposeAsync();
     throw error;
+  } finally {
+    options.signal?.removeEventListener('abort', giveUp);
   }
 }
 

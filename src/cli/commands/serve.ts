@@ -12,7 +12,8 @@ export interface ServeOptions {
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 /**
- * Runs the server until a signal or a failure; a second signal ends the process at once with 1.
+ * Runs the server until a signal or a failure; a second signal, a second later or more, ends
+ * the process at once with 1.
  * Throws the SvidgateError of a part that cannot start or go on.
  */
 export async function serve({ file, output, terminal }: ServeOptions): Promise<ExitCode> {
@@ -24,26 +25,44 @@ export async function serve({ file, output, terminal }: ServeOptions): Promise<E
       return EXIT.wrongUsage;
     }
     const { startServer } = await import('../../server/index.ts');
-    const server = await startServer(parsed.value);
+    const server = await startServer(parsed.value, { signal: signals.stop });
     await Promise.race([server.finished, signals.first.then((name) => server.stop(name))]);
     return EXIT.done;
+  } catch (error) {
+    if (signals.stop.aborted) return EXIT.done;
+    throw error;
   } finally {
     signals.release();
   }
 }
 
-/** From the start on, so that a signal during it ends the server as soon as it stands, with nothing left behind. */
-function catchStopSignals(): { readonly first: Promise<string>; readonly release: () => void } {
+interface StopSignals {
+  /** The name of the first signal. */
+  readonly first: Promise<string>;
+  /** Aborted by the first signal. */
+  readonly stop: AbortSignal;
+  readonly release: () => void;
+}
+
+/** One Ctrl-C or one `timeout` can reach the process twice, by its id and by its group; that counts once. */
+const SAME_SIGNAL_MS = 1000;
+
+/** From the start on, so that a signal during it leaves nothing behind. */
+function catchStopSignals(): StopSignals {
   const { promise, resolve } = Promise.withResolvers<string>();
-  let count = 0;
+  const stop = new AbortController();
+  let firstAt: number | undefined;
   const onSignal = (name: NodeJS.Signals): void => {
-    count += 1;
-    if (count > 1) process.exit(EXIT.failed);
+    const now = performance.now();
+    if (firstAt !== undefined && now - firstAt > SAME_SIGNAL_MS) process.exit(EXIT.failed);
+    firstAt ??= now;
     resolve(name);
+    stop.abort();
   };
   for (const name of STOP_SIGNALS) process.on(name, onSignal);
   return {
     first: promise,
+    stop: stop.signal,
     release: () => {
       for (const name of STOP_SIGNALS) process.off(name, onSignal);
     },
