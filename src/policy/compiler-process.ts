@@ -29,8 +29,8 @@ export interface CompilerRunOptions {
   readonly timeLimitMs: number;
 }
 
-/** The thread's own heap holds the request and the response only. */
-const MAX_HEAP_MB = 256;
+/** Request and response lie outside the thread's heap, the program has memory of its own: the heap stays small. */
+const MAX_HEAP_MB = 1024;
 
 /** Runs the program in a thread of its own, which has ended when the promise settles. */
 export async function runCompilerThread(run: CompilerRun, options: CompilerRunOptions): Promise<CompilerResult> {

@@ -33,8 +33,8 @@ export interface EvaluationThreadOptions {
   readonly onDeath: (message: string) => void;
 }
 
-/** Results cross the thread's JavaScript heap; a larger one ends the thread. */
-const MAX_HEAP_MB = 128;
+/** Far more than the largest input and result take: see policy-instance.ts for what happens at the limit. */
+const MAX_HEAP_MB = 1024;
 
 /**
  * Starts a thread and waits until the policy is loaded and warm. Throws `policy_invalid` when the module is refused

@@ -13,6 +13,8 @@ export interface EvaluatorOptions {
   readonly startLimitMs?: number;
   /** Default: replaced 64 MiB above its data, at most 1 GiB. */
   readonly limits?: MemoryLimits;
+  /** For tests that inject faults. */
+  readonly startThread?: typeof startEvaluationThread;
 }
 
 const DEFAULT_START_LIMIT_MS = 10_000;
@@ -201,7 +203,8 @@ export class Evaluator {
 
   async #startThread(signal: AbortSignal): Promise<EvaluationThread> {
     const { clock, startLimitMs = DEFAULT_START_LIMIT_MS, limits = DEFAULT_LIMITS } = this.#options;
-    const thread: EvaluationThread = await startEvaluationThread(this.#loaded, {
+    const { startThread = startEvaluationThread } = this.#options;
+    const thread: EvaluationThread = await startThread(this.#loaded, {
       clock,
       signal: AbortSignal.any([signal, this.#closing.signal]),
       startLimitMs,

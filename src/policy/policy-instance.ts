@@ -9,6 +9,12 @@ const { loadPolicySync } = createRequire(import.meta.url)('@open-policy-agent/op
 const PAGE_BYTES = 65_536;
 /** What OPA's modules start with: 320 KiB. */
 const INITIAL_PAGES = 5;
+/**
+ * JSON becomes up to twenty times its size in the JavaScript heap, and a heap that overflows inside JSON.parse ends the
+ * whole process, not the thread alone. So what is parsed is bounded far below the limit of the heap.
+ */
+const MAX_INPUT_BYTES = 16 * 2 ** 20;
+const MAX_RESULT_BYTES = 4 * 2 ** 20;
 const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true });
 const NOT_JSON = 'the input is not JSON';
 /** Error texts may quote data of the policy; logs need the beginning only. */
@@ -17,7 +23,7 @@ const MAX_MESSAGE_LENGTH = 1000;
 /** A policy in WASM memory, not re-entrant. After evaluate() threw it must not be used again. */
 export interface PolicyInstance {
   /** The result set: empty when undefined. Throws strings and plain objects as well as errors: see describeThrown. */
-  evaluate(input: ArrayBuffer): readonly { readonly result: unknown }[];
+  evaluate(input: ArrayBuffer): ResultSet;
   /** Whether evaluations made its memory grow so far that it should be replaced. */
   isGrown(): boolean;
 }
@@ -40,8 +46,9 @@ export function instantiatePolicy(source: LoadedModule & { readonly limits: Memo
   const recycleAt = policy.mem.buffer.byteLength + limits.recycleBytes;
   return {
     evaluate(input) {
+      if (input.byteLength > MAX_INPUT_BYTES) throw new Error(`the input is larger than ${MAX_INPUT_BYTES} bytes`);
       assertJson(policy, input);
-      return policy.evaluate(input, entrypointId) as { result: unknown }[];
+      return evaluateInput(policy, entrypointId, input);
     },
     isGrown: () => policy.mem.buffer.byteLength > recycleAt,
   };
@@ -80,12 +87,26 @@ function assertJson(policy: OpaWasm.LoadedPolicy, input: ArrayBuffer): void {
   if (exports.opa_json_parse(address, input.byteLength) === 0) throw new Error(NOT_JSON);
 }
 
+/** What LoadedPolicy.evaluate does, with a limit on the result and memory that the module itself grew. */
+function evaluateInput(policy: OpaWasm.LoadedPolicy, entrypointId: number, input: ArrayBuffer): ResultSet {
+  const address = policy.dataHeapPtr as number;
+  const length = input.byteLength;
+  new Uint8Array(policy.mem.buffer).set(new Uint8Array(input), address); // assertJson made room for it
+  const { opa_eval: evaluate } = exportsOf(policy);
+  const result = evaluate(0, entrypointId, policy.dataAddr, address, length, address + length, 0);
+  return parseJsonAt(policy, result) as ResultSet;
+}
+
+type ResultSet = readonly { readonly result: unknown }[];
+
 interface PolicyExports {
   /** Address of an object from builtin name to number: those the module imports from the host. */
   readonly builtins: () => number;
   readonly opa_json_dump: (value: number) => number;
   /** Gives 0 for what is not JSON. */
   readonly opa_json_parse: (address: number, length: number) => number;
+  /** Reserved, entrypoint, data, input, its length, heap, format 0 for JSON; gives the address of the result. */
+  readonly opa_eval: (...args: number[]) => number;
   readonly opa_malloc: (bytes: number) => number;
   readonly opa_heap_ptr_set: (address: number) => void;
 }
@@ -96,8 +117,13 @@ function exportsOf(policy: OpaWasm.LoadedPolicy): PolicyExports {
 
 function requiredBuiltins(policy: OpaWasm.LoadedPolicy): readonly string[] {
   const exports = exportsOf(policy);
-  const start = exports.opa_json_dump(exports.builtins());
+  return Object.keys(parseJsonAt(policy, exports.opa_json_dump(exports.builtins())) as Record<string, number>);
+}
+
+/** The value of JSON text in the memory of the module, which ends with a zero. */
+function parseJsonAt(policy: OpaWasm.LoadedPolicy, address: number): unknown {
   const memory = new Uint8Array(policy.mem.buffer);
-  const text = new TextDecoder().decode(memory.subarray(start, memory.indexOf(0, start)));
-  return Object.keys(JSON.parse(text) as Record<string, number>);
+  const end = memory.indexOf(0, address);
+  if (end - address > MAX_RESULT_BYTES) throw new Error(`the result is larger than ${MAX_RESULT_BYTES} bytes`);
+  return JSON.parse(new TextDecoder().decode(memory.subarray(address, end)));
 }
