@@ -90,6 +90,7 @@ export async function startTelemetry(parts: ServerParts, metrics: MetricsRegistr
   const app = createTelemetryApp({
     render: () => metrics.render(),
     readiness: () => policyReadiness(parts),
+    logger: parts.logger.child({ room: 'telemetry' }),
   });
   return startHttpServer({ address: openAddress(listen), fetch: (request) => app.fetch(request) });
 }

@@ -1,0 +1,39 @@
+import { chmod } from 'node:fs/promises';
+import type { Server } from 'node:net';
+import { SvidgateError } from '../core/index.ts';
+import { prepareSocketPath } from './socket-file.ts';
+
+/** Where to listen: a Unix socket with its file mode, or a TCP host and port (0: the kernel chooses). */
+export type ListenAddress =
+  | { readonly kind: 'unix'; readonly path: string; readonly mode: number }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
+
+/**
+ * Binds a server and returns `unix:PATH` or `HOST:PORT` with the port that was bound. Throws `already_running`,
+ * `address_in_use` or `file_unreadable`.
+ */
+export async function bind(server: Server, address: ListenAddress): Promise<string> {
+  if (address.kind === 'unix') await prepareSocketPath(address.path);
+  await startListening(server, address);
+  if (address.kind === 'unix') {
+    await chmod(address.path, address.mode);
+    return `unix:${address.path}`;
+  }
+  const bound = server.address();
+  return `${address.host}:${bound !== null && typeof bound === 'object' ? bound.port : address.port}`;
+}
+
+function startListening(server: Server, address: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: NodeJS.ErrnoException): void => {
+      const place = address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`;
+      const code = error.code === 'EACCES' ? 'file_unreadable' : 'address_in_use';
+      reject(new SvidgateError(code, `cannot listen on ${place} (${error.code ?? error.message})`, { cause: error }));
+    };
+    server.once('error', onError);
+    server.listen(address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port }, () => {
+      server.off('error', onError);
+      resolve();
+    });
+  });
+}
