@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { parse } from 'yaml';
+import { parseConfig } from '../../src/config/index.ts';
+import { envoyPath, root } from '../../tools/setup/paths.mjs';
+import { documentedPorts, readYaml, relocate, type YamlMap } from '../support/envoy-bootstrap.ts';
+
+const run = promisify(execFile);
+const EXAMPLES = join(root, 'envoy-examples');
+const examples = (await readdir(EXAMPLES, { withFileTypes: true })).filter((entry) => entry.isDirectory());
+
+for (const { name } of examples) {
+  const dir = join(EXAMPLES, name);
+  const bootstraps = (await readdir(dir)).filter(
+    (file) => file.endsWith('.yaml') && !['svidgate.yaml', 'entries.yaml'].includes(file),
+  );
+
+  describe(`envoy-examples/${name}`, () => {
+    let scratch = '';
+    before(async () => (scratch = await mkdtemp(join(tmpdir(), 'sg-validate-'))));
+    after(async () => rm(scratch, { recursive: true, force: true }));
+
+    for (const file of bootstraps) {
+      test(`Envoy takes ${file}`, async () => {
+        const args = ['--mode', 'validate', '-c', join(dir, file), '--disable-hot-restart', '--log-level', 'error'];
+        const { stdout, stderr } = await run(envoyPath(), args, { cwd: scratch });
+        assert.match(stdout, /configuration '.*' OK/);
+        assert.doesNotMatch(stderr, /deprecated/i);
+      });
+
+      test(`${file} keeps the rules of every configuration we ship`, () => {
+        for (const { path, value } of mapsOf(readYaml(join(dir, file)))) assertOurRules(path, value);
+      });
+
+      test(`${file} can be moved to other ports without losing one`, () => {
+        const bootstrap = readYaml(join(dir, file));
+        const ports = new Map(documentedPorts(bootstrap).map((port) => [port, port + 10_000]));
+        const moved = relocate(bootstrap, { address: '127.9.9.9', ports, dir: '/somewhere' });
+        assert.deepEqual(documentedPorts(moved), []);
+        assert.doesNotMatch(JSON.stringify(moved), /127\.0\.0\.1|\.\/run/);
+      });
+    }
+
+    test('svidgate takes svidgate.yaml', async () => {
+      const path = join(dir, 'svidgate.yaml');
+      const parsed = parseConfig(await readFile(path, 'utf8'), path);
+      assert.deepEqual(parsed.mistakes ?? [], []);
+    });
+
+    test('every SPIFFE ID that is named has an entry', async () => {
+      const { entries } = parse(await readFile(join(dir, 'entries.yaml'), 'utf8')) as {
+        readonly entries: readonly { readonly spiffe_id: string }[];
+      };
+      const known = new Set(entries.map(({ spiffe_id }) => spiffe_id));
+      const texts = await Promise.all(
+        [...bootstraps, 'policy/data.yaml'].map(async (file) => readFile(join(dir, file), 'utf8')),
+      );
+      const named = texts.flatMap((text) => text.match(/spiffe:\/\/[a-z.]+\/[a-z/]+/g) ?? []);
+      assert.deepEqual(
+        named.filter((id) => !known.has(id)),
+        [],
+      );
+    });
+  });
+}
+
+interface NamedMap {
+  readonly path: string;
+  readonly value: YamlMap;
+}
+
+function mapsOf(value: unknown, path = ''): readonly NamedMap[] {
+  if (Array.isArray(value)) return value.flatMap((item, index) => mapsOf(item, `${path}[${index}]`));
+  if (typeof value !== 'object' || value === null) return [];
+  const below = Object.entries(value).flatMap(([key, item]) => mapsOf(item, `${path}.${key}`));
+  return [{ path, value: value as YamlMap }, ...below];
+}
+
+/** For each type of message: what must be there, whoever edits the file next. */
+const RULES: Readonly<Record<string, (value: YamlMap, path: string) => void>> = {
+  ExtAuthz(value, path) {
+    assert.equal(value['failure_mode_allow'], false, `${path}: fails closed`);
+    assert.equal(value['include_peer_certificate'], true, `${path}: shows the peer`);
+    assert.ok((value['grpc_service'] as YamlMap)['timeout'], `${path}: has a time-out`);
+  },
+  DownstreamTlsContext(value, path) {
+    assert.equal(value['require_client_certificate'], true, `${path}: asks for a certificate`);
+  },
+  UpstreamTlsContext(value, path) {
+    const text = JSON.stringify(value);
+    assert.match(text, /match_typed_subject_alt_names.*"exact":"spiffe:/, `${path}: knows whom it calls`);
+  },
+  HttpConnectionManager(value, path) {
+    const common = value['common_http_protocol_options'] as YamlMap | undefined;
+    const xfcc = value['forward_client_cert_details'];
+    assert.equal(value['normalize_path'], true, `${path}: normalizes paths`);
+    assert.equal(value['path_with_escaped_slashes_action'], 'REJECT_REQUEST', `${path}: escaped slashes`);
+    assert.ok(common?.['max_stream_duration'], `${path}: bounds streams`);
+    assert.ok(xfcc === undefined || xfcc === 'SANITIZE' || xfcc === 'SANITIZE_SET', `${path}: takes nobody's XFCC`);
+  },
+};
+
+function assertOurRules(path: string, value: YamlMap): void {
+  const type = value['@type'];
+  if (typeof type === 'string') RULES[type.split('.').at(-1) ?? '']?.(value, path);
+  if (path.endsWith('.envoy_grpc')) assert.equal(value['authority'], 'svidgate', `${path}: authority`);
+  assert.ok(!('allow_expired_certificate' in value || 'trust_chain_verification' in value), `${path}: full checks`);
+}
