@@ -3,13 +3,14 @@ import { configInvalid, formatMistake, readTextFile, type Mistake } from '../con
 import {
   fileChanges,
   Watchable,
+  untilAborted,
   type Clock,
   type Logger,
   type Metrics,
   type ReadonlyWatchable,
 } from '../core/index.ts';
 import type { RegistrationEntry, TrustDomain } from '../spiffe/index.ts';
-import { parseEntries } from './entries-document.ts';
+import { parseAside, parseHere, type EntriesResult, type EntriesText } from './parse-aside.ts';
 import { createSnapshot, type RegistrySnapshot } from './snapshot.ts';
 
 const MAX_ENTRIES_BYTES = 32 * 1024 * 1024;
@@ -54,7 +55,7 @@ export function createRegistry(options: RegistryOptions): Registry {
 export async function checkEntriesFile(file: string, trustDomain: TrustDomain): Promise<readonly Mistake[]> {
   const read = await readTextFile(file, { maxBytes: MAX_ENTRIES_BYTES });
   if (read.mistake !== undefined) return [read.mistake];
-  return parseEntries({ text: read.text, file, trustDomain }).mistakes ?? [];
+  return parseHere({ text: read.text, file, trustDomain }).mistakes ?? [];
 }
 
 class FileRegistry implements Registry {
@@ -78,20 +79,21 @@ class FileRegistry implements Registry {
   }
 
   async load(): Promise<void> {
-    const mistakes = await this.#read();
+    const mistakes = await this.#read(parseHere); // nobody waits yet
     if (mistakes.length > 0) throw configInvalid(mistakes);
   }
 
   async run(signal: AbortSignal): Promise<void> {
     const { file, clock } = this.#options;
     if (file === undefined) return;
-    await this.#refresh(); // what changed between load and now has no event
-    for await (const _ of fileChanges(file, { clock, signal })) await this.#refresh();
+    const refresh = (): Promise<void> => untilAborted(signal, this.#refresh(signal));
+    await refresh(); // what changed between load and now has no event
+    for await (const _ of fileChanges(file, { clock, signal })) await refresh();
   }
 
-  async #refresh(): Promise<void> {
+  async #refresh(signal: AbortSignal): Promise<void> {
     const { logger, metrics } = this.#options;
-    const mistakes = await this.#read();
+    const mistakes = await this.#read((source) => parseAside(source, signal));
     if (mistakes.length === 0) return;
     this.#status.set({ ...this.#status.value, state: 'stale', mistakes });
     metrics.count('svidgate_reload_failures_total', { source: 'entries' });
@@ -101,7 +103,7 @@ class FileRegistry implements Registry {
   }
 
   /** Puts the file's entries in force. Gives its mistakes instead, or nothing when it is as it was. */
-  async #read(): Promise<readonly Mistake[]> {
+  async #read(parse: (source: EntriesText) => EntriesResult | Promise<EntriesResult>): Promise<readonly Mistake[]> {
     const { file, trustDomain } = this.#options;
     if (file === undefined) return [];
     const read = await readTextFile(file, { maxBytes: MAX_ENTRIES_BYTES });
@@ -109,9 +111,9 @@ class FileRegistry implements Registry {
     if (seen === this.#lastSeen) return [];
     this.#lastSeen = seen;
     if (read.mistake !== undefined) return [read.mistake];
-    const parsed = parseEntries({ text: read.text, file, trustDomain });
+    const parsed = await parse({ text: read.text, file, trustDomain });
     if (parsed.mistakes !== undefined) return parsed.mistakes;
-    this.#activate(parsed.value, file);
+    this.#activate(parsed.entries, file);
     return [];
   }
 

@@ -1,0 +1,46 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { Mistake } from '../config/index.ts';
+import type { RegistrationEntry, TrustDomain } from '../spiffe/index.ts';
+import { parseEntries } from './entries-document.ts';
+
+export interface EntriesText {
+  readonly text: string;
+  readonly file: string;
+  readonly trustDomain: TrustDomain;
+}
+
+export type EntriesResult =
+  | { readonly entries: readonly RegistrationEntry[]; readonly mistakes?: never }
+  | { readonly mistakes: readonly Mistake[]; readonly entries?: never };
+
+/** Some 150 entries: below it, starting a thread costs more than parsing. */
+const MAX_CHARACTERS_HERE = 16 * 1024;
+
+/** As parseEntries, in this thread. */
+export function parseHere(source: EntriesText): EntriesResult {
+  const parsed = parseEntries(source);
+  return parsed.mistakes === undefined ? { entries: parsed.value } : { mistakes: parsed.mistakes };
+}
+
+/**
+ * As parseHere, in a thread of its own when the text is large: 10,000 entries take about a second, in which no request
+ * could be answered. Rejects when the signal is aborted.
+ */
+export async function parseAside(source: EntriesText, signal: AbortSignal): Promise<EntriesResult> {
+  if (source.text.length <= MAX_CHARACTERS_HERE) return parseHere(source);
+  // TypeScript in the sources, JavaScript in the package: the extension of this file.
+  const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'));
+  const thread = new Worker(new URL(`./parse-thread${extension}`, import.meta.url), {
+    workerData: source,
+    env: {},
+    execArgv: [],
+    name: 'svidgate entries',
+  });
+  try {
+    const [result] = (await once(thread, 'message', { signal })) as [EntriesResult];
+    return result;
+  } finally {
+    await thread.terminate();
+  }
+}
