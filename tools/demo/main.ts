@@ -131,7 +131,7 @@ async function keepRunning(mesh: Mesh, table: Table): Promise<void> {
   const { dir, address } = mesh.folder;
   const running = mesh.children().filter((child) => child.isRunning());
   const stop = join(dir, 'stop.sh');
-  await writeFile(stop, `kill ${running.map(({ pid }) => pid).join(' ')}\nrm -r '${dir}'\n`);
+  await writeFile(stop, `kill ${running.map(({ pid }) => pid).join(' ')}\nrm -rf '${dir}'\n`);
   for (const child of running) child.release();
   const { gateway, web, orders } = mesh.envoys;
   table.line(`gateway          http://${address}:${mesh.gateway.port}/shop/7`);
