@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Mistake } from '../config/index.ts';
+import { describeError } from '../core/index.ts';
 import type { RegistrationEntry, TrustDomain } from '../spiffe/index.ts';
 import { parseEntries } from './entries-document.ts';
 
@@ -25,7 +26,7 @@ export function parseHere(source: EntriesText): EntriesResult {
 
 /**
  * As parseHere, in a thread of its own when the text is large: 10,000 entries take about a second, in which no request
- * could be answered. Rejects when the signal is aborted.
+ * could be answered. A thread that dies (out of memory) is a mistake of the file. Rejects when the signal is aborted.
  */
 export async function parseAside(source: EntriesText, signal: AbortSignal): Promise<EntriesResult> {
   if (source.text.length <= MAX_CHARACTERS_HERE) return parseHere(source);
@@ -38,9 +39,20 @@ export async function parseAside(source: EntriesText, signal: AbortSignal): Prom
     name: 'svidgate entries',
   });
   try {
-    const [result] = (await once(thread, 'message', { signal })) as [EntriesResult];
+    const ended = once(thread, 'exit', { signal }).then(() => undefined);
+    const answered = once(thread, 'message', { signal }) as Promise<[EntriesResult]>;
+    ended.catch(() => undefined); // whichever comes second has no reader
+    const [result] = (await Promise.race([answered, ended])) ?? [tooLarge(source, 'its thread ended')];
     return result;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return tooLarge(source, describeError(error));
   } finally {
     await thread.terminate();
   }
+}
+
+function tooLarge({ file }: EntriesText, reason: string): EntriesResult {
+  const message = `the file cannot be parsed: ${reason}`;
+  return { mistakes: [{ file, line: 1, column: 1, message, remedy: 'keep it smaller' }] };
 }

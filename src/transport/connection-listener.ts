@@ -29,7 +29,7 @@ let lastConnectionId = 0;
 export async function listen(options: ConnectionListenerOptions): Promise<ConnectionListener> {
   const { address, logger, metrics, name } = options;
   const open = new Set<Socket>();
-  const server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
+  const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', (error) => logger.debug({ reason: describeError(error) }, 'connection failed'));
     const peer = identifyConnection(socket, options);
     if (peer === undefined) return void socket.destroy();
