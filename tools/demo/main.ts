@@ -110,18 +110,17 @@ function showLogs(table: Table, parts: Pick<Mesh, 'children'>, names: readonly s
   table.line();
 }
 
-/** Ctrl-C and the like: nothing is left behind. A second signal does not wait. */
+/** Ctrl-C and the like: nothing is left behind. Whoever presses it again a second later does not want to wait. */
 function endOnSignals(end: () => Promise<void>): void {
-  let isEnding = false;
+  let since: number | undefined;
   for (const [signal, code] of Object.entries(SIGNAL_EXIT_CODES)) {
     process.on(signal, () => {
-      if (isEnding) process.exit(code);
-      isEnding = true;
+      // One Ctrl-C may come twice: from the terminal, and from the script that started us.
+      if (since !== undefined && performance.now() - since > 1000) process.exit(code);
+      if (since !== undefined) return;
+      since = performance.now();
       process.stderr.write(`\ndemo: ${signal}, stopping\n`);
-      end().then(
-        () => process.exit(code),
-        () => process.exit(code),
-      );
+      void end().finally(() => process.exit(code));
     });
   }
 }

@@ -23,8 +23,6 @@ export interface Table {
   waitingFor(what: string): void;
   /** Runs a check and writes its row. An error is a failed row. Gives whether it passed. */
   check(check: Check): Promise<boolean>;
-  /** Ends the waiting line. Nothing is left running. */
-  close(): void;
 }
 
 const NAME_WIDTH = 52;
@@ -60,7 +58,6 @@ export function createTable(output: NodeJS.WriteStream): Table {
       line(formatRow(outcome.passed ? 'ok' : 'FAIL', { name, expected, seen: outcome.seen }));
       return outcome.passed;
     },
-    close: () => waiting.clear(),
   };
 }
 
