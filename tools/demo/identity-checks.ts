@@ -22,7 +22,7 @@ export function identityChecks(mesh: Mesh): readonly Check[] {
   return [
     {
       name: 'three Envoys, three identities by SDS',
-      expected: 'each its own SPIFFE ID at /certs',
+      expected: 'own SPIFFE ID at each /certs',
       logs: ['svidgate', ...SIDES],
       run: async () => {
         const held = await Promise.all(SIDES.map(async (side) => svidOf(mesh.envoys[side])));
