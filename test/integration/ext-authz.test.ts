@@ -110,7 +110,7 @@ function summary(response: CheckResponse): {
   if ((response.status?.code ?? 0) === 0) return { allowed: true };
   assert.equal(response.status?.code, PERMISSION_DENIED);
   const metadata = response.dynamicMetadata === null ? {} : structToJson(response.dynamicMetadata);
-  assert.match(String(metadata['decision_id']), /^[0-9a-f-]{36}$/);
+  assert.match(JSON.stringify(metadata['decision_id']), /^"[0-9a-f-]{36}"$/);
   return { allowed: false, http: response.deniedResponse?.status?.code ?? 0, reason: metadata['reason'] };
 }
 

@@ -40,7 +40,11 @@ test('a registered caller gets its SVID with a fitting key, and the bundle that 
   const validator = bundle?.validationContext?.customValidatorConfig;
   assert.equal(validator?.name, 'envoy.tls.cert_validator.spiffe');
   assert.equal(bundle?.validationContext?.trustedCa, null);
-  const { trustDomains } = unpackAny(SpiffeCertValidatorConfig, validator!.typedConfig!, MAX);
+  const { trustDomains } = unpackAny(
+    SpiffeCertValidatorConfig,
+    validator?.typedConfig ?? assert.fail('no validator'),
+    MAX,
+  );
   assert.deepEqual(
     trustDomains.map(({ name }) => name),
     ['example.test'],

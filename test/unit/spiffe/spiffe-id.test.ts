@@ -58,7 +58,9 @@ for (const { text, message } of bad) {
 }
 
 test('parsing text of any kind gives a SPIFFE ID that formats to itself, or spiffe_id_invalid', () => {
-  const segment = fc.string({ unit: fc.constantFrom(...'aZ0.-_%/?#:@ \u00e9') });
+  const segment = fc.string({
+    unit: fc.constantFrom('a', 'Z', '0', '.', '-', '_', '%', '/', '?', '#', ':', '@', ' ', '\u00e9'),
+  });
   fc.assert(
     fc.property(
       fc.oneof(

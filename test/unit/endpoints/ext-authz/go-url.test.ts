@@ -33,12 +33,17 @@ for (const target of ['/%', '/%2', '/%zz', '/a?x=%', '/a?x=1;y=2', '/a?%g1=1']) 
 
 test('a target of any kind is parsed or refused, never anything else', () => {
   fc.assert(
-    fc.property(fc.string({ unit: fc.constantFrom(...'/%2fF?&=+;.a\u00e9\ud800') }), (target) => {
-      try {
-        for (const segment of parseTarget(target).path) assert.equal(segment.includes('/'), false);
-      } catch (error) {
-        assert.ok(error instanceof SvidgateError && error.code === 'invalid_request');
-      }
-    }),
+    fc.property(
+      fc.string({
+        unit: fc.constantFrom('/', '%', '2', 'f', 'F', '?', '&', '=', '+', ';', '.', 'a', '\u00e9', '\ud800'),
+      }),
+      (target) => {
+        try {
+          for (const segment of parseTarget(target).path) assert.equal(segment.includes('/'), false);
+        } catch (error) {
+          assert.ok(error instanceof SvidgateError && error.code === 'invalid_request');
+        }
+      },
+    ),
   );
 });
