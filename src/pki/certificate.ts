@@ -53,6 +53,10 @@ export function parseCertificate(der: Uint8Array): Certificate {
   try {
     const node = new NodeCertificate(der);
     const parsed = new x509.X509Certificate(new Uint8Array(der));
+    // Both also take PEM, each finds it by rules of its own, and an extension may hold the PEM of another certificate.
+    if (!node.raw.equals(der) || !Buffer.from(parsed.rawData).equals(der)) {
+      throw invalid('not one X.509 certificate in DER');
+    }
     const certificate = readCertificate(parsed, node);
     nodeCertificates.set(certificate, node);
     return certificate;
