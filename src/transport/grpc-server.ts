@@ -78,10 +78,22 @@ interface CallLike {
   on(event: 'cancelled' | 'close', listener: () => void): unknown;
 }
 
+interface Connection {
+  readonly peer: Peer;
+  /** What ends each of its open calls. */
+  readonly calls: Set<AbortController>;
+}
+
+interface OpenCall extends Disposable {
+  readonly cancel: AbortController;
+  /** Throws `canceled` when the connection has ended already. */
+  readonly context: () => CallContext;
+}
+
 /** Finds a call's connection again, and knows which calls are under way. */
 class CallTable {
   readonly #options: GrpcServerOptions;
-  readonly #peers = new Map<string, Peer>();
+  readonly #connections = new Map<string, Connection>();
   readonly #running = new Set<Promise<void>>();
   readonly #streams = new Set<AbortController>();
   #stopping = false;
@@ -95,17 +107,23 @@ class CallTable {
     const key = `connection#${peer.connectionId}`;
     Object.defineProperty(socket, 'remoteAddress', { value: key });
     Object.defineProperty(socket, 'remotePort', { value: undefined });
-    this.#peers.set(key, peer);
-    socket.once('close', () => this.#peers.delete(key));
+    const connection: Connection = { peer, calls: new Set() };
+    this.#connections.set(key, connection);
+    socket.once('close', () => this.#connections.delete(key));
+    if (peer.kind !== 'unix') return;
+    const { exited } = peer.process;
+    exited.addEventListener('abort', () => connection.calls.forEach((call) => call.abort(exited.reason)), {
+      once: true,
+    });
   }
 
+  /** Unary calls go on while the server stops: the gate decides as long as the process lives. */
   unary(method: UnaryMethod): handleUnaryCall<Uint8Array, Uint8Array> {
     return (call, callback) => {
-      const cancel = new AbortController();
-      call.on('cancelled', () => cancel.abort(new SvidgateError('canceled', 'the caller canceled the call')));
       const answer = async (): Promise<void> => {
+        using open = this.#open(call);
         try {
-          callback(null, await method.handle(call.request, this.#context(call, cancel)));
+          callback(null, await method.handle(call.request, open.context()));
         } catch (error) {
           callback(this.#serviceError(error, method.path));
         }
@@ -116,12 +134,12 @@ class CallTable {
 
   stream(method: StreamMethod): handleBidiStreamingCall<Uint8Array, Uint8Array> {
     return (call) => {
-      const cancel = new AbortController();
-      call.on('cancelled', () => cancel.abort(new SvidgateError('canceled', 'the caller canceled the call')));
-      this.#streams.add(cancel);
       const serve = async (): Promise<void> => {
+        using open = this.#open(call);
+        this.#streams.add(open.cancel);
         try {
-          const context = this.#context(call, cancel);
+          if (this.#stopping) throw shuttingDown();
+          const context = open.context();
           for await (const response of method.handle(requestsOf(call, context.signal), context)) {
             await sendOn(call, response, context.signal);
           }
@@ -130,9 +148,7 @@ class CallTable {
         } catch (error) {
           if (!call.cancelled) call.emit('error', this.#serviceError(error, method.path));
         } finally {
-          // Sources that the handler left waiting end with the call.
-          cancel.abort(new SvidgateError('canceled', 'the call has ended'));
-          this.#streams.delete(cancel);
+          this.#streams.delete(open.cancel);
         }
       };
       this.#track(serve());
@@ -156,17 +172,30 @@ class CallTable {
     void work.finally(() => this.#running.delete(work));
   }
 
-  #context(call: CallLike, cancel: AbortController): CallContext {
-    const peer = this.#peers.get(call.getPeer());
-    if (this.#stopping) throw shuttingDown();
-    if (peer === undefined) throw new SvidgateError('canceled', 'the connection has ended');
-    if (peer.kind === 'unix') peer.process.exited.throwIfAborted();
-    const deadline = call.getDeadline();
-    const at = deadline instanceof Date ? deadline.getTime() : deadline;
+  /**
+   * A call and what ends it: the caller's cancel, the end of its process, the server's stop. One controller for each
+   * call, told by its connection: AbortSignal.any on a signal that lives as long as the connection costs memory for each call.
+   */
+  #open(call: CallLike): OpenCall {
+    const cancel = new AbortController();
+    const connection = this.#connections.get(call.getPeer());
+    connection?.calls.add(cancel);
+    call.on('cancelled', () => cancel.abort(new SvidgateError('canceled', 'the caller canceled the call')));
     return {
-      peer,
-      signal: peer.kind === 'unix' ? AbortSignal.any([cancel.signal, peer.process.exited]) : cancel.signal,
-      deadline: Number.isFinite(at) ? at : undefined,
+      cancel,
+      context: () => {
+        if (connection === undefined) throw new SvidgateError('canceled', 'the connection has ended');
+        const { peer } = connection;
+        if (peer.kind === 'unix' && peer.process.exited.aborted) cancel.abort(peer.process.exited.reason);
+        const deadline = call.getDeadline();
+        const at = deadline instanceof Date ? deadline.getTime() : deadline;
+        return { peer, signal: cancel.signal, deadline: Number.isFinite(at) ? at : undefined };
+      },
+      [Symbol.dispose]: () => {
+        connection?.calls.delete(cancel);
+        // Sources that the handler left waiting end with the call.
+        cancel.abort(new SvidgateError('canceled', 'the call has ended'));
+      },
     };
   }
 

@@ -16,6 +16,7 @@ export interface CallerSources {
 export async function identifyCaller(peer: Peer, sources: CallerSources): Promise<Caller> {
   if (peer.kind === 'tcp') return { kind: 'anonymous' };
   const attestation = await sources.attestor.attest(peer.process);
+  attestation.assertAlive();
   const entries = sources.entries.match(attestation.selectors);
   if (entries.length === 0) throw new SvidgateError('no_identity', 'the caller of the gate matches no entry');
   return { kind: 'attested', spiffeIds: [...new Set(entries.map((entry) => entry.spiffeId))] };
