@@ -1,0 +1,15 @@
+/** Pages whose commands depend on one another, and the test that runs them in their order. */
+export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
+  ['README.md', 'test/docs/quick-start.test.ts'],
+  ['envoy-examples/sidecar-mesh/README.md', 'test/docs/sidecar-mesh.test.ts'],
+]);
+
+/** Commands that a test of code blocks cannot run itself: the script of package.json, and the test that runs it. */
+export const COVERED_LINES: ReadonlyMap<string, { readonly script: string; readonly test: string }> = new Map([
+  ['npm run setup', { script: 'setup', test: 'test/unit/setup/setup.test.ts' }],
+  ['npm run demo', { script: 'demo', test: 'test/e2e/demo.test.ts' }],
+  ['npm test', { script: 'test', test: 'test/unit/setup/test-runner.test.ts' }],
+  ['npm test -- test/unit/policy', { script: 'test', test: 'test/unit/setup/test-runner.test.ts' }],
+  ['npm run check', { script: 'check', test: 'test/unit/check/layers.test.ts' }],
+  ['npm run generate', { script: 'generate', test: 'test/conformance/protos.test.ts' }],
+]);
