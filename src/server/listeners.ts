@@ -16,12 +16,6 @@ import type { ServerParts } from './parts.ts';
 /** Requests of SDS are small: Envoy's first one lists its extensions, some 100 KiB. */
 const SDS_MAX_MESSAGE_BYTES = 1024 * 1024;
 
-/**
- * A check request over `max_request_bytes` is an explicit deny, so the transport must take it in first. Beyond this
- * multiple the call ends with RESOURCE_EXHAUSTED: no caller may fill the memory.
- */
-const GATE_MESSAGE_FACTOR = 8;
-
 /** Any local process may connect; attestation decides what it gets. */
 const OPEN_SOCKET_MODE = 0o777;
 
@@ -72,7 +66,7 @@ export async function startGate(parts: ServerParts): Promise<GrpcServer | undefi
     }),
     identify: parts.tracker.identify,
     onPeer: (peer) => attestEarly(peer, parts),
-    maxMessageBytes: authz.maxRequestBytes * GATE_MESSAGE_FACTOR,
+    maxMessageBytes: authz.maxRequestBytes,
     logger: logger.child({ room: 'transport' }),
     metrics,
   });

@@ -9,6 +9,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { describeError, SvidgateError, type Logger, type Metrics } from '../core/index.ts';
+import { answerFaults } from './answer-faults.ts';
 import type { ListenAddress } from './bind.ts';
 import { listen, type ConnectionListener } from './connection-listener.ts';
 import type { CallContext, GrpcMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
@@ -23,7 +24,7 @@ export interface GrpcServerOptions {
   readonly identify: IdentifyPeer;
   /** Told of each connection before its first call, so that slow work on the caller can begin. */
   readonly onPeer?: (peer: Peer) => void;
-  /** A larger message ends its call with RESOURCE_EXHAUSTED before the handler sees it. */
+  /** A larger message is `too_large` before the handler sees it, and is not held in memory. */
   readonly maxMessageBytes: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -43,6 +44,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   const server = new Server({
     'grpc.max_receive_message_length': options.maxMessageBytes,
     'grpc.max_concurrent_streams': 1000,
+    interceptors: [answerFaults(options.methods.filter((method) => method.kind === 'unary'))],
   });
   for (const method of options.methods) {
     if (method.kind === 'unary') {
@@ -125,7 +127,10 @@ class CallTable {
         try {
           callback(null, await method.handle(call.request, open.context()));
         } catch (error) {
-          callback(this.#serviceError(error, method.path));
+          const failure = this.#serviceError(error, method.path);
+          const reply = method.onFault?.(SvidgateError.from(error));
+          if (reply === undefined) callback(failure);
+          else callback(null, reply);
         }
       };
       this.#track(answer());

@@ -1,3 +1,4 @@
+import type { SvidgateError } from '../core/index.ts';
 import type { Peer } from './peer.ts';
 
 /** What a handler knows of its call besides the bytes. */
@@ -15,6 +16,11 @@ export interface UnaryMethod {
   /** `/package.Service/Method` */
   readonly path: string;
   readonly handle: (request: Uint8Array, context: CallContext) => Promise<Uint8Array>;
+  /**
+   * The response to a call that the handler did not answer: it threw, the server is stopping, the caller has ended, the
+   * message was refused by gRPC. Undefined, or no such function: the call ends with the error's status. Must not throw.
+   */
+  readonly onFault?: (error: SvidgateError) => Uint8Array | undefined;
 }
 
 /** Requests and responses as they come. The call ends well when the handler returns, with a status when it throws. */

@@ -34,8 +34,22 @@ export function createExtAuthzEndpoint(options: ExtAuthzOptions): readonly GrpcM
         record(outcome, decisionId, { startedAt, options });
         return reply(outcome, decisionId, options);
       },
+      onFault: (error) => answerFault(error, options),
     },
   ];
+}
+
+/** For a call that never became a check, and for one that broke on the way to its reply. */
+function answerFault(error: SvidgateError, options: ExtAuthzOptions): Uint8Array | undefined {
+  if (options.onError === 'grpc') return undefined;
+  const outcome = { kind: 'failure', policy: '', reason: error.code, detail: error.message } as const;
+  const decisionId = randomUUID();
+  try {
+    record(outcome, decisionId, { startedAt: performance.now(), options });
+  } catch {
+    // A reply comes before its record.
+  }
+  return reply(outcome, decisionId, options);
 }
 
 /** The outcome, or a failure when the time is up first or something breaks. Never rejects. */
