@@ -39,6 +39,12 @@ export async function check(
   context: { readonly peer: Peer; readonly deadline: number; readonly signal: AbortSignal },
   sources: CheckSources,
 ): Promise<CheckOutcome> {
+  // First, so that a caller that we do not know costs no reading of what it sends.
+  const caller = await identifyCaller(context.peer, sources).catch((error: unknown) => SvidgateError.from(error));
+  if (caller instanceof SvidgateError) {
+    const reason = caller.code === 'no_identity' ? 'caller_unregistered' : 'caller_not_attested';
+    return { kind: 'deny', policy: '', reason, httpStatus: 403, detail: caller.message };
+  }
   let request: CheckRequest;
   try {
     request = decodeMessage(CheckRequest, bytes, sources.maxRequestBytes);
@@ -47,11 +53,6 @@ export async function check(
     return { kind: 'failure', policy: '', reason: code, detail: message };
   }
   const policy = policyName(request.attributes);
-  const caller = await identifyCaller(context.peer, sources).catch((error: unknown) => SvidgateError.from(error));
-  if (caller instanceof SvidgateError) {
-    const reason = caller.code === 'no_identity' ? 'caller_unregistered' : 'caller_not_attested';
-    return { kind: 'deny', policy, reason, httpStatus: 403, detail: caller.message };
-  }
   if (caller.kind === 'anonymous' && policy !== DEFAULT_POLICY) {
     return { kind: 'deny', policy, reason: 'policy_not_allowed', httpStatus: 403 };
   }
