@@ -31,7 +31,7 @@ callers := input.svidgate.caller.spiffe_ids if input.svidgate.caller.kind == "at
 # --- Paths -------------------------------------------------------------------------------------------------------
 # A path that services may read in more than one way is refused: a proxy in between may normalize it after we looked.
 
-raw_path := split(split(request.path, "?")[0], "#")[0]
+raw_path := split(request.path, "?")[0]
 
 path_is_plain if {
 	startswith(raw_path, "/")
@@ -44,16 +44,25 @@ path_is_odd if contains(raw_path, "\\")
 
 path_is_odd if contains(raw_path, ";")
 
-# Encoded / \ . % ; and control characters, and the bytes that only overlong forms of them begin with. The pattern is
-# compiled anew by each evaluation, so paths without an escape do not pay for it.
+# Where it ends the path, what follows would be seen by some readers only; parsed_path has it all.
+path_is_odd if contains(raw_path, "#")
+
+# Encoded / \ . % ; # ? and control characters, and the bytes that only overlong forms of them begin with. The pattern
+# is compiled anew by each evaluation, so paths without an escape do not pay for it.
 path_is_odd if {
 	contains(raw_path, "%")
-	regex.match(`(?i)%(2f|5c|2e|25|3b|[01][0-9a-f]|7f|c[01])`, raw_path)
+	regex.match(`(?i)%(2f|5c|2e|25|3b|23|3f|[01][0-9a-f]|7f|c[01])`, raw_path)
 }
 
 path_is_odd if {
 	some segment in input.parsed_path
 	segment in {".", ".."}
+}
+
+# Bytes that are not UTF-8, such as other overlong forms.
+path_is_odd if {
+	some segment in input.parsed_path
+	contains(segment, "\ufffd")
 }
 
 # An empty segment is a slash at the end, and only there.

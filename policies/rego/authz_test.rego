@@ -76,6 +76,10 @@ test_denied[sprintf("%s %s", [case.method, case.path])] if {
 		{"method": "GET", "path": "/files/a%00"},
 		{"method": "GET", "path": "/files/a%0D%0Ab"},
 		{"method": "GET", "path": "/files/%c0%af"},
+		{"method": "GET", "path": "/files/a#b"},
+		{"method": "GET", "path": "/files/a#\\b"},
+		{"method": "GET", "path": "/files/a%23b"},
+		{"method": "GET", "path": "/files/a%3Fb"},
 	]
 	not allowed(check(case.method, case.path))
 }
@@ -86,6 +90,11 @@ test_escapes_of_letters_are_allowed if {
 
 test_segments_that_the_server_decoded_to_dots_are_denied if {
 	not allowed(object.union(check("GET", "/files/x"), {"parsed_path": ["files", ".."]}))
+}
+
+test_segments_that_are_not_utf8_are_denied[path] if {
+	some path in ["/files/%e0%80%ae", "/files/%F0%80%80%AF", "/files/%ff"]
+	not allowed(object.union(check("GET", path), {"parsed_path": ["files", "a\ufffd"]}))
 }
 
 test_empty_segments_that_the_server_saw_are_denied if {

@@ -73,13 +73,13 @@ function documentOf(input: Input): unknown {
 
 /** The same rules, read without Rego: characters of the raw path and regular expressions instead of segments. */
 function oracle({ method, path, verified, peer, kind, callers }: Input): boolean {
-  const raw = path.split(/[?#]/)[0] ?? '';
+  const raw = path.split('?')[0] ?? '';
   const segments = raw.split('/').slice(1);
   const isPlain =
     raw.startsWith('/') &&
     !raw.includes('\\') &&
-    !raw.includes(';') &&
-    !/%(2f|5c|2e|25|3b|[01].|7f|c0|c1)/i.test(raw) &&
+    !/[;#\ufffd]/.test(raw) &&
+    !/%(2f|5c|2e|25|3b|23|3f|[01].|7f|c0|c1|ef%bf%bd)/i.test(raw) &&
     segments.every(
       (segment, i) => (segment !== '' || i === segments.length - 1) && segment !== '.' && segment !== '..',
     );
@@ -136,7 +136,17 @@ const path = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom('/', '/orders', '/orders/7', '/files/a', '/files/a/', '/a/7/c', '/hook/') },
   {
     weight: 1,
-    arbitrary: fc.constantFrom('', 'orders', '//orders', '/orders\\7', '/files/;x', '/orders?a=/../b', '/files/%00'),
+    arbitrary: fc.constantFrom(
+      '',
+      'orders',
+      '//orders',
+      '/orders\\7',
+      '/files/;x',
+      '/orders?a=/../b',
+      '/files/%00',
+      '/files/a#b',
+      '/files/%3f',
+    ),
   },
 );
 const proven = { verified: true, kind: 'attested' };
