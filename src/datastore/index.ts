@@ -8,4 +8,5 @@ export {
   type AuthorityRecord,
   type AuthorityState,
 } from './authority-journal.ts';
+export { createCompiledPolicies, type CompiledPolicies } from './compiled-policies.ts';
 export { openDataDirectory, type DataDirectory } from './data-directory.ts';

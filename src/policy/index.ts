@@ -5,6 +5,7 @@
  * Must not know Envoy's messages, identities, who asks, nor what is done with a decision.
  */
 export { checkPolicyFolder } from './check-policy-folder.ts';
+export type { CompiledPolicyCache } from './compiled-policy-cache.ts';
 export { isFailure, type AllowDecision, type Decision, type DenyDecision, type DenyReason } from './decision.ts';
 export type { EvaluationOptions } from './evaluation.ts';
 export { createPolicyEngine, type PolicyEngine, type PolicyEngineOptions } from './policy-engine.ts';

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { fileChanges, SvidgateError, describeError, type Clock, type Logger, type Metrics } from '../core/index.ts';
-import { Evaluator } from './evaluator.ts';
+import type { Evaluator } from './evaluator.ts';
+import type { PolicyLoader } from './policy-loader.ts';
 import type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
 import type { PolicyProblem } from './problem.ts';
-import type { RegoCompiler } from './rego-compiler.ts';
 import { readSnapshot, type PolicySnapshot } from './snapshot.ts';
 
 export interface LivePolicyOptions {
@@ -11,8 +11,7 @@ export interface LivePolicyOptions {
   /** Adds the policy's name. */
   readonly logger: Logger;
   readonly metrics: Metrics;
-  readonly compiler: RegoCompiler;
-  readonly queueLimit: number;
+  readonly loader: PolicyLoader;
   /** The status changed. */
   readonly onChange: () => void;
 }
@@ -91,27 +90,27 @@ export class LivePolicy {
   }
 
   async #activate(snapshot: PolicySnapshot, signal: AbortSignal): Promise<void> {
-    const { clock, logger, metrics, compiler, queueLimit } = this.#options;
+    const { clock, logger, metrics, loader } = this.#options;
     const { entrypoint, name } = this.#source;
+    const { digest } = snapshot;
     const startedAt = clock.now();
-    const built = await compiler.build(snapshot.files, entrypoint, signal);
-    if (built.kind === 'refused') {
-      this.#refusedDigest = snapshot.digest;
-      this.#fail({ message: 'the policy does not compile', problems: built.problems }, snapshot.digest);
+    const loaded = await loader.load(snapshot, entrypoint, signal);
+    if (loaded.kind === 'refused') {
+      this.#refusedDigest = digest;
+      this.#fail({ message: 'the policy does not compile', problems: loaded.problems }, digest);
       return;
     }
-    this.#logProblems(built.warnings, 'policy warning');
-    const module = await WebAssembly.compile(built.wasm);
-    const loaded = { module, entrypoint, data: new TextEncoder().encode(built.data) };
-    const evaluator = await Evaluator.start(loaded, { clock, logger, queueLimit }, signal);
+    this.#logProblems(loaded.warnings, 'policy warning');
+    const { evaluator, origin } = loaded;
     if (signal.aborted) return await evaluator.close();
     const old = this.#active;
-    this.#active = { evaluator, digest: snapshot.digest, activatedAt: clock.now() };
+    this.#active = { evaluator, digest, activatedAt: clock.now() };
     if (old !== undefined) this.#drain(old.evaluator);
     const durationMs = clock.now() - startedAt;
-    logger.info({ digest: snapshot.digest, entrypoint, duration_ms: durationMs }, 'policy activated');
+    logger.info({ digest, entrypoint, duration_ms: durationMs, reason: origin }, 'policy activated');
     metrics.count('svidgate_policy_activations_total', { policy: name, result: 'activated' });
     this.#setError(undefined);
+    await loaded.keep();
   }
 
   #drain(evaluator: Evaluator): void {

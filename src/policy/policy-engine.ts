@@ -1,7 +1,9 @@
 import { supervise, Watchable, type Clock, type Logger, type Metrics, type ReadonlyWatchable } from '../core/index.ts';
+import { keptPolicies, type CompiledPolicyCache } from './compiled-policy-cache.ts';
 import { decide, type Decision } from './decision.ts';
 import type { EvaluationOptions } from './evaluation.ts';
 import { LivePolicy } from './live-policy.ts';
+import { createPolicyLoader } from './policy-loader.ts';
 import type { PolicySource, PolicyStatus } from './policy-status.ts';
 import { createRegoCompiler } from './rego-compiler.ts';
 
@@ -11,6 +13,8 @@ export interface PolicyEngineOptions {
   readonly evalTimeoutMs: number;
   /** How many calls of one policy may wait or be evaluated at once; the next ones are denied as overloaded. Default 1024. */
   readonly queueLimit?: number;
+  /** Keeps compiled policies over a restart, which then does not wait for the compiler. Default: none. */
+  readonly cache?: CompiledPolicyCache;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -36,13 +40,15 @@ export interface PolicyEngine {
 const DEFAULT_QUEUE_LIMIT = 1024;
 
 export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
-  const { clock, evalTimeoutMs, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
+  const { clock, evalTimeoutMs, cache, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
   const compiler = createRegoCompiler({ clock });
   const publish = (): void => status.set(new Map([...policies].map(([name, policy]) => [name, policy.status])));
   const policies = new Map(
     options.policies.map((source) => {
       const logger = options.logger.child({ policy: source.name });
-      return [source.name, new LivePolicy(source, { ...options, queueLimit, logger, compiler, onChange: publish })];
+      const kept = cache === undefined ? {} : { kept: keptPolicies(source.name, cache, logger) };
+      const loader = createPolicyLoader({ clock, logger, compiler, queueLimit, ...kept });
+      return [source.name, new LivePolicy(source, { ...options, logger, loader, onChange: publish })];
     }),
   );
   const status = new Watchable<ReadonlyMap<string, PolicyStatus>>(new Map());
@@ -53,6 +59,8 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
   return {
     status,
     async start(signal) {
+      // Takes long, in threads of its own; a failure comes again where the digest is needed.
+      if (cache !== undefined) compiler.digest().catch(() => undefined);
       try {
         // One after the other: each compilation takes a processor and some hundred MB.
         for (const policy of policies.values()) await policy.reload(signal);

@@ -1,5 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { Buffer } from 'node:buffer';
+import { hash, webcrypto } from 'node:crypto';
+import { open } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { SvidgateError, type Clock } from '../core/index.ts';
 import { OFFERED_BUILTINS, WITHHELD_BUILTINS } from './builtins.ts';
@@ -22,6 +23,8 @@ export type BuildResult =
       readonly data: string;
       /** What compiles but OPA's strict mode refuses. */
       readonly warnings: readonly PolicyProblem[];
+      /** Digest of the compiler that made it: see RegoCompiler.digest. */
+      readonly compilerDigest: string;
     }
   | { readonly kind: 'refused'; readonly problems: readonly PolicyProblem[] };
 
@@ -59,6 +62,11 @@ export interface RegoCompiler {
   build(files: PolicyFiles, entrypoint: string, signal: AbortSignal): Promise<BuildResult>;
   /** Runs every `test_` rule. Tests may call any builtin of OPA. */
   test(files: PolicyFiles, signal: AbortSignal): Promise<TestResult>;
+  /**
+   * Over what shapes the result of build() beside its arguments: the program and the offered builtins. sha256 in hex.
+   * The program is read for it at the first call only. Throws `file_unreadable`.
+   */
+  digest(): Promise<string>;
 }
 
 const DEFAULT_TIME_LIMIT_MS = 20_000;
@@ -76,7 +84,7 @@ export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
   const { clock, timeLimitMs = DEFAULT_TIME_LIMIT_MS, builtins = OFFERED_BUILTINS } = options;
   const program = keepForAWhile(loadProgram, KEEP_PROGRAM_MS);
   const run = async (request: unknown, signal: AbortSignal): Promise<CompilerResponse> => {
-    const module = await program();
+    const { module } = await program();
     const job = { module, request: Buffer.from(JSON.stringify(request)), outputLimitBytes: OUTPUT_LIMIT_BYTES };
     const { exitCode, stdout, stderr } = await runCompilerThread(job, { clock, signal, timeLimitMs });
     if (exitCode !== 0) {
@@ -84,13 +92,28 @@ export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
     }
     return JSON.parse(Buffer.from(stdout).toString('utf8')) as CompilerResponse;
   };
+  const digestWith = (programDigest: string): string =>
+    hash('sha256', JSON.stringify([programDigest, builtins, WITHHELD_BUILTINS]));
+  let firstDigest: Promise<string> | undefined;
   return {
     async build(files, entrypoint, signal) {
+      // Not digest(): an upgrade may have replaced the program since.
+      const compilerDigest = digestWith((await program()).digest);
       const request = { op: 'build', ...files, entrypoints: [entrypoint], builtins, withheld: WITHHELD_BUILTINS };
       const response = await run(request, signal);
       if (!response.ok) return { kind: 'refused', problems: response.errors };
       const wasm = new Uint8Array(Buffer.from(response.wasm ?? '', 'base64'));
-      return { kind: 'built', wasm, data: response.data ?? '{}', warnings: response.warnings ?? [] };
+      const warnings = response.warnings ?? [];
+      return { kind: 'built', wasm, data: response.data ?? '{}', warnings, compilerDigest };
+    },
+    async digest() {
+      firstDigest ??= readProgram().then(digestOf);
+      try {
+        return digestWith(await firstDigest);
+      } catch (error) {
+        firstDigest = undefined;
+        throw error;
+      }
     },
     async test(files, signal) {
       const response = await run({ op: 'test', ...files }, signal);
@@ -110,17 +133,37 @@ type CompilerResponse =
       readonly tests?: readonly PolicyTest[];
     };
 
-async function loadProgram(): Promise<WebAssembly.Module> {
-  let bytes: Buffer;
+interface Program {
+  readonly module: WebAssembly.Module;
+  /** Over its bytes. */
+  readonly digest: string;
+}
+
+async function loadProgram(): Promise<Program> {
+  const bytes = await readProgram();
+  const [module, digest] = await Promise.all([WebAssembly.compile(bytes), digestOf(bytes)]);
+  return { module, digest };
+}
+
+async function readProgram(): Promise<Buffer<ArrayBuffer>> {
   try {
-    bytes = await readFile(PROGRAM_URL);
+    await using file = await open(PROGRAM_URL);
+    const { size } = await file.stat();
+    // In one piece: readFile comes back to the event loop 80 times, which at the start of the server is busy.
+    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(size), 0, size, 0);
+    if (bytesRead < size) throw new Error('it ends early');
+    return buffer;
   } catch (error) {
     const path = fileURLToPath(PROGRAM_URL);
     throw new SvidgateError('file_unreadable', `the Rego compiler ${path} cannot be read; run npm run setup`, {
       cause: error,
     });
   }
-  return await WebAssembly.compile(bytes);
+}
+
+/** Of 40 MB, so in the thread pool. */
+async function digestOf(bytes: Buffer<ArrayBuffer>): Promise<string> {
+  return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('hex');
 }
 
 /** Loads once, and again when nothing asked for `keepMs` or loading failed. */

@@ -11,7 +11,7 @@ import type { Clock, Logger, Metrics } from '../core/index.ts';
 import type { AuthorityJournal } from '../datastore/index.ts';
 import { createIdentitySource, type IdentitySource } from '../identity/index.ts';
 import { createPeerVerifier, type PeerVerifier } from '../peer/index.ts';
-import { createPolicyEngine, type PolicyEngine } from '../policy/index.ts';
+import type { PolicyEngine } from '../policy/index.ts';
 import { createRegistry, type Registry } from '../registration/index.ts';
 
 /** Everything the listeners are made of. */
@@ -31,10 +31,10 @@ export interface ServerParts {
 /** Makes every part and loads what must be there at the start. Throws what the parts throw. */
 export async function createParts(
   context: { readonly config: Config; readonly clock: Clock; readonly logger: Logger },
-  own: { readonly metrics: Metrics; readonly journal: AuthorityJournal },
+  own: { readonly metrics: Metrics; readonly journal: AuthorityJournal; readonly policies: PolicyEngine | undefined },
 ): Promise<{ readonly parts: ServerParts; readonly authority: Authority }> {
   const { config, clock } = context;
-  const { metrics, journal } = own;
+  const { metrics, journal, policies } = own;
   const room = (name: string): Logger => context.logger.child({ room: name });
   const authority = await createAuthority({
     trustDomain: config.trustDomain,
@@ -54,16 +54,6 @@ export async function createParts(
   });
   await registry.load();
   const tracker = createPeerTracker(openKernel());
-  const policies =
-    config.authz === undefined
-      ? undefined
-      : createPolicyEngine({
-          policies: [...config.authz.policies].map(([name, policy]) => ({ name, ...policy })),
-          evalTimeoutMs: config.authz.evalTimeoutMs,
-          clock,
-          logger: room('policy'),
-          metrics,
-        });
   const parts: ServerParts = {
     config,
     clock,

@@ -1,9 +1,12 @@
 import type { Config } from '../config/index.ts';
 import { describeError, supervise, SvidgateError, systemClock, type Clock, type Logger } from '../core/index.ts';
-import { openAuthorityJournal, openDataDirectory } from '../datastore/index.ts';
-import { createLogger, createMetrics } from '../telemetry/index.ts';
-import { startGate, startTelemetry, startWorkloadSocket } from './listeners.ts';
-import { createParts } from './parts.ts';
+import { openAuthorityJournal, openDataDirectory, type DataDirectory } from '../datastore/index.ts';
+import type { Authority } from '../authority/index.ts';
+import type { PolicyEngine } from '../policy/index.ts';
+import { createLogger, createMetrics, type MetricsRegistry } from '../telemetry/index.ts';
+import type * as listeners from './listeners.ts';
+import type { ServerParts } from './parts.ts';
+import { createPolicies } from './policies.ts';
 
 export interface RunningServer {
   /** Where it listens: `unix:PATH` or `HOST:PORT` with the port that was bound. */
@@ -60,17 +63,19 @@ async function start(context: StartContext): Promise<RunningServer> {
   const metrics = createMetrics();
   const directory = await openDataDirectory(config.dataDir);
   open.defer(() => directory.close());
-  const { parts, authority } = await createParts(context, { metrics, journal: await openAuthorityJournal(directory) });
-  open.defer(() => parts.tracker.close());
+  const policies = createPolicies(context, { metrics, directory });
   const policiesLoaded = Promise.withResolvers<void>();
+  const making = makeOtherParts(context, { metrics, directory, policies });
+  const made = making.catch(() => undefined); // thrown below
   const tasks = supervise(stop.signal, [
-    (signal) => authority.run(signal),
-    (signal) => parts.registry.run(signal),
+    // First, since its threads work while this one is busy with the other parts.
     async (signal) => {
-      await parts.policies?.start(signal);
+      await policies?.start(signal);
       policiesLoaded.resolve();
-      await parts.policies?.run(signal);
+      await policies?.run(signal);
     },
+    async (signal) => await (await made)?.authority.run(signal),
+    async (signal) => await (await made)?.parts.registry.run(signal),
   ]);
   tasks.catch(() => undefined); // its failure is seen through `finished`
   open.defer(async () => {
@@ -80,6 +85,8 @@ async function start(context: StartContext): Promise<RunningServer> {
     );
   });
 
+  const { parts, startGate, startTelemetry, startWorkloadSocket } = await making;
+  open.defer(() => parts.tracker.close());
   // Identities are served, and checks denied, while policies are still being compiled.
   const workload = await startWorkloadSocket(parts);
   open.defer(() => workload.stop(GRACE_MS));
@@ -98,6 +105,26 @@ async function start(context: StartContext): Promise<RunningServer> {
   logger.info({ trust_domain: config.trustDomain, pid: process.pid }, 'svidgate started');
   return running({ ...context, addresses, tasks });
 }
+
+/**
+ * All but the policies. Its modules are imported here: on a restart nothing is allowed until the policies are loaded,
+ * which goes on meanwhile.
+ */
+async function makeOtherParts(
+  context: StartContext,
+  own: {
+    readonly metrics: MetricsRegistry;
+    readonly directory: DataDirectory;
+    readonly policies: PolicyEngine | undefined;
+  },
+): Promise<MadeParts> {
+  const { metrics, directory, policies } = own;
+  const [{ createParts }, starters] = await Promise.all([import('./parts.ts'), import('./listeners.ts')]);
+  const journal = await openAuthorityJournal(directory);
+  return { ...(await createParts(context, { metrics, journal, policies })), ...starters };
+}
+
+type MadeParts = { readonly parts: ServerParts; readonly authority: Authority } & typeof listeners;
 
 /** How long calls may go on after the server was told to stop. */
 const GRACE_MS = 2000;

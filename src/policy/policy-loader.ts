@@ -1,0 +1,80 @@
+import { describeError, type Clock, type Logger } from '../core/index.ts';
+import type { CompiledPolicy } from './compiled-policy.ts';
+import type { KeptPolicies } from './compiled-policy-cache.ts';
+import { Evaluator } from './evaluator.ts';
+import type { PolicyProblem } from './problem.ts';
+import type { RegoCompiler } from './rego-compiler.ts';
+import type { PolicySnapshot } from './snapshot.ts';
+
+export interface PolicyLoaderOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly compiler: RegoCompiler;
+  /** Compiled policies of earlier; none: every snapshot is compiled. */
+  readonly kept?: KeptPolicies;
+  /** See EvaluatorOptions. */
+  readonly queueLimit: number;
+}
+
+export type LoadResult =
+  | {
+      readonly kind: 'loaded';
+      /** Warm; whoever gets it closes it. */
+      readonly evaluator: Evaluator;
+      /** Whether it was compiled now, or earlier from the same files by the same compiler. */
+      readonly origin: 'compiled' | 'kept';
+      readonly warnings: readonly PolicyProblem[];
+      /** Keeps what was compiled for the next start. Never rejects. */
+      readonly keep: () => Promise<void>;
+    }
+  | { readonly kind: 'refused'; readonly problems: readonly PolicyProblem[] };
+
+/** From the files of a policy to an evaluator: by way of the compiler, unless its result is still there. */
+export interface PolicyLoader {
+  /** Throws as the compiler and the evaluator do. */
+  load(snapshot: PolicySnapshot, entrypoint: string, signal: AbortSignal): Promise<LoadResult>;
+}
+
+export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
+  const { clock, logger, compiler, kept, queueLimit } = options;
+
+  const start = async (compiled: CompiledPolicy, entrypoint: string, signal: AbortSignal): Promise<Evaluator> => {
+    const module = await WebAssembly.compile(compiled.wasm);
+    return await Evaluator.start({ module, entrypoint, data: compiled.data }, { clock, logger, queueLimit }, signal);
+  };
+
+  const startKept = async (
+    snapshotDigest: string,
+    entrypoint: string,
+    signal: AbortSignal,
+  ): Promise<LoadResult | undefined> => {
+    if (kept === undefined) return undefined;
+    const compiled = await kept.load({ snapshotDigest, entrypoint, compilerDigest: await compiler.digest() });
+    if (compiled === undefined) return undefined;
+    const { warnings } = compiled;
+    try {
+      const evaluator = await start(compiled, entrypoint, signal);
+      return { kind: 'loaded', origin: 'kept', evaluator, warnings, keep: () => Promise.resolve() };
+    } catch (error) {
+      signal.throwIfAborted();
+      // It was in force before it was kept: that it is refused now says nothing about the files.
+      logger.warn({ reason: describeError(error) }, 'kept policy not used');
+      return undefined;
+    }
+  };
+
+  return {
+    async load(snapshot, entrypoint, signal) {
+      const found = await startKept(snapshot.digest, entrypoint, signal);
+      if (found !== undefined) return found;
+      const built = await compiler.build(snapshot.files, entrypoint, signal);
+      if (built.kind === 'refused') return built;
+      const { wasm, warnings, compilerDigest } = built;
+      const compiled = { wasm, warnings, data: new TextEncoder().encode(built.data) };
+      const evaluator = await start(compiled, entrypoint, signal);
+      const origin = { snapshotDigest: snapshot.digest, entrypoint, compilerDigest };
+      const keep = async (): Promise<void> => await kept?.save(origin, compiled);
+      return { kind: 'loaded', origin: 'compiled', evaluator, warnings, keep };
+    },
+  };
+}
