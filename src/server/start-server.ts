@@ -1,7 +1,7 @@
+import type { Authority } from '../authority/index.ts';
 import type { Config } from '../config/index.ts';
 import { describeError, supervise, SvidgateError, systemClock, type Clock, type Logger } from '../core/index.ts';
 import { openAuthorityJournal, openDataDirectory, type DataDirectory } from '../datastore/index.ts';
-import type { Authority } from '../authority/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { createLogger, createMetrics, type MetricsRegistry } from '../telemetry/index.ts';
 import type * as listeners from './listeners.ts';
