@@ -1,0 +1,44 @@
+/** One measured number. */
+export interface Figure {
+  /** snake_case with its unit, such as `check_p99_ms_at_16`. */
+  readonly name: string;
+  readonly value: number;
+  /** What was measured, in a few words. */
+  readonly meaning: string;
+}
+
+/** What a figure should reach, and whether it does. */
+export interface Aim {
+  readonly name: string;
+  readonly aim: number;
+  readonly figure: number;
+  readonly met: boolean;
+}
+
+/** `full` gives figures; `quick` runs the same code with tiny counts, to see that it works. */
+export type Size = 'full' | 'quick';
+
+export interface BenchmarkContext {
+  readonly size: Size;
+  /** Says on standard error what is being done. */
+  readonly progress: (what: string) => void;
+}
+
+export interface Benchmark {
+  readonly name: string;
+  /** One line for the list. */
+  readonly summary: string;
+  /** How it was measured, and beside what: a paragraph for the document. */
+  readonly method: string;
+  /** Ends by itself in less than a minute. Rejects when an answer was not the right one, since a number then says nothing. */
+  run(context: BenchmarkContext): Promise<readonly Figure[]>;
+}
+
+/** What one run gives, and what bench/results/ keeps. */
+export interface Result {
+  readonly bench: string;
+  /** One line: processor, cores, load, versions. */
+  readonly machine: string;
+  readonly figures: Readonly<Record<string, number>>;
+  readonly aims: readonly Aim[];
+}
