@@ -8,12 +8,14 @@ import { tempFolder } from '../support/temp-folder.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { codeBlocks, readPage, type CodeBlock } from './markdown.ts';
 import { portsOf, relocateText, type TextRelocation } from './relocate-text.ts';
-import { consoleSteps, runShell, visibleText } from './shell.ts';
+import { consoleSteps, missingPrograms, runShell, visibleText } from './shell.ts';
 import { isCovered } from './treatments.ts';
 
 const page = codeBlocks('README.md', readPage('README.md'));
 
-test('the quick start of README.md does what it says, on a real Envoy', async () => {
+const skip = missingPrograms('curl', 'openssl');
+
+test('the quick start of README.md does what it says, on a real Envoy', { skip }, async () => {
   await using folder = await tempFolder();
   const place = await relocateText(portsOf(page.map(({ text }) => text).join('')));
   const env = environment();

@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 
 export interface ShellResult {
   readonly code: number | null;
@@ -21,6 +23,13 @@ export async function runShell(
   child.stderr.on('data', (chunk) => (stderr += String(chunk)));
   const [code] = (await once(child, 'close')) as [number | null];
   return { code, stdout, stderr };
+}
+
+/** Why a page's commands cannot be run here: programs that set-up does not bring. False when all are there. */
+export function missingPrograms(...names: readonly string[]): string | false {
+  const folders = (process.env['PATH'] ?? '').split(':');
+  const missing = names.filter((name) => !folders.some((folder) => existsSync(join(folder, name))));
+  return missing.length > 0 && `needs ${missing.join(' and ')}: found none`;
 }
 
 /** One `$ command` of a console block, with what the page says it prints. */

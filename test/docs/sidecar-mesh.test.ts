@@ -8,11 +8,13 @@ import { tempFolder } from '../support/temp-folder.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { codeBlocks, readPage } from './markdown.ts';
 import { portsOf, relocateText } from './relocate-text.ts';
-import { runShell } from './shell.ts';
+import { missingPrograms, runShell } from './shell.ts';
 
 const PAGE = 'envoy-examples/sidecar-mesh/README.md';
 
-test('the mesh comes up by hand as its page says, and answers as its page says', async () => {
+const skip = missingPrograms('curl');
+
+test('the mesh comes up by hand as its page says, and answers as its page says', { skip }, async () => {
   await using folder = await tempFolder();
   const dir = join(folder.path, dirname(PAGE));
   await cp(join(root, dirname(PAGE)), dir, { recursive: true });
