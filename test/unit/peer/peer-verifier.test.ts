@@ -1,7 +1,5 @@
-import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import * as x509 from '@peculiar/x509';
 import { Watchable } from '../../../src/core/index.ts';
 import { createPeerVerifier } from '../../../src/peer/index.ts';
 import {
@@ -12,6 +10,7 @@ import {
   type SigningCa,
 } from '../../../src/pki/index.ts';
 import { parseSpiffeId, parseTrustDomain, type TrustBundle } from '../../../src/spiffe/index.ts';
+import { forgeAround } from '../../support/forged-certificate.ts';
 import { TRUST_DOMAIN } from '../../support/svid-fixtures.ts';
 import { createTestClock } from '../../support/test-clock.ts';
 
@@ -96,27 +95,9 @@ for (const { reason, certificate } of refusals) {
   });
 }
 
-/** Signed by nobody we know; in an extension it carries the text of a certificate that is genuine, and public. */
-async function selfSignedAround(genuine: Uint8Array, uri: string): Promise<Uint8Array> {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: 'CN=forged',
-    notBefore: new Date(times.notBefore),
-    notAfter: new Date(times.notAfter),
-    signingAlgorithm: algorithm,
-    keys: await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']),
-    extensions: [
-      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: uri }]),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.Extension('1.2.3.4', false, Buffer.from(`\n${pemEncode('CERTIFICATE', genuine)}`)),
-    ],
-  });
-  return new Uint8Array(certificate.rawData);
-}
-
 for (const uri of [WEB, 'spiffe://example.test/admin']) {
   test(`a self-signed certificate for ${uri} is not verified by the genuine one in its extension`, async () => {
-    const forged = await selfSignedAround((await leaf(ca)).certificate, uri);
+    const { der: forged } = await forgeAround((await leaf(ca)).certificate, uri, times);
     const verdict = verifier().verify({ certificate: encode(forged), principal: uri });
     assert.deepEqual(verdict, { verified: false, reason: 'certificate_unreadable' });
   });
