@@ -1,5 +1,5 @@
 /** A gRPC client that asks for decisions over one connection, as an Envoy worker does. */
-import { AUTHORIZATION_SERVICE } from '../../src/proto/index.ts';
+import { AUTHORIZATION_SERVICE, CheckResponse, decodeMessage, structToJson } from '../../src/proto/index.ts';
 import { connect, type RawClient } from '../../test/support/grpc-client.ts';
 import { measureRound, type Round } from './measure.ts';
 import { serveJobs } from './serve-jobs.ts';
@@ -23,8 +23,7 @@ const jobs = {
     return measureRound(pace, async () => {
       next = (next + 1) % requests.length;
       const reply = await client.unary(AUTHORIZATION_SERVICE.check.path, requests[next]!);
-      if (reply.length !== replyBytes)
-        throw new Error(`a reply of ${reply.length} bytes in the place of ${replyBytes}`);
+      if (reply.length !== replyBytes) throw new Error(`an allowed request was answered otherwise: ${describe(reply)}`);
     });
   },
 };
@@ -32,3 +31,9 @@ const jobs = {
 export type CheckJobs = typeof jobs;
 
 serveJobs(jobs);
+
+function describe(reply: Uint8Array): string {
+  const { status, dynamicMetadata } = decodeMessage(CheckResponse, reply, 1024 * 1024);
+  const facts = dynamicMetadata === null ? {} : structToJson(dynamicMetadata);
+  return `code ${status?.code}, ${String(facts['reason'])}`;
+}
