@@ -35,5 +35,5 @@ serveJobs(jobs);
 function describe(reply: Uint8Array): string {
   const { status, dynamicMetadata } = decodeMessage(CheckResponse, reply, 1024 * 1024);
   const facts = dynamicMetadata === null ? {} : structToJson(dynamicMetadata);
-  return `code ${status?.code}, ${String(facts['reason'])}`;
+  return `code ${status?.code}, ${JSON.stringify(facts['reason'])}`;
 }
