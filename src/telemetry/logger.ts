@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import { LOG_FIELD_NAMES, type LogFields, type Logger } from '../core/index.ts';
 import { redact } from './redaction.ts';
+import { openStandardOutput, type LineSink } from './standard-output.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -8,8 +9,8 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 export interface LoggerOptions {
   /** Lines below it are not written. */
   readonly level: LogLevel;
-  /** Takes whole lines, newline included. Default: standard output, written before the call returns. */
-  readonly destination?: { write(line: string): void };
+  /** Default: standard output, written before the call returns as long as somebody reads it. */
+  readonly destination?: LineSink;
 }
 
 /** The longest text in a line, in UTF-16 units; the rest is cut and shown as `…`. */
@@ -25,10 +26,9 @@ const FIELD_NAMES: ReadonlySet<string> = new Set(LOG_FIELD_NAMES);
 /**
  * JSON lines with `time` (ISO 8601, UTC), `level`, `msg` and the fields of LogFields; a field that is not among them is
  * dropped, and so is a value that is not a text, a number or a list of texts.
- * Writing is synchronous, so that the last lines before a kill -9 are there.
  */
 export function createLogger(options: LoggerOptions): Logger {
-  const destination = options.destination ?? pino.destination({ dest: 1, sync: true });
+  const destination = options.destination ?? openStandardOutput();
   const writer = pino(
     {
       level: options.level,
