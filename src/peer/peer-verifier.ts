@@ -31,14 +31,14 @@ export interface PeerVerifier {
   verify(presented: PresentedPeer): VerifiedPeer;
 }
 
-/** Verdicts kept; each is a few KiB. */
+/** Valid verdicts kept; each is a few KiB. Others are not, or anybody's certificates would push the good ones out. */
 const MAX_CACHED = 4096;
 
 /** The longest URL-encoded PEM that is looked at. */
 const MAX_ENCODED_LENGTH = 256 * 1024;
 
 interface CachedVerdict {
-  readonly verdict: SvidVerdict;
+  readonly verdict: SvidVerdict & { readonly valid: true };
   readonly bundle: TrustBundle;
 }
 
@@ -55,14 +55,17 @@ export function createPeerVerifier(options: {
     const now = options.clock.now();
     const key = createHash('sha256').update(encoded).digest('base64');
     const cached = cache.get(key);
-    if (cached?.bundle === bundle && cached.verdict.valid && isWithin(cached.verdict.certificate, now)) {
+    if (cached?.bundle === bundle && isWithin(cached.verdict.certificate, now)) {
       return cached.verdict;
     }
     const verdict = verifyX509Svid(readLeaf(encoded), {
       authorities: (trustDomain) => (trustDomain === bundle.trustDomain ? authorities(bundle) : undefined),
       now,
     });
-    if (cache.size >= MAX_CACHED) cache.clear();
+    cache.delete(key);
+    if (!verdict.valid) return verdict;
+    const [oldest] = cache.keys();
+    if (cache.size >= MAX_CACHED && oldest !== undefined) cache.delete(oldest);
     cache.set(key, { verdict, bundle });
     return verdict;
   };
