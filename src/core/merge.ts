@@ -16,6 +16,7 @@ export async function* merge<T>(sources: readonly AsyncIterable<T>[]): AsyncGene
           ready.push({ value, taken });
           wake?.();
         });
+        if (closed) return;
       }
       end ??= {};
     } catch (error) {
@@ -28,8 +29,11 @@ export async function* merge<T>(sources: readonly AsyncIterable<T>[]): AsyncGene
     for (;;) {
       const next = ready.shift();
       if (next !== undefined) {
-        yield next.value;
-        next.taken();
+        try {
+          yield next.value;
+        } finally {
+          next.taken(); // also when the reader stops here, so that the source can give free what it holds
+        }
       } else if (end !== undefined) {
         if ('error' in end) throw end.error;
         return;

@@ -73,3 +73,19 @@ test('merge throws what a source throws, after the values that came before', asy
   }, /source failed/);
   assert.deepEqual(seen, [1]);
 });
+
+test('merge closes every source when its reader stops, whichever source it was at', async () => {
+  for (const stopAt of ['one', 'two']) {
+    const closed: string[] = [];
+    const source = async function* (name: string): AsyncGenerator<string> {
+      try {
+        for (;;) yield name;
+      } finally {
+        closed.push(name);
+      }
+    };
+    for await (const value of merge([source('one'), source('two')])) if (value === stopAt) break;
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(closed.sort(), ['one', 'two']);
+  }
+});
