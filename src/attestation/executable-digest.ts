@@ -1,30 +1,45 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 
+/** Whose executable to read, and for how long it is of interest. */
+export interface DigestRequest {
+  readonly pid: number;
+  /** Files of one user are hashed one after the other, so that nobody can keep others waiting with large ones. */
+  readonly uid: number;
+  /** Ends the reading, with its reason as the error. */
+  readonly signal: AbortSignal;
+}
+
 /** Computes the SHA-256 of what a process runs. */
 export interface ExecutableDigests {
   /** Hexadecimal, or undefined when the file is larger than the limit. Throws when it cannot be read. */
-  digest(pid: number): Promise<{ readonly sha256: string | undefined; readonly file: string }>;
+  digest(request: DigestRequest): Promise<{ readonly sha256: string | undefined; readonly file: string }>;
 }
 
 const MAX_CACHED = 1024;
+/** What the event loop does without a break: well under a millisecond. */
+const CHUNK_BYTES = 256 * 1024;
+/** A file changed this recently may change again without a new time: kernels count in steps of some milliseconds. */
+const SETTLED_AFTER_MS = 2000;
 
 /** `maxBytes` bounds what is read. Digests are kept by device, inode, size and times of the file. */
 export function createExecutableDigests(maxBytes: number): ExecutableDigests {
-  const cache = new Map<string, Promise<string>>();
+  const cache = new Map<string, string>();
+  const inTurn = createTurns();
   return {
-    async digest(pid) {
+    async digest({ pid, uid, signal }) {
       const handle = await open(`/proc/${pid}/exe`, 'r');
       try {
-        const { dev, ino, size, mtimeNs, ctimeNs } = await handle.stat({ bigint: true });
+        const { dev, ino, size, mtimeNs, ctimeNs, ctimeMs } = await handle.stat({ bigint: true });
         const file = `${dev}:${ino}`;
         if (size > BigInt(maxBytes)) return { sha256: undefined, file };
         const key = `${file}:${size}:${mtimeNs}:${ctimeNs}`;
-        const pending =
-          cache.get(key) ?? hashFile(handle.createReadStream({ autoClose: false, highWaterMark: 1 << 20 }));
+        const openedAt = Date.now();
+        const hash = (): Promise<string> => hashFile(handle.createReadStream(READ_OPTIONS), signal);
+        const sha256 = cache.get(key) ?? (await inTurn(uid, async () => cache.get(key) ?? hash()));
         if (cache.size >= MAX_CACHED) cache.clear();
-        cache.set(key, pending);
-        return { sha256: await pending.catch((error: unknown) => forget(cache, key, error)), file };
+        if (openedAt - Number(ctimeMs) > SETTLED_AFTER_MS) cache.set(key, sha256);
+        return { sha256, file };
       } finally {
         await handle.close();
       }
@@ -32,13 +47,29 @@ export function createExecutableDigests(maxBytes: number): ExecutableDigests {
   };
 }
 
-async function hashFile(content: AsyncIterable<Buffer>): Promise<string> {
+const READ_OPTIONS = { autoClose: false, highWaterMark: CHUNK_BYTES, start: 0 } as const;
+
+async function hashFile(content: AsyncIterable<Buffer>, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of content) hash.update(chunk);
+  signal.throwIfAborted();
+  for await (const chunk of content) {
+    signal.throwIfAborted();
+    hash.update(chunk);
+  }
   return hash.digest('hex');
 }
 
-function forget(cache: Map<string, Promise<string>>, key: string, error: unknown): never {
-  cache.delete(key);
-  throw error;
+/** Does the work of one user when all that the user had before it is done. */
+function createTurns(): <T>(uid: number, work: () => Promise<T>) => Promise<T> {
+  const last = new Map<number, Promise<unknown>>();
+  return (uid, work) => {
+    const result = (last.get(uid) ?? Promise.resolve()).then(work);
+    const settle = async (): Promise<void> => {
+      await Promise.allSettled([result]);
+      if (last.get(uid) === settled) last.delete(uid);
+    };
+    const settled = settle();
+    last.set(uid, settled);
+    return result;
+  };
 }

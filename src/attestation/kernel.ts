@@ -1,4 +1,5 @@
-import koffi from 'koffi';
+import { closeSync } from 'node:fs';
+import koffi, { type LibraryHandle } from 'koffi';
 
 /** What the kernel says of the process that connected (unix(7), SO_PEERCRED). */
 export interface PeerCredentials {
@@ -12,12 +13,14 @@ export interface PeerCredentials {
 export interface Kernel {
   /** Throws when the descriptor is no connected Unix socket. */
   peerCredentials(socket: number): PeerCredentials;
-  /** A pidfd of the peer (SO_PEERPIDFD, Linux 6.5), or undefined where the kernel has none or the peer has ended. */
+  /** A pidfd of the peer (SO_PEERPIDFD, Linux 6.5), or undefined on an older kernel. Throws when the peer has ended. */
   peerPidfd(socket: number): number | undefined;
   /** Which of the pidfds belong to processes that have ended. One system call for all, without waiting. */
   endedProcesses(pidfds: readonly number[]): ReadonlySet<number>;
 }
 
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const SO_PEERPIDFD = 77;
@@ -30,6 +33,7 @@ const NO_ID = 0xffffffff;
 export function openKernel(): Kernel {
   const libc = koffi.load(null);
   const getsockopt = libc.func('int getsockopt(int fd, int level, int name, void *value, void *length)');
+  const socketpair = libc.func('int socketpair(int domain, int type, int protocol, void *pair)');
   const poll = libc.func('int poll(void *fds, unsigned long count, int timeout)');
 
   const readOption = (socket: number, option: number, bytes: number): Buffer | undefined => {
@@ -40,6 +44,15 @@ export function openKernel(): Kernel {
     return failed || length.readUInt32LE() !== bytes ? undefined : value;
   };
 
+  const peerPidfd = (socket: number): number | undefined => readOption(socket, SO_PEERPIDFD, 4)?.readInt32LE();
+  // Asked once, of a peer that surely lives: later a missing pidfd means that the peer has ended, and falling back to
+  // its pid would take the next process with that number for it.
+  const hasPeerPidfd = withSocketPair(socketpair, (socket) => {
+    const pidfd = peerPidfd(socket);
+    if (pidfd !== undefined) closeSync(pidfd);
+    return pidfd !== undefined;
+  });
+
   return {
     peerCredentials(socket) {
       const credentials = readOption(socket, SO_PEERCRED, UCRED_BYTES);
@@ -49,16 +62,35 @@ export function openKernel(): Kernel {
       if (uid === NO_ID || gid === NO_ID || pid < 0) throw new Error('SO_PEERCRED gave no credentials');
       return { pid, uid, gid };
     },
-    peerPidfd: (socket) => readOption(socket, SO_PEERPIDFD, 4)?.readInt32LE(),
+    peerPidfd(socket) {
+      const pidfd = hasPeerPidfd ? peerPidfd(socket) : undefined;
+      if (hasPeerPidfd && pidfd === undefined) throw new Error('SO_PEERPIDFD gave no pidfd: the process has ended');
+      return pidfd;
+    },
     endedProcesses(pidfds) {
       const table = Buffer.alloc(pidfds.length * POLLFD_BYTES);
       pidfds.forEach((pidfd, index) => {
         table.writeInt32LE(pidfd, index * POLLFD_BYTES);
         table.writeInt16LE(POLLIN, index * POLLFD_BYTES + 4);
       });
-      if (pidfds.length > 0 && Number(poll(table, pidfds.length, 0)) < 0) throw new Error('poll failed');
+      while (pidfds.length > 0 && Number(poll(table, pidfds.length, 0)) < 0) {
+        // A signal can come in between, a profiler's above all.
+        if (koffi.errno() !== koffi.os.errno['EINTR']) throw new Error('poll failed');
+      }
       // Any event at all, an error too, counts as ended: a descriptor that cannot be watched proves nothing.
       return new Set(pidfds.filter((_, index) => table.readInt16LE(index * POLLFD_BYTES + 6) !== 0));
     },
   };
+}
+
+function withSocketPair<T>(socketpair: ReturnType<LibraryHandle['func']>, use: (socket: number) => T): T {
+  const pair = Buffer.alloc(8);
+  if (Number(socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) !== 0) throw new Error('socketpair failed');
+  const [one, other] = [pair.readInt32LE(0), pair.readInt32LE(4)];
+  try {
+    return use(one);
+  } finally {
+    closeSync(one);
+    closeSync(other);
+  }
 }

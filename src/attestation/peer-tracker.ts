@@ -2,13 +2,13 @@ import { closeSync } from 'node:fs';
 import { SvidgateError } from '../core/index.ts';
 import type { IdentifyPeer, PeerProcess } from '../transport/index.ts';
 import type { Kernel } from './kernel.ts';
-import { readProcessImage, readStartTime, type ProcessImage } from './process-files.ts';
+import { readExecutableFile, readProcessImage, readStartTime, type ProcessImage } from './process-files.ts';
 
 /** A caller as it was when it connected. */
 export interface TrackedProcess extends PeerProcess {
   /** What it ran at accept; undefined when its pid is 0, so that we cannot look. */
   readonly image: ProcessImage | undefined;
-  /** Throws `attestation_failed` unless the process that connected still lives. */
+  /** Throws `attestation_failed` unless the process that connected still lives and runs what it ran then. */
   assertAlive(): void;
 }
 
@@ -30,15 +30,15 @@ const WATCH_INTERVAL_MS = 250;
 export function createPeerTracker(kernel: Kernel): PeerTracker {
   const tracked = new Set<Tracked>();
   const watch = setInterval(() => {
-    const pidfds = [...tracked].flatMap(({ pidfd }) => (pidfd === undefined ? [] : [pidfd]));
-    const ended = kernel.endedProcesses(pidfds);
-    for (const process of tracked) process.check(ended);
+    const watched = [...tracked];
+    const ended = kernel.endedProcesses(watched.flatMap(({ pidfd }) => pidfd ?? []));
+    for (const process of watched) process.check(ended);
   }, WATCH_INTERVAL_MS);
   watch.unref();
   return {
     identify(fileDescriptor) {
       const { pid, uid, gid } = kernel.peerCredentials(fileDescriptor);
-      const pidfd = pid === 0 ? undefined : kernel.peerPidfd(fileDescriptor);
+      const pidfd = kernel.peerPidfd(fileDescriptor);
       const process = new Tracked({ pid, uid, gid, pidfd, kernel, onClose: (closed) => tracked.delete(closed) });
       try {
         process.readImage();
@@ -101,6 +101,7 @@ class Tracked implements TrackedProcess {
     if (this.pidfd !== undefined) this.check(this.#kernel.endedProcesses([this.pidfd]));
     else this.check(new Set());
     this.#exit.signal.throwIfAborted();
+    if (this.image?.file !== undefined && !this.#runsSameFile(this.image.file)) throw changed();
   }
 
   /** Takes note of the end of the process. */
@@ -115,6 +116,16 @@ class Tracked implements TrackedProcess {
     this.#closed = true;
     if (this.pidfd !== undefined) closeSync(this.pidfd);
     this.#onClose(this);
+    this.#exit.abort(ended()); // for the work that nobody waits for any more
+  }
+
+  /** An open connection can be kept over execve(2). */
+  #runsSameFile(file: string): boolean {
+    try {
+      return readExecutableFile(this.pid) === file;
+    } catch {
+      return false;
+    }
   }
 
   /** Without a pidfd: the pid is gone, or is another process's by now. */
@@ -130,4 +141,8 @@ class Tracked implements TrackedProcess {
 
 function ended(): SvidgateError {
   return new SvidgateError('attestation_failed', 'the process that connected has ended');
+}
+
+function changed(): SvidgateError {
+  return new SvidgateError('attestation_failed', 'the caller changed its executable');
 }

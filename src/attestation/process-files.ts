@@ -14,8 +14,7 @@ export interface ProcessImage {
 export function readProcessImage(pid: number): ProcessImage {
   const startTime = readStartTime(pid);
   try {
-    const { dev, ino } = statSync(`/proc/${pid}/exe`, { bigint: true });
-    return { startTime, path: readlinkSync(`/proc/${pid}/exe`), file: `${dev}:${ino}` };
+    return { startTime, path: readlinkSync(`/proc/${pid}/exe`), file: readExecutableFile(pid) };
   } catch (error) {
     // Another user's process: /proc/PID/exe is its own affair unless we are root.
     if (error instanceof Error && 'code' in error && error.code === 'EACCES') {
@@ -29,6 +28,11 @@ export function sameImage(one: ProcessImage, other: ProcessImage): boolean {
   return one.startTime === other.startTime && one.path === other.path && one.file === other.file;
 }
 
+/** Device and inode of what the process runs. Unlike the path they stay when the file is replaced on disk. */
+export function readExecutableFile(pid: number): string {
+  return fileAt(`/proc/${pid}/exe`);
+}
+
 /** The start time alone. Throws when the process is not visible. */
 export function readStartTime(pid: number): string {
   const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
@@ -36,4 +40,36 @@ export function readStartTime(pid: number): string {
   const startTime = text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
   if (startTime === undefined || startTime === '') throw new Error('the process has no start time');
   return startTime;
+}
+
+/**
+ * Whether the path says which file runs. It may not: with a user namespace of its own, for which nobody needs to be
+ * root, a process can mount any file over any path, and the kernel then gives that path. So it must lead to the same
+ * file from our own root, or from the process's root where only our own user namespace can have mounted it (the usual
+ * container).
+ */
+export function isPathGenuine(pid: number, image: ProcessImage): boolean {
+  const { path, file } = image;
+  if (path === undefined || file === undefined) return false;
+  const leadsTo = (place: string): boolean => {
+    try {
+      return fileAt(place) === file;
+    } catch {
+      return false;
+    }
+  };
+  return leadsTo(path) || (isInOurUserNamespace(pid) && leadsTo(`/proc/${pid}/root${path}`));
+}
+
+function isInOurUserNamespace(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/user`) === readlinkSync('/proc/self/ns/user');
+  } catch {
+    return false;
+  }
+}
+
+function fileAt(path: string): string {
+  const { dev, ino } = statSync(path, { bigint: true });
+  return `${dev}:${ino}`;
 }

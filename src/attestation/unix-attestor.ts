@@ -4,7 +4,7 @@ import type { PeerProcess } from '../transport/index.ts';
 import { accountName } from './account-names.ts';
 import { createExecutableDigests, type ExecutableDigests } from './executable-digest.ts';
 import type { PeerTracker, TrackedProcess } from './peer-tracker.ts';
-import { readProcessImage, sameImage, type ProcessImage } from './process-files.ts';
+import { isPathGenuine, readProcessImage, sameImage } from './process-files.ts';
 
 export interface UnixAttestorOptions {
   readonly tracker: PeerTracker;
@@ -22,12 +22,12 @@ export interface UnixAttestorOptions {
 /** A caller whose selectors are proven. */
 export interface Attestation {
   readonly selectors: ReadonlySet<Selector>;
-  /** Throws `attestation_failed` unless the process that was attested still lives. Ask before each secret. */
+  /** Throws `attestation_failed` unless the process still lives and runs what was attested. Ask before each secret. */
   assertAlive(): void;
 }
 
 export interface Attestor {
-  /** Finds out the caller's selectors, once for each connection. Throws `attestation_failed`. */
+  /** Finds out the caller's selectors, once for each connection unless it fails. Throws `attestation_failed`. */
   attest(peer: PeerProcess): Promise<Attestation>;
 }
 
@@ -57,8 +57,12 @@ export function createUnixAttestor(options: UnixAttestorOptions): Attestor {
 
   return {
     attest(peer) {
-      const running = done.get(peer) ?? attest(peer);
+      const known = done.get(peer);
+      if (known !== undefined) return known;
+      const running = attest(peer);
       done.set(peer, running);
+      // What failed may have passed (no file descriptor left), and Envoy asks again on the same connection.
+      running.catch(() => done.delete(peer));
       return running;
     },
   };
@@ -78,16 +82,17 @@ async function discover(
   if (user !== undefined) selectors.add(selectorOf('unix', `user:${user}`));
   if (group !== undefined) selectors.add(selectorOf('unix', `group:${group}`));
   if (image?.path !== undefined && options.discoverWorkloadPath) {
-    selectors.add(selectorOf('unix', `path:${image.path}`));
-    const sha256 = digests === undefined ? undefined : await digestOf(pid, image, digests);
+    if (isPathGenuine(pid, image)) selectors.add(selectorOf('unix', `path:${image.path}`));
+    const sha256 = digests === undefined ? undefined : await digestOf(process, digests);
     if (sha256 !== undefined) selectors.add(selectorOf('unix', `sha256:${sha256}`));
   }
   return selectors;
 }
 
-async function digestOf(pid: number, image: ProcessImage, digests: ExecutableDigests): Promise<string | undefined> {
-  const { sha256, file } = await digests.digest(pid);
-  if (file !== image.file) throw new SvidgateError('attestation_failed', 'the caller changed its executable');
+async function digestOf(process: TrackedProcess, digests: ExecutableDigests): Promise<string | undefined> {
+  const { pid, uid, exited: signal } = process;
+  const { sha256, file } = await digests.digest({ pid, uid, signal });
+  if (file !== process.image?.file) throw new SvidgateError('attestation_failed', 'the caller changed its executable');
   return sha256;
 }
 
