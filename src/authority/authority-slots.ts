@@ -9,7 +9,7 @@ import {
   type KeyPair,
 } from '../pki/index.ts';
 import { trustDomainId, type TrustDomain } from '../spiffe/index.ts';
-import type { AuthoritySlot, RotationStep } from './rotation-plan.ts';
+import { BACKDATE_MS, type AuthoritySlot, type RotationStep } from './rotation-plan.ts';
 
 /** A CA with its key, in one of the states of the journal. */
 export interface LoadedSlot extends AuthoritySlot {
@@ -23,13 +23,10 @@ export interface AuthoritySlots {
   readonly slots: readonly LoadedSlot[];
 }
 
-/** SPIRE's leeway for clocks that run behind. */
-export const BACKDATE_MS = 10_000;
-
 /** Organization of the subjects we issue; SPIFFE IDs stand in the URI SAN alone. */
 export const ORGANIZATION = 'svidgate';
 
-/** Reads the journal. Throws `authority_failed` when a part is missing, `config_invalid` when it is another domain's. */
+/** Reads the journal. Throws `authority_failed` when a part is missing or does not belong to the rest, `config_invalid` when it is another domain's. */
 export async function loadSlots(journal: AuthorityJournal, trustDomain: TrustDomain): Promise<AuthoritySlots> {
   const state = await journal.load();
   if (state === undefined) return { sequence: 0, slots: [] };
@@ -41,8 +38,12 @@ export async function loadSlots(journal: AuthorityJournal, trustDomain: TrustDom
   }
   const slots = await Promise.all(
     state.records.map(async (record): Promise<LoadedSlot> => {
-      const { notBefore, notAfter } = parseCertificate(record.certificate);
-      return { ...record, notBefore, notAfter, keyPair: keyPairFromPem(await journal.loadKey(record.id)) };
+      const certificate = parseCertificate(record.certificate);
+      const keyPair = keyPairFromPem(await journal.loadKey(record.id));
+      if (certificate.subjectKeyId !== record.id || !certificate.isFor(keyPair)) {
+        throw new SvidgateError('authority_failed', `the key of CA ${record.id} is not that of its certificate`);
+      }
+      return { ...record, notBefore: certificate.notBefore, notAfter: certificate.notAfter, keyPair };
     }),
   );
   return { sequence: state.sequence, slots };

@@ -11,15 +11,8 @@ import {
 import type { AuthorityJournal } from '../datastore/index.ts';
 import { createLeafCertificate, generateKeyPair, privateKeyToPkcs8 } from '../pki/index.ts';
 import type { SpiffeId, TrustBundle, TrustDomain, X509Svid } from '../spiffe/index.ts';
-import {
-  BACKDATE_MS,
-  loadSlots,
-  ORGANIZATION,
-  takeStep,
-  type AuthoritySlots,
-  type LoadedSlot,
-} from './authority-slots.ts';
-import { nextStep, nextStepAt } from './rotation-plan.ts';
+import { loadSlots, ORGANIZATION, takeStep, type AuthoritySlots, type LoadedSlot } from './authority-slots.ts';
+import { BACKDATE_MS, nextStep, nextStepAt } from './rotation-plan.ts';
 
 export interface AuthorityOptions {
   readonly trustDomain: TrustDomain;
@@ -38,7 +31,8 @@ export interface Authority {
   /** The domain's bundle: every root that may have signed a living SVID, and the next one before it signs. */
   readonly bundle: ReadonlyWatchable<TrustBundle>;
   /**
-   * A new key and an X.509-SVID for it, valid from 10 s ago for `ttlMs`, never past the end of the CA that signs.
+   * A new key and an X.509-SVID for it, valid from 10 s ago for `ttlMs`, rounded up to a whole second, never past the
+   * end of the CA that signs.
    * Throws `authority_failed`.
    */
   issueX509Svid(request: { readonly spiffeId: SpiffeId; readonly ttlMs?: number | undefined }): Promise<X509Svid>;
@@ -112,7 +106,7 @@ async function issue(
   options: AuthorityOptions,
 ): Promise<X509Svid> {
   const now = options.clock.now();
-  const notAfter = Math.floor(Math.min(now + (request.ttlMs ?? options.x509SvidTtlMs), ca.notAfter) / 1000) * 1000;
+  const notAfter = Math.ceil(Math.min(now + (request.ttlMs ?? options.x509SvidTtlMs), ca.notAfter) / 1000) * 1000;
   const notBefore = Math.floor((now - BACKDATE_MS) / 1000) * 1000;
   try {
     if (notAfter <= now) throw new SvidgateError('authority_failed', `CA ${ca.id} has ended`);

@@ -68,7 +68,7 @@ function adminSection(folder: string) {
 function authoritySection() {
   return sectionField(
     {
-      ca_ttl: ttlField('24h', 'Lifetime of a CA certificate.'),
+      ca_ttl: ttlField('24h', 'Lifetime of a CA certificate.', '10s'),
       x509_svid_ttl: ttlField('1h', 'Lifetime of X.509-SVIDs; at most `ca_ttl`. An entry may set its own.'),
       jwt_svid_ttl: ttlField('5m', 'Lifetime of JWT-SVIDs. Reserved: none are issued yet.'),
       key_type: choiceField(['ec-p256'], { description: 'Key type of CAs and SVIDs.', default: 'ec-p256' }),
@@ -204,8 +204,8 @@ function telemetrySection(folder: string) {
   );
 }
 
-function ttlField(text: string, description: string): Field<number> {
-  return durationField({ description, min: '1s', max: MAX_TTL, default: text });
+function ttlField(text: string, description: string, min = '1s'): Field<number> {
+  return durationField({ description, min, max: MAX_TTL, default: text });
 }
 
 function pathField(folder: string, text: string | undefined, description: string): Field<string> {

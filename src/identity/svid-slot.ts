@@ -26,6 +26,9 @@ export interface SvidSlotOptions {
   readonly random: () => number;
 }
 
+/** Looks at the clock at least this often, since a machine can sleep and a clock can be set. */
+const LONGEST_WAIT_MS = 60_000;
+
 /** Never rotate more often than this, even when the CA that signs is about to end. */
 const SHORTEST_LIFE_MS = 1000;
 
@@ -53,7 +56,7 @@ export class SvidSlot {
 
   /** Whether nobody holds it, and its SVID is due for rotation. */
   get isIdle(): boolean {
-    return this.#holders === 0 && this.#options.clock.now() >= this.#rotateAt;
+    return this.#holders === 0 && this.#dueIn() <= 0;
   }
 
   /** Keeps the SVID fresh until `release`. Resolves when the first SVID is there or could not be issued. */
@@ -78,16 +81,23 @@ export class SvidSlot {
     const { clock } = this.#options;
     const backoff = createBackoff({ baseMs: 500, maxMs: 30_000, random: this.#options.random });
     while (!signal.aborted) {
-      let waitMs = this.#rotateAt - clock.now();
+      let waitMs = this.#dueIn();
       if (waitMs <= 0) {
         const issued = await this.#rotate();
         if (issued) backoff.reset();
-        waitMs = issued ? this.#rotateAt - clock.now() : backoff.next();
+        waitMs = issued ? this.#dueIn() : backoff.next();
       }
       onFirst();
-      await untilAborted(signal, clock.sleep(waitMs, signal));
+      await untilAborted(signal, clock.sleep(Math.min(waitMs, LONGEST_WAIT_MS), signal));
     }
     onFirst();
+  }
+
+  /** Milliseconds until the SVID must be replaced. One that is not valid yet was issued while the clock was wrong. */
+  #dueIn(): number {
+    const now = this.#options.clock.now();
+    const { value } = this.#svid;
+    return value !== undefined && now < value.notBefore ? 0 : this.#rotateAt - now;
   }
 
   async #rotate(): Promise<boolean> {

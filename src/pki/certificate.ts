@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { X509Certificate as NodeCertificate } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { SvidgateError } from '../core/index.ts';
+import type { KeyPair } from './keys.ts';
 
 /** What we read out of a certificate, once, before anything in it is believed. */
 export interface Certificate {
@@ -24,6 +25,8 @@ export interface Certificate {
   readonly subjectKeyId: string;
   /** Object identifiers of critical extensions that we do not process (RFC 5280 §4.2: refuse). */
   readonly unknownCritical: readonly string[];
+  /** Whether the key pair is the one that this certificate is for. */
+  isFor(keyPair: KeyPair): boolean;
   /** Whether `issuer` issued and signed this certificate. */
   isSignedBy(issuer: Certificate): boolean;
 }
@@ -91,6 +94,7 @@ function readCertificate(parsed: x509.X509Certificate, node: NodeCertificate): C
     unknownCritical: [...parsed.extensions]
       .filter((extension) => extension.critical && !PROCESSED.has(extension.type))
       .map((extension) => extension.type),
+    isFor: (keyPair) => node.checkPrivateKey(keyPair.privateKey),
     isSignedBy: (issuer) => {
       const issuerNode = nodeCertificates.get(issuer);
       return issuerNode !== undefined && node.checkIssued(issuerNode) && node.verify(issuerNode.publicKey);

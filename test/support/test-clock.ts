@@ -1,7 +1,7 @@
 import type { Clock } from '../../src/core/index.ts';
 
 interface Sleeper {
-  readonly at: number;
+  at: number;
   readonly wake: () => void;
 }
 
@@ -9,6 +9,10 @@ interface Sleeper {
 export interface TestClock extends Clock {
   /** Moves on, waking each sleeper at its own time, and lets the work that follows run. */
   advance(ms: number): Promise<void>;
+  /** How many wait for a time. Whoever woke and works with files is not among them yet. */
+  readonly sleeping: number;
+  /** Sets the time, as an operator or NTP does: sleepers sleep on for as long as they had left. */
+  set(time: number): void;
 }
 
 export function createTestClock(start = Date.UTC(2026, 0, 1)): TestClock {
@@ -35,6 +39,13 @@ export function createTestClock(start = Date.UTC(2026, 0, 1)): TestClock {
         sleepers.add(sleeper);
         signal.addEventListener('abort', onAbort, { once: true });
       });
+    },
+    get sleeping() {
+      return sleepers.size;
+    },
+    set(time) {
+      for (const sleeper of sleepers) sleeper.at += time - now;
+      now = time;
     },
     async advance(ms) {
       const end = now + ms;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -8,7 +8,8 @@ import { parseCertificate } from '../../../src/pki/index.ts';
 import { parseSpiffeId, parseTrustDomain, verifyX509Svid } from '../../../src/spiffe/index.ts';
 import { openAuthority, TRUST_DOMAIN } from '../../support/svid-fixtures.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
-import { createTestClock } from '../../support/test-clock.ts';
+import { createTestClock, type TestClock } from '../../support/test-clock.ts';
+import { waitUntil } from '../../support/wait-until.ts';
 
 const HOUR = 3600_000;
 const ORDERS = parseSpiffeId('spiffe://example.test/orders');
@@ -98,6 +99,71 @@ test('the next root is published at half of the life, signs at a sixth, and ever
     authority.bundle.value.x509Authorities.length,
   );
   assert.equal(TRUST_DOMAIN, authority.bundle.value.trustDomain);
+});
+
+/** Moves on, and waits for the files that the authority writes then. */
+async function advance(clock: TestClock, ms: number): Promise<void> {
+  await clock.advance(ms);
+  await waitUntil('the authority to sleep again', 5000, () => clock.sleeping > 0);
+}
+
+for (const caTtlMs of [2000, 10_000, 60_000]) {
+  test(`a CA that lives for ${caTtlMs / 1000} s is not followed at once, and few are kept`, async () => {
+    await using folder = await tempFolder();
+    const clock = createTestClock();
+    await using open = await openAuthority(folder.path, { clock, caTtlMs });
+    assert.equal(open.authority.bundle.value.x509Authorities.length, 1);
+    const stop = new AbortController();
+    const run = open.authority.run(stop.signal);
+    for (let step = 0; step < 60; step += 1) await advance(clock, caTtlMs / 6);
+    assert.ok(open.authority.bundle.value.x509Authorities.length <= 4);
+    assert.ok((await open.authority.issueX509Svid({ spiffeId: ORDERS })).notAfter > clock.now());
+    stop.abort();
+    await run;
+  });
+}
+
+test('an SVID lives for at least the time asked, also between two seconds', async () => {
+  await using folder = await tempFolder();
+  const clock = createTestClock(Date.UTC(2026, 0, 1) + 999);
+  await using open = await openAuthority(folder.path, { clock });
+  const { notAfter } = await open.authority.issueX509Svid({ spiffeId: ORDERS, ttlMs: 1000 });
+  assert.equal(notAfter, Date.UTC(2026, 0, 1) + 2000);
+});
+
+test('a CA made while the clock was years ahead is replaced as soon as the clock is right', async () => {
+  await using folder = await tempFolder();
+  const clock = createTestClock(Date.UTC(2036, 0, 1));
+  await using open = await openAuthority(folder.path, { clock });
+  const stop = new AbortController();
+  const run = open.authority.run(stop.signal);
+  await advance(clock, 13 * HOUR); // the next one is published
+  clock.set(Date.UTC(2026, 0, 1));
+  await advance(clock, 60_000);
+  const svid = await open.authority.issueX509Svid({ spiffeId: ORDERS });
+  const roots = open.authority.bundle.value.x509Authorities.map(parseCertificate);
+  const verdict = verifyX509Svid(parseCertificate(svid.certificateChain[0]!), {
+    authorities: () => roots,
+    now: clock.now(),
+  });
+  assert.ok(verdict.valid);
+  stop.abort();
+  await run;
+});
+
+test('a key that is not that of its certificate is refused by name', async () => {
+  await using one = await tempFolder();
+  await using other = await tempFolder();
+  for (const { path } of [one, other]) await openAuthority(path).then((open) => open[Symbol.asyncDispose]());
+  const keyIn = async (path: string): Promise<string> => {
+    const keys = join(path, 'authority/keys');
+    return join(keys, (await readdir(keys))[0]!);
+  };
+  await copyFile(await keyIn(one.path), await keyIn(other.path));
+  await assert.rejects(openAuthority(other.path), {
+    code: 'authority_failed',
+    message: /^the key of CA [0-9a-f]+ is not that of its certificate$/,
+  });
 });
 
 test('whatever the slots and the time, the steps that are due lead to one active CA with life left', () => {

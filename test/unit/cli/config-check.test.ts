@@ -42,7 +42,7 @@ describe('config check', () => {
       out: [
         `${file}:1:1: missing key \`trust_domain\`: expected a trust domain such as prod.acme.test`,
         `${file}:1:1: unknown key \`trust_domian\`: did you mean \`trust_domain\`?`,
-        `${file}:2:21: \`authority.ca_ttl\` is the number 5: expected a duration from 1s to 87600h, such as 24h`,
+        `${file}:2:21: \`authority.ca_ttl\` is the number 5: expected a duration from 10s to 87600h, such as 24h`,
         `${file}: 3 mistakes`,
         '',
       ].join('\n'),

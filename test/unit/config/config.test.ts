@@ -146,7 +146,7 @@ test('each rule of the configuration is told with its place', () => {
     ],
     [
       `${td}authority:\n  ca_ttl: 0s\n`,
-      '3:11: `authority.ca_ttl` is "0s": expected a duration from 1s to 87600h, such as 24h',
+      '3:11: `authority.ca_ttl` is "0s": expected a duration from 10s to 87600h, such as 24h',
     ],
     [`${td}authority: {key_type: rsa}\n`, '2:23: `authority.key_type` is "rsa": expected `ec-p256`'],
     [

@@ -136,3 +136,15 @@ test('an edit that changes nothing for the caller is not told; a new bundle is',
   assert.equal(stage.issued.length, 1);
   await stage.stop();
 });
+
+test('after a clock was set, ahead or back, the SVID is replaced within a minute', async () => {
+  for (const jump of [3 * 60 * MINUTE, -3 * 60 * MINUTE]) {
+    const stage = await watchCaller([entry('e', '/a')]);
+    stage.clock.set(stage.clock.now() + jump);
+    await stage.clock.advance(MINUTE);
+    const svid = stage.states.at(-1)?.svids[0];
+    assert.ok(svid !== undefined && svid.notBefore <= stage.clock.now() && stage.clock.now() < svid.notAfter);
+    assert.equal(stage.issued.length, 2);
+    await stage.stop();
+  }
+});
