@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SvidgateError, writeFileAtomic } from '../core/index.ts';
 import type { DataDirectory } from './data-directory.ts';
@@ -42,11 +43,16 @@ interface JournalFile {
   readonly authorities: readonly { readonly id: string; readonly state: string; readonly certificate: string }[];
 }
 
+/**
+ * Opens the journal. Throws `file_unreadable` when its folder belongs to another user: who owns it can put a CA of their
+ * own there, whatever the modes.
+ */
 export async function openAuthorityJournal(directory: DataDirectory): Promise<AuthorityJournal> {
   const folder = join(directory.path, 'authority');
   const keys = join(folder, 'keys');
   const journal = join(folder, 'journal.json');
-  await mkdir(keys, { recursive: true, mode: 0o700 });
+  await openPrivateFolder(folder);
+  await openPrivateFolder(keys);
   const keyFile = (id: string): string => join(keys, `${id}.pem`);
   return {
     async load() {
@@ -78,6 +84,20 @@ export async function openAuthorityJournal(directory: DataDirectory): Promise<Au
       await Promise.all(stale.map((name) => rm(join(keys, name), { force: true })));
     },
   };
+}
+
+/** A folder of our own user with mode 0700. The data directory around it may be open to others, as volumes often are. */
+async function openPrivateFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    // Through a descriptor: a symbolic link put there by others would have us change some other folder.
+    await using folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+    const { uid, mode } = await folder.stat();
+    if (uid !== process.geteuid?.()) throw new Error(`it belongs to user ${uid}`);
+    if ((mode & 0o077) !== 0) await folder.chmod(0o700);
+  } catch (error) {
+    throw new SvidgateError('file_unreadable', `folder ${path} cannot be used for keys`, { cause: error });
+  }
 }
 
 function formatJournal(state: AuthorityState): string {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openAuthorityJournal, openDataDirectory } from '../../../src/datastore/index.ts';
@@ -102,4 +102,30 @@ test('a data directory below a file is refused with its path', async () => {
     code: 'file_unreadable',
     message: /file\/data/,
   });
+});
+
+test('keys are not kept in a folder of another user', { skip: process.geteuid?.() !== 0 && 'needs root' }, async () => {
+  await using folder = await tempFolder();
+  const directory = await openDataDirectory(folder.path);
+  try {
+    await mkdir(join(folder.path, 'authority'));
+    await chown(join(folder.path, 'authority'), 65_534, 65_534);
+    await assert.rejects(openAuthorityJournal(directory), { code: 'file_unreadable', message: /authority/ });
+  } finally {
+    await directory.close();
+  }
+});
+
+test('keys are not kept behind a symbolic link, and what it leads to stays as it is', async () => {
+  await using folder = await tempFolder();
+  const directory = await openDataDirectory(join(folder.path, 'data'));
+  try {
+    const elsewhere = join(folder.path, 'elsewhere');
+    await mkdir(elsewhere, { mode: 0o755 });
+    await symlink(elsewhere, join(directory.path, 'authority'));
+    await assert.rejects(openAuthorityJournal(directory), { code: 'file_unreadable', message: /authority/ });
+    assert.equal((await stat(elsewhere)).mode & 0o777, 0o755);
+  } finally {
+    await directory.close();
+  }
 });
