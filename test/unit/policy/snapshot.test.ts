@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { SvidgateError, type ErrorCode } from '../../../src/core/index.ts';
 import { readSnapshot, SNAPSHOT_LIMITS } from '../../../src/policy/snapshot.ts';
+import { withoutPrivilege } from '../../support/unprivileged.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -115,13 +116,16 @@ describe('readSnapshot', () => {
     await assertRefused('file_unreadable', /authz\.rego is not a file/);
   });
 
-  test(
-    'names a file without permission',
-    { skip: process.getuid?.() === 0 && 'root may read everything' },
-    async () => {
-      await write('authz.rego', 'package a');
-      await chmod(join(folder, 'authz.rego'), 0);
-      await assertRefused('file_unreadable', /authz\.rego cannot be read: EACCES/);
-    },
-  );
+  test('names a file without permission', async () => {
+    await write('authz.rego', 'package a');
+    await chmod(join(folder, 'authz.rego'), 0);
+    await chmod(folder, 0o755);
+    await withoutPrivilege(() => assertRefused('file_unreadable', /authz\.rego cannot be read: EACCES/));
+  });
+
+  test('names a folder without permission', async () => {
+    await write('authz.rego', 'package a');
+    await chmod(folder, 0o700);
+    await withoutPrivilege(() => assertRefused('file_unreadable', /cannot be read: EACCES/));
+  });
 });

@@ -148,6 +148,9 @@ describe('set-up', () => {
 async function hangingNpm(clone: SmallClone): Promise<string[]> {
   const file = clone.path('npm.pid');
   while (!existsSync(file) || !readFileSync(file, 'utf8').endsWith('\n')) await delay(10);
+  // Set-up notes the process group when it has started it, which may be after its first line.
+  const group = clone.path(`tools/.cache/groups/${Number.parseInt(readFileSync(file, 'utf8'), 10)}`);
+  while (!existsSync(group) || readFileSync(group, 'utf8') === '') await delay(10);
   return readFileSync(file, 'utf8')
     .trim()
     .split(' ')
