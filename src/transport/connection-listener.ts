@@ -17,7 +17,7 @@ export interface ConnectionListenerOptions {
   readonly identify: IdentifyPeer;
   /** Takes the connection over. The peer is known, and no byte has been read. */
   readonly onConnection: (socket: Socket, peer: Peer) => void;
-  /** More connections than this are closed at once. Default 4096. */
+  /** More connections than this are closed at once, and of one user more than half as many. Default 4096. */
   readonly maxConnections?: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -28,21 +28,34 @@ let lastConnectionId = 0;
 /** Listens and tells who connected. Throws `already_running`, `address_in_use` or `file_unreadable`. */
 export async function listen(options: ConnectionListenerOptions): Promise<ConnectionListener> {
   const { address, logger, metrics, name } = options;
+  const maxConnections = options.maxConnections ?? 4096;
   const open = new Set<Socket>();
+  const users = new UserCounts();
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', (error) => logger.debug({ reason: describeError(error) }, 'connection failed'));
     const peer = identifyConnection(socket, options);
     if (peer === undefined) return void socket.destroy();
+    const uid = peer.kind === 'unix' ? peer.process.uid : undefined;
+    if (users.of(uid) >= maxConnections / 2) {
+      if (peer.kind === 'unix') peer.process.close();
+      logger.warn(
+        { ...(uid === undefined ? {} : { caller_uid: uid }), limit: maxConnections / 2, address: name },
+        'connection refused: too many of one user',
+      );
+      return void socket.destroy();
+    }
+    users.add(uid, 1);
     open.add(socket);
     metrics.gauge('svidgate_connections', { listener: name }, open.size);
     socket.once('close', () => {
       open.delete(socket);
+      users.add(uid, -1);
       metrics.gauge('svidgate_connections', { listener: name }, open.size);
       if (peer.kind === 'unix') peer.process.close();
     });
     options.onConnection(socket, peer);
   });
-  server.maxConnections = options.maxConnections ?? 4096;
+  server.maxConnections = maxConnections;
   server.on('drop', () => logger.warn({ limit: server.maxConnections, address: name }, 'connection refused: too many'));
   const bound = await bind(server, address);
   return {
@@ -53,6 +66,22 @@ export async function listen(options: ConnectionListenerOptions): Promise<Connec
       await closed;
     },
   };
+}
+
+/** Connections by user, so that no user can keep all others out. Without a user (TCP) none are counted. */
+class UserCounts {
+  readonly #counts = new Map<number, number>();
+
+  of(uid: number | undefined): number {
+    return uid === undefined ? 0 : (this.#counts.get(uid) ?? 0);
+  }
+
+  add(uid: number | undefined, by: number): void {
+    if (uid === undefined) return;
+    const count = this.of(uid) + by;
+    if (count === 0) this.#counts.delete(uid);
+    else this.#counts.set(uid, count);
+  }
 }
 
 function identifyConnection(socket: Socket, options: ConnectionListenerOptions): Peer | undefined {

@@ -14,6 +14,7 @@ import type { ListenAddress } from './bind.ts';
 import { listen, type ConnectionListener } from './connection-listener.ts';
 import type { CallContext, GrpcMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
 import type { IdentifyPeer, Peer } from './peer.ts';
+import { createReceiveBudget, type ReceiveBudget } from './receive-budget.ts';
 import { requestsOf, sendOn } from './stream-adapter.ts';
 
 export interface GrpcServerOptions {
@@ -26,6 +27,12 @@ export interface GrpcServerOptions {
   readonly onPeer?: (peer: Peer) => void;
   /** A larger message is `too_large` before the handler sees it, and is not held in memory. */
   readonly maxMessageBytes: number;
+  /**
+   * For all callers together, what was received and not taken by a handler, and 8 KiB for each open call; beyond it the
+   * connection with most of it is closed. Default 256 MiB, which is some 32,000 open streams, or four messages if that
+   * is more.
+   */
+  readonly maxHeldBytes?: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -36,15 +43,22 @@ export interface GrpcServer {
   stop(graceMs: number): Promise<void>;
 }
 
+const DEFAULT_MAX_HELD_BYTES = 256 * 2 ** 20;
+
 const identity = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** Serves gRPC to callers whose peer is known. Throws what `listen` throws. */
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
-  const calls = new CallTable(options);
+  const budget = createReceiveBudget({
+    name: options.name,
+    maxBytes: options.maxHeldBytes ?? Math.max(DEFAULT_MAX_HELD_BYTES, 4 * options.maxMessageBytes),
+    logger: options.logger,
+  });
+  const calls = new CallTable(options, budget);
   const server = new Server({
     'grpc.max_receive_message_length': options.maxMessageBytes,
     'grpc.max_concurrent_streams': 1000,
-    interceptors: [answerFaults(options.methods.filter((method) => method.kind === 'unary'))],
+    interceptors: [budget.interceptor, answerFaults(options.methods.filter((method) => method.kind === 'unary'))],
   });
   for (const method of options.methods) {
     if (method.kind === 'unary') {
@@ -95,13 +109,15 @@ interface OpenCall extends Disposable {
 /** Finds a call's connection again, and knows which calls are under way. */
 class CallTable {
   readonly #options: GrpcServerOptions;
+  readonly #budget: ReceiveBudget;
   readonly #connections = new Map<string, Connection>();
   readonly #running = new Set<Promise<void>>();
   readonly #streams = new Set<AbortController>();
   #stopping = false;
 
-  constructor(options: GrpcServerOptions) {
+  constructor(options: GrpcServerOptions, budget: ReceiveBudget) {
     this.#options = options;
+    this.#budget = budget;
   }
 
   /** grpc-js tells a call's connection by its remote address alone, so each connection gets one of its own. */
@@ -111,6 +127,7 @@ class CallTable {
     Object.defineProperty(socket, 'remotePort', { value: undefined });
     const connection: Connection = { peer, calls: new Set() };
     this.#connections.set(key, connection);
+    this.#budget.addConnection(key, socket);
     socket.once('close', () => this.#connections.delete(key));
     if (peer.kind !== 'unix') return;
     const { exited } = peer.process;
@@ -145,7 +162,9 @@ class CallTable {
         try {
           if (this.#stopping) throw shuttingDown();
           const context = open.context();
-          for await (const response of method.handle(requestsOf(call, context.signal), context)) {
+          const onTaken = (bytes: number): void => this.#budget.taken(call.metadata, bytes);
+          const requests = requestsOf(call, context.signal, onTaken);
+          for await (const response of method.handle(requests, context)) {
             await sendOn(call, response, context.signal);
           }
           context.signal.throwIfAborted();

@@ -7,9 +7,13 @@ const MAX_WAITING_REQUESTS = 16;
 
 /**
  * The requests of a stream as an async iterable with backpressure. It ends when the caller half-closes or the signal
- * is aborted.
+ * is aborted. `onTaken` is told the size of each message that the handler takes.
  */
-export async function* requestsOf(call: DuplexCall, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+export async function* requestsOf(
+  call: DuplexCall,
+  signal: AbortSignal,
+  onTaken: (bytes: number) => void,
+): AsyncGenerator<Uint8Array, void, void> {
   const waiting: Uint8Array[] = [];
   let ended = false;
   let wake: (() => void) | undefined;
@@ -30,6 +34,7 @@ export async function* requestsOf(call: DuplexCall, signal: AbortSignal): AsyncG
       const next = waiting.shift();
       if (next !== undefined) {
         if (waiting.length === 0 && call.isPaused()) call.resume();
+        onTaken(next.length);
         yield next;
       } else if (ended) {
         return;

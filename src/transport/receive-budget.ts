@@ -1,0 +1,171 @@
+import type { ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import { status, type Metadata, type ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
+import type { Logger } from '../core/index.ts';
+
+/** What callers have sent and handlers have not taken, and the calls they keep open. */
+export interface ReceiveBudget {
+  /** To be told of each connection before its first call; `key` is what grpc-js says of a call's peer. */
+  addConnection(key: string, socket: Socket): void;
+  /** Counts what arrives for each call. It must see grpc-js's own call object. */
+  readonly interceptor: ServerInterceptor;
+  /** The handler of a stream took a message of so many bytes. */
+  taken(call: Metadata, bytes: number): void;
+}
+
+interface HoldingConnection {
+  readonly socket: Socket;
+  held: number;
+}
+
+interface BudgetOptions {
+  /** Of the listener, for the log. */
+  readonly name: string;
+  readonly maxBytes: number;
+  readonly logger: Logger;
+}
+
+/** A chunk of a message that is not complete keeps the whole piece alive that was read from the socket. */
+const BYTES_BESIDE_CHUNK = 256;
+
+/**
+ * Messages are gathered before any handler sees them, for as many calls as a caller opens. Beyond `maxBytes` for all
+ * callers together, the connection that holds most is closed: whoever sends messages and ends them holds next to nothing.
+ */
+export function createReceiveBudget(options: BudgetOptions): ReceiveBudget {
+  const connections = new Map<string, HoldingConnection>();
+  const calls = new WeakMap<Metadata, HeldByCall>();
+  const total = new Total(options);
+  return {
+    addConnection(key, socket) {
+      const connection: HoldingConnection = { socket, held: 0 };
+      connections.set(key, connection);
+      total.add(connection);
+      socket.once('close', () => {
+        connections.delete(key);
+        total.remove(connection);
+      });
+    },
+    interceptor(definition, call) {
+      const connection = connections.get(call.getPeer());
+      const own = call as unknown as GrpcJsCall;
+      if (connection === undefined) return own;
+      const held = new HeldByCall((bytes) => total.change(connection, bytes));
+      own.stream.on('data', (chunk: Buffer) => held.received(chunk));
+      if (!definition.requestStream) own.stream.once('end', () => held.complete());
+      own.stream.once('close', () => held.release());
+      const start = own.start.bind(own);
+      own.start = (listener) => {
+        start({
+          ...bound(listener),
+          onReceiveMetadata(metadata) {
+            calls.set(metadata, held);
+            listener.onReceiveMetadata(metadata);
+          },
+        });
+      };
+      if (definition.requestStream && own.incomingEncoding !== 'identity') refuseCompression(own);
+      return own; // itself: the next interceptor needs it, too
+    },
+    taken: (call, bytes) => calls.get(call)?.taken(bytes),
+  };
+}
+
+function bound(listener: InterceptingServerListener): InterceptingServerListener {
+  return {
+    onReceiveMetadata: (metadata) => listener.onReceiveMetadata(metadata),
+    onReceiveMessage: (message) => listener.onReceiveMessage(message),
+    onReceiveHalfClose: () => listener.onReceiveHalfClose(),
+    onCancel: () => listener.onCancel(),
+  };
+}
+
+/** What a stream sends is counted until it is taken, and compressed it would become more than was counted. */
+function refuseCompression(call: GrpcJsCall): void {
+  call.start = () => call.sendStatus({ code: status.UNIMPLEMENTED, details: 'compressed streams are not supported' });
+}
+
+/** All connections of a listener, with what they hold. */
+class Total {
+  readonly #options: BudgetOptions;
+  readonly #open = new Set<HoldingConnection>();
+  #held = 0;
+
+  constructor(options: BudgetOptions) {
+    this.#options = options;
+  }
+
+  add(connection: HoldingConnection): void {
+    this.#open.add(connection);
+  }
+
+  remove(connection: HoldingConnection): void {
+    if (this.#open.delete(connection)) this.#held -= connection.held;
+  }
+
+  change(connection: HoldingConnection, bytes: number): void {
+    connection.held += bytes;
+    if (!this.#open.has(connection)) return;
+    this.#held += bytes;
+    if (this.#held > this.#options.maxBytes) this.#closeLargest();
+  }
+
+  #closeLargest(): void {
+    const { name, maxBytes, logger } = this.#options;
+    const [largest] = [...this.#open].sort((one, other) => other.held - one.held);
+    if (largest === undefined) return;
+    logger.warn({ address: name, limit: maxBytes }, 'connection closed: it held too much memory');
+    this.remove(largest);
+    largest.socket.destroy();
+  }
+}
+
+/** What grpc-js 1.14 keeps in a call; it has no public way to bytes that are no message yet. */
+type GrpcJsCall = ServerInterceptingCall & {
+  readonly stream: ServerHttp2Stream;
+  readonly incomingEncoding: string;
+};
+
+const MESSAGE_PREFIX_BYTES = 5;
+
+type InterceptingServerListener = Parameters<ServerInterceptingCall['start']>[0];
+
+/** What an open call costs before anything has come: some 20 KB were measured, most of it outside of buffers. */
+const BYTES_OF_CALL = 8 * 1024;
+
+class HeldByCall {
+  readonly #change: (bytes: number) => void;
+  #held = 0;
+  #received = 0;
+  #taken = 0;
+
+  constructor(change: (bytes: number) => void) {
+    this.#change = change;
+    this.#set(BYTES_OF_CALL);
+  }
+
+  received(chunk: Buffer): void {
+    this.#received += chunk.length;
+    this.#set(this.#held + chunk.buffer.byteLength + BYTES_BESIDE_CHUNK);
+  }
+
+  taken(bytes: number): void {
+    this.#taken += bytes + MESSAGE_PREFIX_BYTES;
+    if (this.#taken === this.#received) this.#set(BYTES_OF_CALL);
+  }
+
+  /** All that a unary call sends is there, in one piece. */
+  complete(): void {
+    this.#set(Math.min(this.#held, BYTES_OF_CALL + this.#received));
+  }
+
+  release(): void {
+    this.#set(0);
+  }
+
+  #set(held: number): void {
+    const change = held - this.#held;
+    this.#held = held;
+    this.#change(change);
+  }
+}
