@@ -13,23 +13,25 @@ export interface FileChangesOptions {
 }
 
 /**
- * Yields whenever the file or folder may have changed, until the signal is aborted. It is a hint: the reader takes a
- * snapshot and compares digests. A slow poll covers what the kernel does not tell: network file systems, a replaced
- * folder, Kubernetes' `..data` symlink swap. Events during the reader's work are not lost.
+ * Yields once when it has begun to watch, then whenever the file or folder may have changed, until the signal is
+ * aborted. It is a hint: the reader takes a snapshot and compares digests. A slow poll covers what the kernel does not
+ * tell: network file systems, a replaced folder, Kubernetes' `..data` symlink swap. Events during the reader's work are
+ * not lost: whenever it reads, a watcher is there already.
  */
 export async function* fileChanges(path: string, options: FileChangesOptions): AsyncGenerator<void, void, void> {
   const { clock, signal, settleMs = 50, pollMs = 2000 } = options;
   let event = new AbortController();
-  let watcher: FSWatcher | undefined;
+  const watchAnew = (): Promise<FSWatcher | undefined> => startWatcher(path, () => event.abort());
+  let watcher = await watchAnew();
   try {
+    if (!signal.aborted) yield;
     while (!signal.aborted) {
-      watcher ??= await startWatcher(path, () => event.abort());
       await clock.sleep(pollMs, AbortSignal.any([signal, event.signal])).catch(() => undefined);
       if (event.signal.aborted) await clock.sleep(settleMs, signal).catch(() => undefined);
-      else {
+      if (!event.signal.aborted || watcher === undefined) {
         // Quiet for a whole poll: watch anew, since the folder itself may be another one by now.
         watcher?.close();
-        watcher = undefined;
+        watcher = await watchAnew();
       }
       event = new AbortController();
       if (!signal.aborted) yield;

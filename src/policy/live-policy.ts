@@ -55,7 +55,6 @@ export class LivePolicy {
 
   /** Reloads whenever the files change, until the signal is aborted. */
   async follow(signal: AbortSignal): Promise<void> {
-    await this.reload(signal); // what changed since the first load
     for await (const _ of fileChanges(this.#source.path, { clock: this.#options.clock, signal })) {
       await this.reload(signal);
     }

@@ -87,7 +87,6 @@ class FileRegistry implements Registry {
     const { file, clock } = this.#options;
     if (file === undefined) return;
     const refresh = (): Promise<void> => untilAborted(signal, this.#refresh(signal));
-    await refresh(); // what changed between load and now has no event
     for await (const _ of fileChanges(file, { clock, signal })) await refresh();
   }
 
