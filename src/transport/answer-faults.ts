@@ -5,7 +5,8 @@ import type { UnaryMethod } from './grpc-service.ts';
 /**
  * Lets unary methods answer for what gRPC itself refuses before their handler is asked: a message that is too large,
  * cannot be decompressed, is missing or comes twice, a bad `grpc-timeout`, a deadline that passed. It stands directly
- * on grpc-js's own call object, whose every status goes through its `sendStatus`, so it must be the first interceptor.
+ * on grpc-js's own call object, whose every status goes through its `sendStatus`: an interceptor before it must return that
+ * very object.
  */
 export function answerFaults(methods: readonly UnaryMethod[]): ServerInterceptor {
   const byPath = new Map(methods.map((method) => [method.path, method]));
