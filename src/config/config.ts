@@ -36,12 +36,12 @@ export interface AuthorityConfig {
 export interface UnixAttestationConfig {
   /** Whether to give `unix:path` and `unix:sha256`. */
   readonly discoverWorkloadPath: boolean;
-  /** Whether a caller whose pid is 0 or invisible gets its uid and gid selectors rather than a refusal. */
+  /** Whether a caller of another pid namespace (pid 0) gets its uid and gid selectors rather than a refusal. */
   readonly allowWithoutPid: boolean;
   readonly executableDigest: ExecutableDigest;
 }
 
-/** Which executables are hashed for `unix:sha256`; a larger one fails the attestation. */
+/** Which executables are hashed for `unix:sha256`; a larger one gives no such selector. */
 export type ExecutableDigest =
   { readonly kind: 'off' } | { readonly kind: 'unlimited' } | { readonly kind: 'limited'; readonly maxBytes: number };
 

@@ -91,7 +91,7 @@ function attestationSection() {
       }),
       allow_without_pid: flagField({
         description:
-          'Whether a caller whose pid is 0 or invisible (another PID namespace) is attested by uid and gid alone ' +
+          'Whether a caller of another PID namespace (pid 0) is attested by uid and gid alone ' +
           'rather than refused.',
         default: false,
       }),
