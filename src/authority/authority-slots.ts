@@ -26,7 +26,10 @@ export interface AuthoritySlots {
 /** Organization of the subjects we issue; SPIFFE IDs stand in the URI SAN alone. */
 export const ORGANIZATION = 'svidgate';
 
-/** Reads the journal. Throws `authority_failed` when a part is missing or does not belong to the rest, `config_invalid` when it is another domain's. */
+/**
+ * Reads the journal. Throws `authority_failed` when a part is missing or does not belong to the rest, `config_invalid`
+ * when it is another domain's.
+ */
 export async function loadSlots(journal: AuthorityJournal, trustDomain: TrustDomain): Promise<AuthoritySlots> {
   const state = await journal.load();
   if (state === undefined) return { sequence: 0, slots: [] };

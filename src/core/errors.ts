@@ -103,12 +103,6 @@ export const ERROR_CATALOGUE = {
     fault: 'operator',
     remedy: 'Mend the policy at the place named; the last good one stays in force.',
   },
-  policy_unknown: {
-    grpc: 'NOT_FOUND',
-    http: 404,
-    fault: 'operator',
-    remedy: 'Name a policy that authz.policies defines.',
-  },
   shutting_down: { grpc: 'UNAVAILABLE', http: 503, fault: 'system', remedy: 'Connect again: svidgate is stopping.' },
   spiffe_id_invalid: {
     grpc: 'INVALID_ARGUMENT',

@@ -21,7 +21,6 @@ export const LOG_FIELD_CATALOGUE = {
   attempt: { type: 'number', meaning: 'How many times this was tried, counting from 1.' },
   ca_id: { type: 'text', meaning: 'The signing CA.' },
   caller_gid: { type: 'number', meaning: "The caller's group, from the kernel." },
-  caller_path: { type: 'text', meaning: "The caller's executable." },
   caller_pid: { type: 'number', meaning: "The caller's process, from the kernel." },
   caller_uid: { type: 'number', meaning: "The caller's user, from the kernel." },
   column: { type: 'number', meaning: 'Where in the line of `file`, counting from 1.' },
@@ -52,7 +51,6 @@ export const LOG_FIELD_CATALOGUE = {
   signal: { type: 'text', meaning: 'The signal that was received.' },
   spiffe_id: { type: 'text', meaning: 'The SPIFFE ID it is about.' },
   trust_domain: { type: 'text', meaning: 'The trust domain it is about, without `spiffe://`.' },
-  ttl_seconds: { type: 'number', meaning: 'For how long it is valid, in seconds.' },
   version: { type: 'text', meaning: 'The version of a discovery response: a hash of its content.' },
 } as const satisfies Record<string, FieldDescription>;
 

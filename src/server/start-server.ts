@@ -25,8 +25,9 @@ export interface StartOptions {
 }
 
 /**
- * Starts all of svidgate and returns when it listens and each policy is in force or was refused. Throws a SvidgateError, with everything closed again, when a
- * part cannot start: the data directory or a socket in use, an unreadable key, mistakes in the entries file.
+ * Starts all of svidgate and returns when it listens and each policy is in force or was refused. Throws a SvidgateError,
+ * with everything closed again, when a part cannot start: the data directory or a socket in use, an unreadable key,
+ * mistakes in the entries file.
  */
 export async function startServer(config: Config, options: StartOptions = {}): Promise<RunningServer> {
   const logger = options.logger ?? createLogger({ level: config.telemetry.logLevel });
