@@ -1,4 +1,4 @@
-import { chmod } from 'node:fs/promises';
+import { chmodSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { SvidgateError } from '../core/index.ts';
 import { prepareSocketPath } from './socket-file.ts';
@@ -15,10 +15,7 @@ export type ListenAddress =
 export async function bind(server: Server, address: ListenAddress): Promise<string> {
   if (address.kind === 'unix') await prepareSocketPath(address.path);
   await startListening(server, address);
-  if (address.kind === 'unix') {
-    await chmod(address.path, address.mode);
-    return `unix:${address.path}`;
-  }
+  if (address.kind === 'unix') return `unix:${address.path}`;
   const bound = server.address();
   return `${address.host}:${bound !== null && typeof bound === 'object' ? bound.port : address.port}`;
 }
@@ -35,5 +32,19 @@ function startListening(server: Server, address: ListenAddress): Promise<void> {
       server.off('error', onError);
       resolve();
     });
+    if (address.kind === 'unix' && server.listening) setMode(server, address, reject);
   });
+}
+
+/**
+ * The socket's file is there as soon as `listen` returns, and gets its mode in the same turn. Another process that starts
+ * on the same path may have moved it aside (`prepareSocketPath`): then the path is not ours, and nothing stays open.
+ */
+function setMode(server: Server, { path, mode }: { path: string; mode: number }, reject: (error: Error) => void): void {
+  try {
+    chmodSync(path, mode);
+  } catch (cause) {
+    server.close();
+    reject(new SvidgateError('already_running', `socket ${path} is in use: another process took it`, { cause }));
+  }
 }

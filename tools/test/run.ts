@@ -5,6 +5,7 @@
 import { existsSync, globSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { runNode } from '../../bin/run-node.mjs';
 import { nodePath, root } from '../setup/paths.mjs';
 
@@ -36,6 +37,7 @@ runNode(
     `--test-timeout=${TEST_TIMEOUT_MS}`,
     `--test-reporter=${join(root, 'tools/test/reporter.ts')}`,
     '--test-reporter-destination=stdout',
+    `--import=${pathToFileURL(join(root, 'tools/test/leftovers.ts')).href}`,
     ...options,
     ...files,
   ],

@@ -10,6 +10,7 @@ const FILES = {
   'passes.test.ts': `import { it } from 'node:test'; it('passes', () => {});`,
   'fails.test.ts': `import { it } from 'node:test'; it('fails', () => { throw new Error('on purpose'); });`,
   'skips.test.ts': `import { it } from 'node:test'; it('is skipped', { skip: 'no Envoy' }, () => {});`,
+  'stays.test.ts': `import { it } from 'node:test'; import { createServer } from 'node:net'; it('stays', () => { createServer().listen(0, '127.0.0.1'); });`,
 };
 
 describe('the test runner', () => {
@@ -24,6 +25,7 @@ describe('the test runner', () => {
     { files: ['passes.test.ts'], noSkip: true, code: 0 },
     { files: ['fails.test.ts', 'passes.test.ts'], noSkip: false, code: 1, says: /on purpose/ },
     { files: ['skips.test.ts', 'passes.test.ts'], noSkip: false, code: 0 },
+    { files: ['stays.test.ts'], noSkip: false, code: 1, says: /still runs after its last test: .*TCPServerWrap/ },
     {
       files: ['skips.test.ts', 'passes.test.ts'],
       noSkip: true,
@@ -39,7 +41,7 @@ describe('the test runner', () => {
       const { status, stdout } = spawnSync(
         process.execPath,
         [join(root, 'tools/test/run.ts'), ...files.map((file) => join(dir, file))],
-        { encoding: 'utf8', env },
+        { encoding: 'utf8', env: { ...env, SVIDGATE_TEST_PATIENCE_MS: '500' } },
       );
       assert.equal(status, code, stdout);
       if (says !== undefined) assert.match(stdout, says);

@@ -1,14 +1,27 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { renameSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
-import { createConnection, createServer } from 'node:net';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SvidgateError } from '../../../src/core/index.ts';
 import { bind } from '../../../src/transport/bind.ts';
 import { prepareSocketPath } from '../../../src/transport/socket-file.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
+
+const hangUp = (socket: Socket): void => void socket.end();
+
+/** Servers that are closed however the test ends. */
+function closing(...list: Server[]): AsyncDisposable & { readonly list: readonly Server[] } {
+  return {
+    list,
+    async [Symbol.asyncDispose]() {
+      await Promise.all(list.map((server) => new Promise((resolve) => server.close(resolve))));
+    },
+  };
+}
 
 /** A socket file whose process was killed. */
 async function leaveStaleSocket(path: string): Promise<void> {
@@ -29,7 +42,9 @@ test('a missing folder is made, and a stale socket removed without a trace', asy
 test('a socket that answers is refused and goes on', async () => {
   await using folder = await tempFolder();
   const path = join(folder.path, 's');
-  const server = createServer((socket) => socket.end());
+  await using servers = closing(createServer(hangUp));
+  const [server] = servers.list;
+  assert.ok(server);
   await bind(server, { kind: 'unix', path, mode: 0o777 });
   assert.equal((await stat(path)).mode & 0o777, 0o777);
   await assert.rejects(prepareSocketPath(path), {
@@ -37,7 +52,6 @@ test('a socket that answers is refused and goes on', async () => {
     message: `socket ${path} is in use: another process answers on it`,
   });
   await once(createConnection(path), 'connect');
-  server.close();
 });
 
 const strangers = [
@@ -68,9 +82,9 @@ test('of two that find the same stale socket at once, at most one has it, and is
   for (let round = 0; round < 10; round += 1) {
     const path = join(folder.path, `s${round}`);
     await leaveStaleSocket(path);
-    const servers = [createServer((socket) => socket.end()), createServer((socket) => socket.end())];
+    await using servers = closing(createServer(hangUp), createServer(hangUp));
     const results = await Promise.allSettled(
-      servers.map((server) => bind(server, { kind: 'unix', path, mode: 0o777 })),
+      servers.list.map((server) => bind(server, { kind: 'unix', path, mode: 0o777 })),
     );
     const bound = results.filter(({ status }) => status === 'fulfilled');
     assert.ok(bound.length <= 1);
@@ -78,6 +92,24 @@ test('of two that find the same stale socket at once, at most one has it, and is
       if (result.status === 'rejected') assert.ok(result.reason instanceof SvidgateError, String(result.reason));
     }
     if (bound.length === 1) await once(createConnection(path), 'connect');
-    for (const server of servers) server.close();
   }
+});
+
+test('a socket that another process moves aside as it is made is refused, and nothing listens', async () => {
+  await using folder = await tempFolder();
+  const path = join(folder.path, 's');
+  await using servers = closing(createServer(hangUp));
+  const [server] = servers.list;
+  assert.ok(server);
+  const listen = server.listen.bind(server);
+  server.listen = ((options: { path: string }, listener: () => void) => {
+    listen(options, listener);
+    renameSync(path, `${path}.stale`);
+    return server;
+  }) as typeof server.listen;
+  await assert.rejects(bind(server, { kind: 'unix', path, mode: 0o777 }), {
+    code: 'already_running',
+    message: `socket ${path} is in use: another process took it`,
+  });
+  assert.equal(server.listening, false);
 });
