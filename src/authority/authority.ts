@@ -142,5 +142,10 @@ async function issue(
 }
 
 function toBundle(slots: AuthoritySlots, trustDomain: TrustDomain): TrustBundle {
-  return { trustDomain, sequence: slots.sequence, x509Authorities: slots.slots.map((slot) => slot.certificate) };
+  return {
+    trustDomain,
+    sequence: slots.sequence,
+    x509Authorities: slots.slots.map((slot) => slot.certificate),
+    jwtAuthorities: [],
+  };
 }

@@ -4,3 +4,6 @@
  * Must not know who asks, entries or protocols.
  */
 export { createAuthority, type Authority, type AuthorityOptions } from './authority.ts';
+export type { KeyExports, KeyManager, KeyType, SigningKey } from './key-manager.ts';
+export type { MintedCa, UpstreamAuthority } from './upstream-authority.ts';
+export type { Revocations, RevocationSnapshot } from './revocations.ts';

@@ -1,5 +1,6 @@
 /** gRPC status names (https://grpc.io/docs/guides/status-codes/) that an error can end a call with. */
 export type GrpcStatusName =
+  | 'ALREADY_EXISTS'
   | 'CANCELLED'
   | 'DEADLINE_EXCEEDED'
   | 'FAILED_PRECONDITION'
@@ -34,11 +35,23 @@ export const ERROR_CATALOGUE = {
     fault: 'operator',
     remedy: 'Stop the other instance or give this one a data_dir of its own.',
   },
+  already_exists: {
+    grpc: 'ALREADY_EXISTS',
+    http: 409,
+    fault: 'caller',
+    remedy: 'Change the one that is there, or choose another name.',
+  },
   attestation_failed: {
     grpc: 'UNAVAILABLE',
     http: 503,
     fault: 'caller',
     remedy: 'Connect again; `/proc` of the caller must be visible to svidgate.',
+  },
+  audit_failed: {
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    fault: 'operator',
+    remedy: 'Make room for the audit log, or unset `audit.required`.',
   },
   authority_failed: {
     grpc: 'INTERNAL',
@@ -58,6 +71,18 @@ export const ERROR_CATALOGUE = {
     http: 400,
     fault: 'operator',
     remedy: 'Mend the file at the place named; `svidgate config check FILE` lists every mistake.',
+  },
+  conflict: {
+    grpc: 'FAILED_PRECONDITION',
+    http: 409,
+    fault: 'caller',
+    remedy: 'Look at the present state, which the message names, and ask again.',
+  },
+  datastore_failed: {
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    fault: 'system',
+    remedy: 'See the cause in the log; what was issued stays valid, and the last good state is served.',
   },
   deadline_exceeded: {
     grpc: 'DEADLINE_EXCEEDED',
@@ -79,6 +104,18 @@ export const ERROR_CATALOGUE = {
   },
   internal: { grpc: 'INTERNAL', http: 500, fault: 'system', remedy: 'Report it with the log lines around it.' },
   invalid_request: { grpc: 'INVALID_ARGUMENT', http: 400, fault: 'caller', remedy: 'Send what the message says.' },
+  jwt_invalid: {
+    grpc: 'INVALID_ARGUMENT',
+    http: 400,
+    fault: 'caller',
+    remedy: 'Present a JWT-SVID that is meant for this audience and has not expired.',
+  },
+  key_manager_failed: {
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    fault: 'operator',
+    remedy: 'Check that the key manager can be reached and lets svidgate sign; issued identities stay valid.',
+  },
   no_identity: {
     grpc: 'PERMISSION_DENIED',
     http: 403,
@@ -91,11 +128,23 @@ export const ERROR_CATALOGUE = {
     fault: 'operator',
     remedy: 'Ask only for names that the matching entries give, or add an entry.',
   },
+  not_found: {
+    grpc: 'NOT_FOUND',
+    http: 404,
+    fault: 'caller',
+    remedy: 'List what is there and use a name from the list.',
+  },
   overloaded: {
     grpc: 'RESOURCE_EXHAUSTED',
     http: 503,
     fault: 'system',
     remedy: 'Send fewer requests at once, or allow more.',
+  },
+  permission_denied: {
+    grpc: 'PERMISSION_DENIED',
+    http: 403,
+    fault: 'operator',
+    remedy: 'Give the caller a role that may do this, in `admin.allow`.',
   },
   policy_invalid: {
     grpc: 'FAILED_PRECONDITION',
@@ -115,6 +164,18 @@ export const ERROR_CATALOGUE = {
     http: 413,
     fault: 'caller',
     remedy: 'Send less; the message names the limit.',
+  },
+  unimplemented: {
+    grpc: 'UNIMPLEMENTED',
+    http: 501,
+    fault: 'caller',
+    remedy: 'Use what the message names instead.',
+  },
+  upstream_failed: {
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    fault: 'operator',
+    remedy: 'Check that the upstream authority can be reached and accepts svidgate; issued identities stay valid.',
   },
 } as const satisfies Record<string, CatalogueEntry>;
 

@@ -10,3 +10,14 @@ export {
 } from './authority-journal.ts';
 export { createCompiledPolicies, type CompiledPolicies } from './compiled-policies.ts';
 export { openDataDirectory, type DataDirectory } from './data-directory.ts';
+export type {
+  BundleStore,
+  Datastore,
+  DocumentStore,
+  EntryChange,
+  EntryStore,
+  IssuedStore,
+  IssuedSvid,
+  RevocationStore,
+  StoredEntry,
+} from './datastore.ts';

@@ -2,7 +2,9 @@
  * spiffe: the nouns of SPIFFE, checked once and then carried as types.
  * Promises: pure; a value of a branded type has been parsed. Must not know files, sockets or time.
  */
-export type { RegistrationEntry } from './registration-entry.ts';
+export type { JwtSvid } from './jwt-svid.ts';
+export type { EntrySource, RegisteredEntry, RegistrationEntry } from './registration-entry.ts';
+export { REVOCATION_REASONS, type Revocation, type RevocationReason, type RevocationTarget } from './revocation.ts';
 export { parseSelector, selectorOf, type Selector } from './selector.ts';
 export {
   isSpiffeId,
@@ -14,6 +16,6 @@ export {
   type SpiffeId,
   type TrustDomain,
 } from './spiffe-id.ts';
-export type { TrustBundle } from './trust-bundle.ts';
+export type { ForeignBundles, JwtAuthority, TrustBundle } from './trust-bundle.ts';
 export type { X509Svid } from './x509-svid.ts';
 export { verifyX509Svid, type SvidRefusal, type SvidVerdict, type SvidVerification } from './verify-x509-svid.ts';

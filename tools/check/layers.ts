@@ -61,7 +61,7 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   '@grpc/grpc-js': ['transport'],
   hono: ['transport'],
   '@hono/': ['transport'],
-  koffi: ['attestation'],
+  koffi: ['attestation', 'authority'],
   commander: ['cli'],
 };
 

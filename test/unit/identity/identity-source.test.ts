@@ -34,7 +34,7 @@ interface Stage {
 async function watchCaller(first: readonly RegistrationEntry[]): Promise<Stage> {
   const clock = createTestClock();
   const entries = new Watchable({ match: () => first });
-  const bundle = new Watchable<TrustBundle>({ trustDomain: TRUST_DOMAIN, x509Authorities: [], sequence: 1 });
+  const bundle = new Watchable<TrustBundle>({ trustDomain: TRUST_DOMAIN, x509Authorities: [], jwtAuthorities: [], sequence: 1 });
   const abort = new AbortController();
   const stage: Stage = {
     clock,

@@ -41,6 +41,7 @@ const otherCa = await createCa();
 const bundleOf = (...roots: readonly SigningCa[]): TrustBundle => ({
   trustDomain: TRUST_DOMAIN,
   x509Authorities: roots.map(({ certificate }) => certificate),
+  jwtAuthorities: [],
   sequence: 1,
 });
 

@@ -9,7 +9,7 @@ const DOMAIN = 'spiffe://example.test';
 const A = 'spiffe://example.test/a';
 const B = 'spiffe://example.test/b';
 
-const bundle: TrustBundle = { trustDomain: TRUST_DOMAIN, x509Authorities: [], sequence: 1 };
+const bundle: TrustBundle = { trustDomain: TRUST_DOMAIN, x509Authorities: [], jwtAuthorities: [], sequence: 1 };
 const svid = (id: string): X509Svid => ({
   spiffeId: parseSpiffeId(id),
   certificateChain: [],

@@ -1,0 +1,85 @@
+import type { RegistrationEntry, Revocation, SpiffeId, TrustBundle, TrustDomain } from '../spiffe/index.ts';
+
+/**
+ * What must survive a restart and kill -9, apart from keys. A write that has returned is on disk, and is whole or has
+ * not happened. Every function throws `datastore_failed` when the database cannot be used. The same contract suite runs
+ * against every implementation (test/support/datastore-contract.ts).
+ */
+export interface Datastore {
+  readonly entries: EntryStore;
+  readonly bundles: BundleStore;
+  readonly revocations: RevocationStore;
+  readonly documents: DocumentStore;
+  readonly issued: IssuedStore;
+  /** All rows of all tables at one moment, for a backup: one JSON document that any implementation can load. */
+  dump(): Promise<string>;
+  /**
+   * Replaces everything by a dump, in one step. Revocations that are here and not in the dump stay: a restored backup never
+   * undoes a newer revocation. Throws `invalid_request` when it is no dump, or one of a newer svidgate.
+   */
+  load(dump: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** An entry of the admin API. */
+export interface StoredEntry {
+  readonly entry: RegistrationEntry;
+  readonly revision: number;
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
+}
+
+export type EntryChange =
+  { readonly kind: 'put'; readonly stored: StoredEntry } | { readonly kind: 'delete'; readonly entryId: string };
+
+export interface EntryStore {
+  /** In the order of entry ids. */
+  list(): Promise<readonly StoredEntry[]>;
+  /** All changes or none. Deleting what is not there is no change. */
+  apply(changes: readonly EntryChange[]): Promise<void>;
+}
+
+/** Bundles of foreign trust domains that were set by the API. */
+export interface BundleStore {
+  list(): Promise<readonly TrustBundle[]>;
+  put(bundle: TrustBundle): Promise<void>;
+  delete(trustDomain: TrustDomain): Promise<void>;
+}
+
+export interface RevocationStore {
+  /** Oldest first. */
+  list(): Promise<readonly Revocation[]>;
+  put(revocation: Revocation): Promise<void>;
+  delete(id: string): Promise<void>;
+}
+
+/** Texts of other rooms, replaced as a whole: the authority's journal is one. */
+export interface DocumentStore {
+  /** Undefined when it was never saved. */
+  read(name: string): Promise<string | undefined>;
+  write(name: string, text: string): Promise<void>;
+}
+
+/** An X.509-SVID that was issued. */
+export interface IssuedSvid {
+  readonly serial: string;
+  readonly spiffeId: SpiffeId;
+  readonly entryId?: string;
+  readonly authorityId: string;
+  /** Epoch milliseconds. */
+  readonly notAfter: number;
+}
+
+/**
+ * Whose a serial is. Written behind: `record` returns at once, and what was recorded within the last moment before a
+ * kill -9 may be missing. Rows go when the SVID has ended.
+ */
+export interface IssuedStore {
+  record(svid: IssuedSvid): void;
+  /** Also finds what is not written yet. */
+  find(serial: string): Promise<IssuedSvid | undefined>;
+  /** Removes what ended before this time, in epoch milliseconds. */
+  prune(before: number): Promise<void>;
+  /** Resolves when all that was recorded is written. */
+  flush(): Promise<void>;
+}
