@@ -23,6 +23,8 @@ export interface Certificate {
   readonly extendedKeyUsage: readonly string[] | undefined;
   /** Hexadecimal subject key identifier, or the empty string. */
   readonly subjectKeyId: string;
+  /** SubjectPublicKeyInfo in DER. */
+  readonly publicKey: Uint8Array;
   /** Object identifiers of critical extensions that we do not process (RFC 5280 §4.2: refuse). */
   readonly unknownCritical: readonly string[];
   /** Whether the key pair is the one that this certificate is for. */
@@ -91,6 +93,7 @@ function readCertificate(parsed: x509.X509Certificate, node: NodeCertificate): C
           },
     extendedKeyUsage: parsed.getExtension(x509.ExtendedKeyUsageExtension)?.usages.map(String),
     subjectKeyId: parsed.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId.toLowerCase() ?? '',
+    publicKey: node.publicKey.export({ type: 'spki', format: 'der' }),
     unknownCritical: [...parsed.extensions]
       .filter((extension) => extension.critical && !PROCESSED.has(extension.type))
       .map((extension) => extension.type),

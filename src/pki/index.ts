@@ -11,6 +11,7 @@ export {
   type SigningCa,
   type Validity,
 } from './certificate-issuer.ts';
+export { publicKeyFromJwk, publicKeyToJwk, type PublicJwk } from './jwk.ts';
 export {
   generateKeyPair,
   keyPairFromPem,

@@ -2,6 +2,14 @@
  * spiffe: the nouns of SPIFFE, checked once and then carried as types.
  * Promises: pure; a value of a branded type has been parsed. Must not know files, sockets or time.
  */
+export {
+  formatJwtBundle,
+  formatPemBundle,
+  formatSpiffeBundle,
+  parseBundle,
+  parsePemBundle,
+  parseSpiffeBundle,
+} from './bundle-document.ts';
 export type { JwtSvid } from './jwt-svid.ts';
 export type { EntrySource, RegisteredEntry, RegistrationEntry } from './registration-entry.ts';
 export { REVOCATION_REASONS, type Revocation, type RevocationReason, type RevocationTarget } from './revocation.ts';
@@ -18,4 +26,5 @@ export {
 } from './spiffe-id.ts';
 export type { ForeignBundles, JwtAuthority, TrustBundle } from './trust-bundle.ts';
 export type { X509Svid } from './x509-svid.ts';
+export { parseUniqueJson } from './unique-json.ts';
 export { verifyX509Svid, type SvidRefusal, type SvidVerdict, type SvidVerification } from './verify-x509-svid.ts';
