@@ -20,6 +20,8 @@ export function pythonPath(): string;
 export function inSitePackages(file: string): string | undefined;
 /** The Envoy binary. @throws Error when it is not installed */
 export function envoyPath(): string;
+/** The OpenBao binary. @throws Error when it is not installed */
+export function baoPath(): string;
 /** The Go of the virtual environment; undefined where the machine's own Go was new enough. */
 export function clonedGoPath(): string | undefined;
 /** The Rego compiler as a WASI program. */

