@@ -4,8 +4,11 @@
  * that are not UTF-8 and keeps 64-bit integers exact; what is encoded is always valid UTF-8.
  * Must not know what a message means, or who sent it.
  */
+export { ADMIN_RPCS, type AdminRpcName, type Rpc } from './admin-rpcs.ts';
 export { packAny, SECRET_TYPE_URL, SPIFFE_CERT_VALIDATOR_TYPE_URL, unpackAny } from './any.ts';
 export { decodeMessage, encodeMessage } from './codec.ts';
+/** The messages of the admin API, under their full names: svidgate.admin.v1.Entry. */
+export { svidgate } from './generated/messages.js';
 export * from './messages.ts';
 export { AUTHORIZATION_SERVICE, SECRET_DISCOVERY_SERVICE, type GrpcMethod } from './services.ts';
 export { jsonToStruct, MAX_STRUCT_DEPTH, structToJson, type JsonObject, type JsonValue } from './struct.ts';

@@ -6,15 +6,23 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type protobuf from 'protobufjs';
+import protobuf from 'protobufjs';
 import pbjs from 'protobufjs-cli/pbjs.js';
 import { writeFileAtomic } from '../../src/core/index.ts';
 import { declarationsOf } from './declarations.ts';
+import { DESCRIPTOR_DECLARATIONS, descriptorsOf } from './descriptors.ts';
 import { loadOurProtos } from './load.ts';
 import { pruneRoot } from './prune.ts';
 
 /** What the server reads or writes; everything they refer to follows. */
 const WANTED_MESSAGES = [
+  'JWTBundlesResponse',
+  'JWTSVIDRequest',
+  'JWTSVIDResponse',
+  'ValidateJWTSVIDRequest',
+  'ValidateJWTSVIDResponse',
+  'X509BundlesResponse',
+  'X509SVIDResponse',
   'envoy.extensions.transport_sockets.tls.v3.Secret',
   'envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig',
   'envoy.service.auth.v3.CheckRequest',
@@ -25,7 +33,16 @@ const WANTED_MESSAGES = [
   'envoy.service.discovery.v3.DiscoveryResponse',
   'google.protobuf.Struct',
   'google.rpc.Status',
+  'grpc.health.v1.HealthCheckRequest',
+  'grpc.health.v1.HealthCheckResponse',
+  'grpc.health.v1.HealthListResponse',
+  // v1alpha has the same messages under another package.
+  'grpc.reflection.v1.ServerReflectionRequest',
+  'grpc.reflection.v1.ServerReflectionResponse',
 ];
+
+/** Packages that are read or written as a whole. */
+const WANTED_PACKAGES = ['svidgate.admin.v1'];
 
 /**
  * int64 stays at pbjs's default, number or Long: decoding gives a Long, exact beyond 2^53, since protobufjs brings the
@@ -54,12 +71,21 @@ async function staticCodeOf(root: protobuf.Root): Promise<string> {
   }
 }
 
+function messagesOf(root: protobuf.Root, packageName: string): readonly string[] {
+  const found = root.lookup(packageName);
+  if (!(found instanceof protobuf.Namespace)) throw new Error(`protos/ has no package ${packageName}`);
+  return found.nestedArray.filter((child) => child instanceof protobuf.Type).map(({ fullName }) => fullName.slice(1));
+}
+
 /** The generated files by name. The same input gives the same bytes. */
 async function generate(): Promise<ReadonlyMap<string, string>> {
-  const root = pruneRoot(loadOurProtos({ keepCase: false }), WANTED_MESSAGES);
+  const ours = loadOurProtos({ keepCase: false });
+  const root = pruneRoot(ours, [...WANTED_MESSAGES, ...WANTED_PACKAGES.flatMap((name) => messagesOf(ours, name))]);
   return new Map([
     ['messages.js', await staticCodeOf(root)],
     ['messages.d.ts', declarationsOf(root)],
+    ['descriptors.js', descriptorsOf(loadOurProtos({ keepCase: true }))],
+    ['descriptors.d.ts', DESCRIPTOR_DECLARATIONS],
   ]);
 }
 
