@@ -1,4 +1,7 @@
 import type { TrustDomain } from '../spiffe/index.ts';
+import type { AttestationConfig } from './attestation-config.ts';
+import type { AuthorityConfig } from './authority-config.ts';
+import type { AdminConfig, AuditConfig } from './operation-config.ts';
 
 /**
  * The configuration as the server uses it: defaults filled in, paths absolute, durations in milliseconds.
@@ -12,38 +15,24 @@ export interface Config {
   readonly dataDir: string;
   /** Unix socket of SDS and the Workload API; at most 107 bytes, which is what the kernel takes. */
   readonly workloadSocket: string;
-  /** Reserved: nothing listens there yet. */
-  readonly admin: { readonly socket: string };
+  readonly identitySource: IdentitySourceConfig;
+  readonly admin: AdminConfig;
   readonly authority: AuthorityConfig;
   /** Registration entries; without it nobody is registered. */
   readonly entriesFile?: string;
-  readonly attestation: { readonly unix: UnixAttestationConfig };
+  readonly attestation: AttestationConfig;
+  /** Folder with bundles of foreign trust domains. */
+  readonly bundlesFolder?: string;
+  readonly audit: AuditConfig;
   readonly sds: SdsConfig;
   /** Absent when the gate is off: the file has no `authz` section. */
   readonly authz?: AuthzConfig;
   readonly telemetry: TelemetryConfig;
 }
 
-export interface AuthorityConfig {
-  readonly caTtlMs: number;
-  /** Never more than caTtlMs. */
-  readonly x509SvidTtlMs: number;
-  /** Reserved: JWT-SVIDs are not issued yet. */
-  readonly jwtSvidTtlMs: number;
-  readonly keyType: 'ec-p256';
-}
-
-export interface UnixAttestationConfig {
-  /** Whether to give `unix:path` and `unix:sha256`. */
-  readonly discoverWorkloadPath: boolean;
-  /** Whether a caller of another pid namespace (pid 0) gets its uid and gid selectors rather than a refusal. */
-  readonly allowWithoutPid: boolean;
-  readonly executableDigest: ExecutableDigest;
-}
-
-/** Which executables are hashed for `unix:sha256`; a larger one gives no such selector. */
-export type ExecutableDigest =
-  { readonly kind: 'off' } | { readonly kind: 'unlimited' } | { readonly kind: 'limited'; readonly maxBytes: number };
+/** Where SVIDs come from: our own authority, or an agent's Workload API on a Unix socket. */
+export type IdentitySourceConfig =
+  { readonly kind: 'authority' } | { readonly kind: 'workload_api'; readonly socket: string };
 
 export interface SdsConfig {
   /** Stands for the caller's first X.509-SVID. */
@@ -64,6 +53,8 @@ export interface AuthzConfig {
   readonly onError: 'deny' | 'error_response' | 'grpc';
   /** Whether a peer of our trust domain without any entry is denied. */
   readonly denyUnregistered: boolean;
+  /** Whether calls are served whatever their `:authority` is. */
+  readonly anyAuthority: boolean;
   /** The longest time one evaluation may take before it is a deny. */
   readonly evalTimeoutMs: number;
   /** The largest check request that is decoded; a larger one is a deny. */

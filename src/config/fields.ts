@@ -61,11 +61,12 @@ export function durationField(
 
 /** A whole number between `min` and `max`, both included. */
 export function integerField(
-  info: Described & { readonly min: number; readonly max: number; readonly default: number; readonly unit?: string },
+  info: Described & { readonly min: number; readonly max: number; readonly default?: number; readonly unit?: string },
 ): Field<number> {
   const expected = `a whole number${info.unit === undefined ? '' : ` of ${info.unit}`} from ${info.min} to ${info.max}`;
   const field = z.int().min(info.min).max(info.max);
-  return described(field, { ...info, expected, defaultText: String(info.default) }, info.default);
+  const defaultText = info.default === undefined ? undefined : String(info.default);
+  return described(field, { ...info, expected, defaultText }, info.default);
 }
 
 /** `true` or `false`. */
@@ -136,6 +137,9 @@ export function namedFields<T>(
   return described(field, info, info.default);
 }
 
+/** Gets the keys that are right by themselves, and the names of those that are not. */
+type SectionCheck<T> = (value: T, report: ReportMistake, wrong: ReadonlySet<PropertyKey>) => void;
+
 /**
  * A mapping with exactly these keys. When it is left out, all its fields take their defaults; wrap it in optionalField
  * when its absence means something else. `check` sees the keys that are right by themselves.
@@ -143,7 +147,7 @@ export function namedFields<T>(
 export function sectionField<const S extends z.core.$ZodLooseShape>(
   shape: S,
   info: Described,
-  check?: (value: Partial<z.output<z.ZodObject<S>>>, report: ReportMistake) => void,
+  check?: SectionCheck<Partial<z.output<z.ZodObject<S>>>>,
 ): Field<z.output<z.ZodObject<S, z.core.$strict>>> {
   // zod otherwise writes itself a parser with `new Function`, and it decides so when the object schema is made.
   z.config({ jitless: true });
@@ -153,12 +157,12 @@ export function sectionField<const S extends z.core.$ZodLooseShape>(
 }
 
 /** Runs even when some keys are wrong, with these left out, so that all mistakes are reported at once. */
-function withCheck<F extends z.ZodType>(field: F, check: (value: never, report: ReportMistake) => void): F {
+function withCheck<F extends z.ZodType>(field: F, check: SectionCheck<never>): F {
   const run = (value: unknown, context: z.RefinementCtx): void => {
     if (!isMapping(value)) return;
-    const wrong = new Set(context.issues.map((issue) => issue.path?.[0]));
+    const wrong = new Set(context.issues.flatMap((issue) => issue.path?.[0] ?? []));
     const right = Object.fromEntries(Object.entries(value).filter(([key]) => !wrong.has(key)));
-    check(right as never, (path, message, remedy) => context.addIssue(betweenFields(path, message, remedy)));
+    check(right as never, (path, message, remedy) => context.addIssue(betweenFields(path, message, remedy)), wrong);
   };
   return field.superRefine(run, { when: () => true });
 }

@@ -4,16 +4,23 @@
  * mistakes, never another exception. Must not know what the values are used for, nor open sockets.
  */
 export type {
-  AuthorityConfig,
+  AttestationConfig,
+  ExecutableDigest,
+  KubernetesAttestationConfig,
+  UnixAttestationConfig,
+} from './attestation-config.ts';
+export type { AuthorityConfig, KeyManagerConfig, SecretSource, UpstreamConfig } from './authority-config.ts';
+export type {
   AuthzConfig,
   Config,
-  ExecutableDigest,
+  IdentitySourceConfig,
   ListenAddress,
   PolicyConfig,
   SdsConfig,
   TelemetryConfig,
-  UnixAttestationConfig,
 } from './config.ts';
+export type { AdminCaller, AdminConfig, AuditConfig } from './operation-config.ts';
+export type { VaultAuthConfig, VaultConfig } from './vault-config.ts';
 export { formatDuration, parseDuration } from './duration.ts';
 export { parseYamlDocument } from './document.ts';
 export {

@@ -1,9 +1,12 @@
 import { dirname, resolve } from 'node:path';
 import { SvidgateError } from '../core/index.ts';
-import type { Config, ExecutableDigest } from './config.ts';
+import { toAttestationConfig } from './attestation-config.ts';
+import { toAuthorityConfig } from './authority-config.ts';
+import type { Config, IdentitySourceConfig } from './config.ts';
 import { parseYamlDocument } from './document.ts';
 import type { Field } from './fields.ts';
 import { formatMistake, type Mistake, type Parsed } from './mistake.ts';
+import { toAdminConfig, toAuditConfig } from './operation-config.ts';
 import { readTextFile } from './read-text-file.ts';
 import { configSchema } from './schema.ts';
 
@@ -37,28 +40,19 @@ export function configInvalid(mistakes: readonly Mistake[]): SvidgateError {
 type RawConfig = ReturnType<typeof configSchema> extends Field<infer T> ? T : never;
 
 function toConfig(raw: RawConfig, file: string): Config {
-  const { authority, sds, telemetry } = raw;
-  const { unix } = raw.attestation;
+  const { sds, telemetry } = raw;
   return {
     file,
     trustDomain: raw.trust_domain,
     dataDir: raw.data_dir,
     workloadSocket: raw.workload_socket,
-    admin: { socket: raw.admin.socket },
-    authority: {
-      caTtlMs: authority.ca_ttl,
-      x509SvidTtlMs: authority.x509_svid_ttl,
-      jwtSvidTtlMs: authority.jwt_svid_ttl,
-      keyType: authority.key_type,
-    },
+    identitySource: toIdentitySource(raw),
+    admin: toAdminConfig(raw.admin),
+    authority: toAuthorityConfig(raw.authority),
     ...(raw.entries === undefined ? {} : { entriesFile: raw.entries }),
-    attestation: {
-      unix: {
-        discoverWorkloadPath: unix.discover_workload_path,
-        allowWithoutPid: unix.allow_without_pid,
-        executableDigest: toExecutableDigest(unix.workload_size_limit),
-      },
-    },
+    attestation: toAttestationConfig(raw.attestation),
+    ...(raw.federation.bundles === undefined ? {} : { bundlesFolder: raw.federation.bundles }),
+    audit: toAuditConfig(raw.audit, raw.data_dir),
     sds: {
       defaultSvidName: sds.default_svid_name,
       defaultBundleName: sds.default_bundle_name,
@@ -79,13 +73,14 @@ function toAuthz(raw: NonNullable<RawConfig['authz']>): NonNullable<Config['auth
     listen: raw.listen,
     onError: raw.on_error,
     denyUnregistered: raw.deny_unregistered,
+    anyAuthority: raw.any_authority,
     evalTimeoutMs: raw.eval_timeout,
     maxRequestBytes: raw.max_request_bytes,
     policies: new Map(Object.entries(raw.policies)),
   };
 }
 
-function toExecutableDigest(sizeLimit: number): ExecutableDigest {
-  if (sizeLimit < 0) return { kind: 'off' };
-  return sizeLimit === 0 ? { kind: 'unlimited' } : { kind: 'limited', maxBytes: sizeLimit };
+function toIdentitySource(raw: RawConfig): IdentitySourceConfig {
+  const { identity_source: kind, upstream_workload_socket: socket } = raw;
+  return kind === 'workload_api' && socket !== undefined ? { kind, socket } : { kind: 'authority' };
 }

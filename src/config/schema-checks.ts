@@ -47,3 +47,25 @@ export function checkDistinctNames(
     report([key], `\`sds.${key}\` is the same name as \`sds.${other}\``, 'give each its own');
   }
 }
+
+/** The agent's socket is named when SVIDs come from it, and only then. */
+export function checkIdentitySource(
+  config: {
+    readonly identity_source?: 'authority' | 'workload_api' | undefined;
+    readonly upstream_workload_socket?: string | undefined;
+    readonly workload_socket?: string | undefined;
+  },
+  report: ReportMistake,
+): void {
+  const { identity_source: source, upstream_workload_socket: upstream } = config;
+  if (source === 'workload_api' && upstream === undefined) {
+    const message = '`identity_source` is `workload_api`, and `upstream_workload_socket` is missing';
+    report(['identity_source'], message, "name the socket of the agent's Workload API");
+  } else if (source === 'authority' && upstream !== undefined) {
+    const message = '`upstream_workload_socket` has no meaning for this `identity_source`';
+    report(['upstream_workload_socket'], message, 'leave it out, or set `identity_source: workload_api`');
+  } else if (upstream !== undefined && upstream === config.workload_socket) {
+    const message = '`upstream_workload_socket` is the same address as `workload_socket`';
+    report(['upstream_workload_socket'], message, 'svidgate cannot get its identities from itself');
+  }
+}

@@ -1,7 +1,8 @@
 import { SvidgateError } from '../core/index.ts';
 import { parseTrustDomain, type TrustDomain } from '../spiffe/index.ts';
+import { attestationSection } from './attestation-config.ts';
+import { authoritySection } from './authority-config.ts';
 import type { ListenAddress } from './config.ts';
-import { formatDuration } from './duration.ts';
 import {
   choiceField,
   durationField,
@@ -13,10 +14,11 @@ import {
   textField,
   type Field,
 } from './fields.ts';
-import { parseListenAddress, parsePath, parseSocketPath } from './listen-address.ts';
-import { checkDistinctAddresses, checkDistinctNames } from './schema-checks.ts';
+import { parseListenAddress } from './listen-address.ts';
+import { adminSection, auditSection, federationSection } from './operation-config.ts';
+import { checkDistinctAddresses, checkDistinctNames, checkIdentitySource } from './schema-checks.ts';
+import { listenField, pathField, requiredPathField, socketField } from './schema-fields.ts';
 
-const MAX_TTL = '87600h';
 const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
 /** What fits into one file-system name and one metric label. */
 const POLICY_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -30,9 +32,16 @@ export function configSchema(folder: string) {
         parseTrustDomain,
       ),
       data_dir: pathField(folder, './data', "Folder for the authority's key and other state; created with mode 0700."),
-      workload_socket: socketField(folder, './run/api.sock', 'Unix socket of SDS.'),
+      workload_socket: socketField(folder, './run/api.sock', 'Unix socket of SDS and the Workload API.'),
+      identity_source: choiceField(['authority', 'workload_api'], {
+        description: 'Where SVIDs come from: our own authority, or the Workload API of an agent that is there already.',
+        default: 'authority',
+      }),
+      upstream_workload_socket: optionalField(
+        socketField(folder, undefined, "Unix socket of that agent's Workload API."),
+      ),
       admin: adminSection(folder),
-      authority: authoritySection(),
+      authority: authoritySection(folder),
       entries: optionalField(
         pathField(
           folder,
@@ -40,7 +49,9 @@ export function configSchema(folder: string) {
           'File with registration entries, reloaded on change. Without it nobody gets an identity.',
         ),
       ),
-      attestation: attestationSection(),
+      attestation: attestationSection(folder),
+      federation: federationSection(folder),
+      audit: auditSection(folder),
       sds: sdsSection(),
       authz: optionalField(authzSection(folder)),
       telemetry: telemetrySection(folder),
@@ -48,64 +59,9 @@ export function configSchema(folder: string) {
     { description: 'The configuration of svidgate.' },
     (config, report) => {
       checkDistinctAddresses(config, report);
+      checkIdentitySource(config, report);
     },
   );
-}
-
-function adminSection(folder: string) {
-  return sectionField(
-    {
-      socket: socketField(
-        folder,
-        './run/admin.sock',
-        'Unix socket of the admin API. Reserved: nothing listens there yet.',
-      ),
-    },
-    { description: 'The admin API.' },
-  );
-}
-
-function authoritySection() {
-  return sectionField(
-    {
-      ca_ttl: ttlField('24h', 'Lifetime of a CA certificate.', '10s'),
-      x509_svid_ttl: ttlField('1h', 'Lifetime of X.509-SVIDs; at most `ca_ttl`. An entry may set its own.'),
-      jwt_svid_ttl: ttlField('5m', 'Lifetime of JWT-SVIDs. Reserved: none are issued yet.'),
-      key_type: choiceField(['ec-p256'], { description: 'Key type of CAs and SVIDs.', default: 'ec-p256' }),
-    },
-    { description: 'The embedded CA.' },
-    ({ ca_ttl: caTtlMs, x509_svid_ttl: svidTtlMs }, report) => {
-      if (caTtlMs === undefined || svidTtlMs === undefined || svidTtlMs <= caTtlMs) return;
-      const message = `\`authority.x509_svid_ttl\` (${formatDuration(svidTtlMs)}) is longer than \`authority.ca_ttl\``;
-      report(['x509_svid_ttl'], message, `expected at most ${formatDuration(caTtlMs)}: an SVID never outlives its CA`);
-    },
-  );
-}
-
-function attestationSection() {
-  const unix = sectionField(
-    {
-      discover_workload_path: flagField({
-        description: 'Whether to give `unix:path` and `unix:sha256`.',
-        default: true,
-      }),
-      allow_without_pid: flagField({
-        description:
-          'Whether a caller of another PID namespace (pid 0) is attested by uid and gid alone ' +
-          'rather than refused.',
-        default: false,
-      }),
-      workload_size_limit: integerField({
-        description: 'The largest executable hashed for `unix:sha256`: 0 for any size, -1 for no `unix:sha256` at all.',
-        min: -1,
-        max: Number.MAX_SAFE_INTEGER,
-        default: 0,
-        unit: 'bytes',
-      }),
-    },
-    { description: 'Attestation by the kernel.' },
-  );
-  return sectionField({ unix }, { description: 'How callers are told apart.' });
 }
 
 function sdsSection() {
@@ -157,6 +113,12 @@ function authzSection(folder: string) {
         description: 'Whether to deny peers of the own trust domain that no entry gives their SPIFFE ID to.',
         default: false,
       }),
+      any_authority: flagField({
+        description:
+          'Whether calls are served whatever their `:authority` is, such as a cluster name with `|` or `/`; ' +
+          'otherwise Node resets them. The workload socket always does.',
+        default: false,
+      }),
       eval_timeout: durationField({
         description: 'The longest evaluation; then the request is denied.',
         min: '1ms',
@@ -202,29 +164,6 @@ function telemetrySection(folder: string) {
     },
     { description: 'Logs and metrics.' },
   );
-}
-
-function ttlField(text: string, description: string, min = '1s'): Field<number> {
-  return durationField({ description, min, max: MAX_TTL, default: text });
-}
-
-function pathField(folder: string, text: string | undefined, description: string): Field<string> {
-  const info = { description, expected: 'a path, absolute or from the folder of this file' };
-  return textField(text === undefined ? info : { ...info, default: text }, (path) => parsePath(path, folder));
-}
-
-function requiredPathField(folder: string, description: string): Field<string> {
-  return pathField(folder, undefined, description);
-}
-
-function socketField(folder: string, text: string, description: string): Field<string> {
-  const info = { description, expected: 'the path of a Unix socket', default: text };
-  return textField(info, (path) => parseSocketPath(path, folder));
-}
-
-function listenField(folder: string, text: string, description: string): Field<ListenAddress> {
-  const info = { description, expected: 'unix:PATH or a loopback HOST:PORT', default: text };
-  return textField(info, (address) => parseListenAddress(address, { folder, loopbackOnly: true }));
 }
 
 function parseResourceName(text: string): string {

@@ -18,11 +18,22 @@ test('a trust domain alone is a whole configuration, with the gate off', () => {
     trustDomain: 'prod.acme.test',
     dataDir: '/etc/svidgate/data',
     workloadSocket: '/etc/svidgate/run/api.sock',
+    identitySource: { kind: 'authority' },
     admin: { socket: '/etc/svidgate/run/admin.sock' },
-    authority: { caTtlMs: 86_400_000, x509SvidTtlMs: 3_600_000, jwtSvidTtlMs: 300_000, keyType: 'ec-p256' },
+    authority: {
+      caTtlMs: 86_400_000,
+      x509SvidTtlMs: 3_600_000,
+      jwtSvidTtlMs: 300_000,
+      keyType: 'ec-p256',
+      jwtKeyType: 'ec-p256',
+      svidKeyType: 'ec-p256',
+      ackTimeoutMs: 30_000,
+      keyManager: { kind: 'disk' },
+    },
     attestation: {
       unix: { discoverWorkloadPath: true, allowWithoutPid: false, executableDigest: { kind: 'unlimited' } },
     },
+    audit: { file: '/etc/svidgate/data/audit/audit.jsonl', maxBytes: 67_108_864, maxFiles: 8, required: false },
     sds: {
       defaultSvidName: 'default',
       defaultBundleName: 'ROOTCA',
@@ -39,10 +50,37 @@ test('every key reaches the resolved configuration, with paths from the folder o
 trust_domain: td.test
 data_dir: /var/lib/svidgate
 workload_socket: ../run/api.sock
-admin: { socket: /run/admin.sock }
-authority: { ca_ttl: 2h, x509_svid_ttl: 30m, jwt_svid_ttl: 90s, key_type: ec-p256 }
+identity_source: workload_api
+upstream_workload_socket: /run/agent.sock
+admin:
+  socket: /run/admin.sock
+  allow: [{ uid: 0, role: authority }, { uid: 1000, role: registrar, path_prefix: /team-a/ }]
+authority:
+  ca_ttl: 2h
+  x509_svid_ttl: 30m
+  jwt_svid_ttl: 90s
+  key_type: ec-p384
+  jwt_key_type: rsa-2048
+  svid_key_type: rsa-2048
+  prepare_before: 1h
+  activate_before: 20m
+  ack_timeout: 5s
+  key_manager:
+    vault:
+      address: https://vault.acme.test:8200/
+      namespace: mesh
+      ca_file: vault.pem
+      key_prefix: prod
+      auth: { approle: { role_id: svidgate, secret_id_file: /run/secrets/id } }
+  upstream: { disk: { certificate: ca.pem, key: ca.key, bundle: roots.pem } }
 entries: entries.yaml
-attestation: { unix: { discover_workload_path: false, allow_without_pid: true, workload_size_limit: 1000 } }
+attestation:
+  unix: { discover_workload_path: false, allow_without_pid: true, workload_size_limit: 1000 }
+  systemd: {}
+  docker: { socket: /run/podman.sock }
+  kubernetes: { node_name: node-1, read_only_port: 10255 }
+federation: { bundles: ./bundles }
+audit: { file: /var/log/audit.jsonl, max_bytes: 65536, max_files: 2, required: true }
 sds:
   default_svid_name: mine
   default_bundle_name: ours
@@ -53,6 +91,7 @@ authz:
   listen: unix:./run/authz.sock
   on_error: grpc
   deny_unregistered: true
+  any_authority: true
   eval_timeout: 20ms
   max_request_bytes: 65536
   policies:
@@ -65,8 +104,42 @@ telemetry: { listen: "[::1]:0", log_level: debug }
     trustDomain: 'td.test',
     dataDir: '/var/lib/svidgate',
     workloadSocket: '/etc/run/api.sock',
-    admin: { socket: '/run/admin.sock' },
-    authority: { caTtlMs: 7_200_000, x509SvidTtlMs: 1_800_000, jwtSvidTtlMs: 90_000, keyType: 'ec-p256' },
+    identitySource: { kind: 'workload_api', socket: '/run/agent.sock' },
+    admin: {
+      socket: '/run/admin.sock',
+      allow: [
+        { uid: 0, role: 'authority' },
+        { uid: 1000, role: 'registrar', pathPrefix: '/team-a/' },
+      ],
+    },
+    authority: {
+      caTtlMs: 7_200_000,
+      x509SvidTtlMs: 1_800_000,
+      jwtSvidTtlMs: 90_000,
+      keyType: 'ec-p384',
+      jwtKeyType: 'rsa-2048',
+      svidKeyType: 'rsa-2048',
+      prepareBeforeMs: 3_600_000,
+      activateBeforeMs: 1_200_000,
+      ackTimeoutMs: 5000,
+      keyManager: {
+        kind: 'vault',
+        mount: 'transit',
+        keyPrefix: 'prod',
+        vault: {
+          address: 'https://vault.acme.test:8200',
+          namespace: 'mesh',
+          caFile: '/etc/svidgate/vault.pem',
+          auth: { kind: 'approle', mount: 'approle', roleId: 'svidgate', secretIdFile: '/run/secrets/id' },
+        },
+      },
+      upstream: {
+        kind: 'disk',
+        certificateFile: '/etc/svidgate/ca.pem',
+        keyFile: '/etc/svidgate/ca.key',
+        bundleFile: '/etc/svidgate/roots.pem',
+      },
+    },
     entriesFile: '/etc/svidgate/entries.yaml',
     attestation: {
       unix: {
@@ -74,7 +147,22 @@ telemetry: { listen: "[::1]:0", log_level: debug }
         allowWithoutPid: true,
         executableDigest: { kind: 'limited', maxBytes: 1000 },
       },
+      systemd: { busSocket: '/run/dbus/system_bus_socket' },
+      docker: { socket: '/run/podman.sock' },
+      kubernetes: {
+        kubeletAddress: '127.0.0.1',
+        kubeletPort: 10_250,
+        readOnlyPort: 10_255,
+        caFile: '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
+        skipKubeletVerification: false,
+        tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
+        nodeName: 'node-1',
+        pollAttempts: 60,
+        pollIntervalMs: 500,
+      },
     },
+    bundlesFolder: '/etc/svidgate/bundles',
+    audit: { file: '/var/log/audit.jsonl', maxBytes: 65_536, maxFiles: 2, required: true },
     sds: {
       defaultSvidName: 'mine',
       defaultBundleName: 'ours',
@@ -86,6 +174,7 @@ telemetry: { listen: "[::1]:0", log_level: debug }
       listen: { kind: 'unix', path: '/etc/svidgate/run/authz.sock' },
       onError: 'grpc',
       denyUnregistered: true,
+      anyAuthority: true,
       evalTimeoutMs: 20,
       maxRequestBytes: 65_536,
       policies: new Map([
@@ -148,7 +237,46 @@ test('each rule of the configuration is told with its place', () => {
       `${td}authority:\n  ca_ttl: 0s\n`,
       '3:11: `authority.ca_ttl` is "0s": expected a duration from 10s to 87600h, such as 24h',
     ],
-    [`${td}authority: {key_type: rsa}\n`, '2:23: `authority.key_type` is "rsa": expected `ec-p256`'],
+    [
+      `${td}authority: {key_type: rsa}\n`,
+      '2:23: `authority.key_type` is "rsa": expected one of `ec-p256`, `ec-p384`, `rsa-2048`, `rsa-4096`',
+    ],
+    [
+      `${td}authority: {prepare_before: 1h, activate_before: 2h}\n`,
+      '2:50: `authority.activate_before` is longer than `authority.prepare_before`: a CA is published before it signs',
+    ],
+    [
+      `${td}authority: {key_manager: {disk: {}, memory: {}}}\n`,
+      '2:26: `key_manager` has more than one of `memory`, `disk`, `pkcs11`, `vault`: give exactly one of them',
+    ],
+    [
+      `${td}authority: {key_manager: {pkcs11: {module: /m, token_label: t}}}\n`,
+      '2:35: `pkcs11` has none of `pin_file`, `pin_env`: give exactly one of them',
+    ],
+    [
+      `${td}authority: {upstream: {vault: {address: "http://vault.test:8200", auth: {token_env: T}}}}\n`,
+      '2:41: `authority.upstream.vault.address` is "http://vault.test:8200": expected https://HOST:PORT without user or query; http on loopback alone',
+    ],
+    [
+      `${td}admin: {allow: [{role: viewer}]}\n`,
+      '2:17: `admin.allow[0].uid` is missing: expected a whole number from 0 to 4294967294',
+    ],
+    [
+      `${td}admin: {allow: [{uid: 1, role: viewer, path_prefix: /a}]}\n`,
+      '2:53: `path_prefix` has no meaning for this role: leave it out, or set `role: registrar`',
+    ],
+    [
+      `${td}identity_source: workload_api\n`,
+      "2:18: `identity_source` is `workload_api`, and `upstream_workload_socket` is missing: name the socket of the agent's Workload API",
+    ],
+    [
+      `${td}upstream_workload_socket: /a\n`,
+      '2:27: `upstream_workload_socket` has no meaning for this `identity_source`: leave it out, or set `identity_source: workload_api`',
+    ],
+    [
+      `${td}attestation: {kubernetes: {client_key: /k}}\n`,
+      '2:28: `kubernetes` has only one of `client_certificate` and `client_key`: give both or none',
+    ],
     [
       `${td}admin: {socket: ./run/api.sock}\n`,
       '2:17: `admin.socket` is the same address as `workload_socket`: give each its own',
