@@ -5,9 +5,9 @@ import { ADMIN_RPCS } from '../../src/proto/index.ts';
 import { loadOurProtos } from '../../tools/protos/load.ts';
 
 describe('ADMIN_RPCS', () => {
-  const services = (loadOurProtos({ keepCase: true }).lookup('svidgate.admin.v1') as protobuf.Namespace).nestedArray
-    .filter((child) => child instanceof protobuf.Service)
-    .map((service) => service.resolveAll());
+  const services = (
+    loadOurProtos({ keepCase: true }).resolveAll().lookup('svidgate.admin.v1') as protobuf.Namespace
+  ).nestedArray.filter((child) => child instanceof protobuf.Service);
 
   it('are all methods of all services of protos/svidgate/admin, with their messages', () => {
     const declared = services.flatMap((service) =>
