@@ -259,7 +259,7 @@ test('each rule of the configuration is told with its place', () => {
     ],
     [
       `${td}admin: {allow: [{role: viewer}]}\n`,
-      '2:17: `admin.allow[0].uid` is missing: expected a whole number from 0 to 4294967294',
+      '2:17: missing key `admin.allow[0].uid`: expected a whole number from 0 to 4294967294',
     ],
     [
       `${td}admin: {allow: [{uid: 1, role: viewer, path_prefix: /a}]}\n`,
@@ -275,7 +275,7 @@ test('each rule of the configuration is told with its place', () => {
     ],
     [
       `${td}attestation: {kubernetes: {client_key: /k}}\n`,
-      '2:28: `kubernetes` has only one of `client_certificate` and `client_key`: give both or none',
+      '2:27: `kubernetes` has only one of `client_certificate` and `client_key`: give both or none',
     ],
     [
       `${td}admin: {socket: ./run/api.sock}\n`,
