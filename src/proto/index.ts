@@ -9,7 +9,15 @@ export { packAny, SECRET_TYPE_URL, SPIFFE_CERT_VALIDATOR_TYPE_URL, unpackAny } f
 export { decodeMessage, encodeMessage } from './codec.ts';
 /** The messages of the admin API, under their full names: svidgate.admin.v1.Entry. */
 export { svidgate } from './generated/messages.js';
+export { PROTO_FILES, type ProtoFile } from './generated/descriptors.js';
 export * from './messages.ts';
-export { AUTHORIZATION_SERVICE, SECRET_DISCOVERY_SERVICE, type GrpcMethod } from './services.ts';
+export {
+  AUTHORIZATION_SERVICE,
+  HEALTH_SERVICE,
+  REFLECTION_SERVICE,
+  SECRET_DISCOVERY_SERVICE,
+  WORKLOAD_API_SERVICE,
+  type GrpcMethod,
+} from './services.ts';
 export { jsonToStruct, MAX_STRUCT_DEPTH, structToJson, type JsonObject, type JsonValue } from './struct.ts';
 export { durationToMs, int64ToBigInt, msToDuration, msToTimestamp, timestampToMs } from './time.ts';

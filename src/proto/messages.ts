@@ -1,4 +1,22 @@
-import { envoy, google } from './generated/messages.js';
+import {
+  envoy,
+  google,
+  grpc,
+  JWTBundlesResponse,
+  JWTSVIDRequest,
+  JWTSVIDResponse,
+  ValidateJWTSVIDRequest,
+  ValidateJWTSVIDResponse,
+  X509BundlesResponse,
+  X509SVIDResponse,
+  type JWTBundlesResponseInit,
+  type JWTSVIDRequestInit,
+  type JWTSVIDResponseInit,
+  type ValidateJWTSVIDRequestInit,
+  type X509BundlesResponseInit,
+  type X509SVIDInit,
+  type X509SVIDResponseInit,
+} from './generated/messages.js';
 
 /**
  * The generated messages under short names. For a message X, the type X is what decoding gives, XInit is what encoding
@@ -46,6 +64,35 @@ export const Status = google.rpc.Status;
 export type Struct = google.protobuf.Struct;
 export type StructInit = google.protobuf.StructInit;
 export const Struct = google.protobuf.Struct;
+
+// The Workload API: its messages have no package, and their names are the standard's. A type X and its codec X are one export.
+export {
+  JWTBundlesResponse as JwtBundlesResponse,
+  JWTSVIDRequest as JwtSvidRequest,
+  JWTSVIDResponse as JwtSvidResponse,
+  ValidateJWTSVIDRequest as ValidateJwtSvidRequest,
+  ValidateJWTSVIDResponse as ValidateJwtSvidResponse,
+  X509BundlesResponse,
+  X509SVIDResponse as X509SvidResponse,
+};
+export type {
+  JWTBundlesResponseInit as JwtBundlesResponseInit,
+  JWTSVIDRequestInit as JwtSvidRequestInit,
+  JWTSVIDResponseInit as JwtSvidResponseInit,
+  ValidateJWTSVIDRequestInit as ValidateJwtSvidRequestInit,
+  X509BundlesResponseInit,
+  X509SVIDInit as X509SvidInit,
+  X509SVIDResponseInit as X509SvidResponseInit,
+};
+
+export const HealthCheckRequest = grpc.health.v1.HealthCheckRequest;
+export const HealthCheckResponse = grpc.health.v1.HealthCheckResponse;
+export const HealthListResponse = grpc.health.v1.HealthListResponse;
+
+export type ServerReflectionRequest = grpc.reflection.v1.ServerReflectionRequest;
+export type ServerReflectionResponseInit = grpc.reflection.v1.ServerReflectionResponseInit;
+export const ServerReflectionRequest = grpc.reflection.v1.ServerReflectionRequest;
+export const ServerReflectionResponse = grpc.reflection.v1.ServerReflectionResponse;
 
 // Parts of the messages above, for those who build or read them piece by piece.
 export type Address = envoy.config.core.v3.Address;

@@ -33,3 +33,35 @@ export const AUTHORIZATION_SERVICE = {
     responseStream: false,
   },
 } as const satisfies Record<string, GrpcMethod>;
+
+/** SpiffeWorkloadAPI, which has no package. */
+export const WORKLOAD_API_SERVICE = {
+  fetchX509Svid: { path: '/SpiffeWorkloadAPI/FetchX509SVID', requestStream: false, responseStream: true },
+  fetchX509Bundles: { path: '/SpiffeWorkloadAPI/FetchX509Bundles', requestStream: false, responseStream: true },
+  fetchJwtSvid: { path: '/SpiffeWorkloadAPI/FetchJWTSVID', requestStream: false, responseStream: false },
+  fetchJwtBundles: { path: '/SpiffeWorkloadAPI/FetchJWTBundles', requestStream: false, responseStream: true },
+  validateJwtSvid: { path: '/SpiffeWorkloadAPI/ValidateJWTSVID', requestStream: false, responseStream: false },
+  fetchWitSvid: { path: '/SpiffeWorkloadAPI/FetchWITSVID', requestStream: false, responseStream: true },
+  fetchWitBundles: { path: '/SpiffeWorkloadAPI/FetchWITBundles', requestStream: false, responseStream: true },
+} as const satisfies Record<string, GrpcMethod>;
+
+/** grpc.health.v1.Health. */
+export const HEALTH_SERVICE = {
+  check: { path: '/grpc.health.v1.Health/Check', requestStream: false, responseStream: false },
+  watch: { path: '/grpc.health.v1.Health/Watch', requestStream: false, responseStream: true },
+  list: { path: '/grpc.health.v1.Health/List', requestStream: false, responseStream: false },
+} as const satisfies Record<string, GrpcMethod>;
+
+/** ServerReflection of grpc.reflection.v1, and of v1alpha, whose messages are the same. */
+export const REFLECTION_SERVICE = {
+  v1: {
+    path: '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+    requestStream: true,
+    responseStream: true,
+  },
+  v1alpha: {
+    path: '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
+    requestStream: true,
+    responseStream: true,
+  },
+} as const satisfies Record<string, GrpcMethod>;

@@ -5,14 +5,18 @@ import {
   status,
   type Deadline,
   type handleBidiStreamingCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
+  type Metadata,
+  type ServerDuplexStream,
+  type ServerWritableStream,
   type ServiceError,
 } from '@grpc/grpc-js';
 import { describeError, SvidgateError, type Logger, type Metrics } from '../core/index.ts';
 import { answerFaults } from './answer-faults.ts';
 import type { ListenAddress } from './bind.ts';
 import { listen, type ConnectionListener } from './connection-listener.ts';
-import type { CallContext, GrpcMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
+import type { CallContext, GrpcMethod, ServerStreamMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
 import type { IdentifyPeer, Peer } from './peer.ts';
 import { createReceiveBudget, type ReceiveBudget } from './receive-budget.ts';
 import { requestsOf, sendOn } from './stream-adapter.ts';
@@ -60,13 +64,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     'grpc.max_concurrent_streams': 1000,
     interceptors: [budget.interceptor, answerFaults(options.methods.filter((method) => method.kind === 'unary'))],
   });
-  for (const method of options.methods) {
-    if (method.kind === 'unary') {
-      server.register(method.path, calls.unary(method), identity, identity, 'unary');
-    } else {
-      server.register(method.path, calls.stream(method), identity, identity, 'bidi');
-    }
-  }
+  for (const method of options.methods) register(server, method, calls);
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const listener: ConnectionListener = await listen({
     ...options,
@@ -87,12 +85,27 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   };
 }
 
+function register(server: Server, method: GrpcMethod, calls: CallTable): void {
+  const { path } = method;
+  switch (method.kind) {
+    case 'unary':
+      return void server.register(path, calls.unary(method), identity, identity, 'unary');
+    case 'server-stream':
+      return void server.register(path, calls.serverStream(method), identity, identity, 'serverStream');
+    case 'stream':
+      return void server.register(path, calls.stream(method), identity, identity, 'bidi');
+  }
+}
+
 interface CallLike {
+  readonly metadata: Metadata;
   getPeer(): string;
   getDeadline(): Deadline;
   readonly cancelled: boolean;
   on(event: 'cancelled' | 'close', listener: () => void): unknown;
 }
+
+type StreamingCall = ServerWritableStream<Uint8Array, Uint8Array> | ServerDuplexStream<Uint8Array, Uint8Array>;
 
 interface Connection {
   readonly peer: Peer;
@@ -154,29 +167,34 @@ class CallTable {
     };
   }
 
+  serverStream(method: ServerStreamMethod): handleServerStreamingCall<Uint8Array, Uint8Array> {
+    return (call) => this.#serve(call, method.path, (context) => method.handle(call.request, context));
+  }
+
   stream(method: StreamMethod): handleBidiStreamingCall<Uint8Array, Uint8Array> {
     return (call) => {
-      const serve = async (): Promise<void> => {
-        using open = this.#open(call);
-        this.#streams.add(open.cancel);
-        try {
-          if (this.#stopping) throw shuttingDown();
-          const context = open.context();
-          const onTaken = (bytes: number): void => this.#budget.taken(call.metadata, bytes);
-          const requests = requestsOf(call, context.signal, onTaken);
-          for await (const response of method.handle(requests, context)) {
-            await sendOn(call, response, context.signal);
-          }
-          context.signal.throwIfAborted();
-          call.end();
-        } catch (error) {
-          if (!call.cancelled) call.emit('error', this.#serviceError(error, method.path));
-        } finally {
-          this.#streams.delete(open.cancel);
-        }
-      };
-      this.#track(serve());
+      const onTaken = (bytes: number): void => this.#budget.taken(call.metadata, bytes);
+      this.#serve(call, method.path, (context) => method.handle(requestsOf(call, context.signal, onTaken), context));
     };
+  }
+
+  #serve(call: StreamingCall, path: string, respond: (context: CallContext) => AsyncIterable<Uint8Array>): void {
+    const serve = async (): Promise<void> => {
+      using open = this.#open(call);
+      this.#streams.add(open.cancel);
+      try {
+        if (this.#stopping) throw shuttingDown();
+        const context = open.context();
+        for await (const response of respond(context)) await sendOn(call, response, context.signal);
+        context.signal.throwIfAborted();
+        call.end();
+      } catch (error) {
+        if (!call.cancelled) call.emit('error', this.#serviceError(error, path));
+      } finally {
+        this.#streams.delete(open.cancel);
+      }
+    };
+    this.#track(serve());
   }
 
   /** Ends the streams now and waits for what is left, at most `graceMs`. */
@@ -213,7 +231,12 @@ class CallTable {
         if (peer.kind === 'unix' && peer.process.exited.aborted) cancel.abort(peer.process.exited.reason);
         const deadline = call.getDeadline();
         const at = deadline instanceof Date ? deadline.getTime() : deadline;
-        return { peer, signal: cancel.signal, deadline: Number.isFinite(at) ? at : undefined };
+        return {
+          peer,
+          signal: cancel.signal,
+          deadline: Number.isFinite(at) ? at : undefined,
+          header: (name) => call.metadata.get(name).map(String),
+        };
       },
       [Symbol.dispose]: () => {
         connection?.calls.delete(cancel);

@@ -8,6 +8,8 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** Epoch milliseconds from `grpc-timeout`, or undefined when the caller set none. */
   readonly deadline: number | undefined;
+  /** The values of a request header by its lower-case name. Node joins a header that came twice with a comma. */
+  header(name: string): readonly string[];
 }
 
 /** One request, one response. Raw bytes both ways, so that a handler answers for bytes that are no message, too. */
@@ -30,4 +32,11 @@ export interface StreamMethod {
   readonly handle: (requests: AsyncIterable<Uint8Array>, context: CallContext) => AsyncIterable<Uint8Array>;
 }
 
-export type GrpcMethod = UnaryMethod | StreamMethod;
+/** One request, any number of responses. It ends as a stream does. */
+export interface ServerStreamMethod {
+  readonly kind: 'server-stream';
+  readonly path: string;
+  readonly handle: (request: Uint8Array, context: CallContext) => AsyncIterable<Uint8Array>;
+}
+
+export type GrpcMethod = UnaryMethod | StreamMethod | ServerStreamMethod;

@@ -5,6 +5,6 @@
  */
 export type { ListenAddress } from './bind.ts';
 export { startGrpcServer, type GrpcServer, type GrpcServerOptions } from './grpc-server.ts';
-export type { CallContext, GrpcMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
+export type { CallContext, GrpcMethod, ServerStreamMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
 export { startHttpServer, type HttpServer } from './http-server.ts';
 export type { IdentifyPeer, Peer, PeerProcess } from './peer.ts';

@@ -1,6 +1,7 @@
-import type { ServerDuplexStream } from '@grpc/grpc-js';
+import type { ServerDuplexStream, ServerWritableStream } from '@grpc/grpc-js';
 
 type DuplexCall = ServerDuplexStream<Uint8Array, Uint8Array>;
+type WritableCall = DuplexCall | ServerWritableStream<Uint8Array, Uint8Array>;
 
 /** Requests that wait for the handler; beyond it the caller is held back by flow control. */
 const MAX_WAITING_REQUESTS = 16;
@@ -50,7 +51,7 @@ export async function* requestsOf(
 }
 
 /** Sends one message and waits while the caller does not read. Resolves at once when the signal is aborted. */
-export async function sendOn(call: DuplexCall, message: Uint8Array, signal: AbortSignal): Promise<void> {
+export async function sendOn(call: WritableCall, message: Uint8Array, signal: AbortSignal): Promise<void> {
   if (signal.aborted || call.write(message)) return;
   await new Promise<void>((resolve) => {
     const done = (): void => {

@@ -49,13 +49,18 @@ export function declarationsOf(root: protobuf.Root): string {
 }
 
 function declare(object: protobuf.ReflectionObject, prefix: string): string[] {
-  if (object instanceof protobuf.Enum) return declareEnum(object);
-  if (object instanceof protobuf.Type) return declareType(object);
+  if (object instanceof protobuf.Enum) return exported(declareEnum(object), prefix);
+  if (object instanceof protobuf.Type) return exported(declareType(object), prefix);
   if (object instanceof protobuf.Namespace) {
     const inner = object.nestedArray.flatMap((child) => declare(child, ''));
     return [`${prefix}namespace ${object.name} {`, ...indent(inner), '}'];
   }
   throw new Error(`${object.fullName}: not a message, an enum or a namespace`);
+}
+
+/** In a namespace of declarations all is exported; a message without a package stands at the top and must say so. */
+function exported(lines: readonly string[], prefix: string): string[] {
+  return lines.map((line) => (/^(?:interface|const|namespace) /.test(line) ? `${prefix}${line}` : line));
 }
 
 function declareEnum(object: protobuf.Enum): string[] {
