@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
 import protobuf from 'protobufjs';
-import { FileDescriptorProto } from 'protobufjs/ext/descriptor.js';
+import descriptors from 'protobufjs/ext/descriptor.js';
 import { PROTOS_FOLDER } from './load.ts';
 
 /** The types of descriptors.js. */
@@ -73,9 +73,7 @@ const WELL_KNOWN: readonly (readonly [string, readonly string[]])[] = [
   ['google/protobuf/timestamp.proto', ['Timestamp']],
   [
     'google/protobuf/wrappers.proto',
-    (
-      'DoubleValue FloatValue Int64Value UInt64Value Int32Value ' + 'UInt32Value BoolValue StringValue BytesValue'
-    ).split(' '),
+    'DoubleValue FloatValue Int64Value UInt64Value Int32Value UInt32Value BoolValue StringValue BytesValue'.split(' '),
   ],
   ['google/protobuf/empty.proto', ['Empty']],
 ];
@@ -83,7 +81,7 @@ const WELL_KNOWN: readonly (readonly [string, readonly string[]])[] = [
 function describe(name: string, content: FileContent): object {
   const { packageName, types, enums, services } = content;
   const imports = importsOf(name, content);
-  const file = FileDescriptorProto.fromObject({
+  const file = descriptors.FileDescriptorProto.fromObject({
     name,
     package: packageName,
     dependency: imports,
@@ -96,7 +94,7 @@ function describe(name: string, content: FileContent): object {
     name,
     imports,
     symbols: [...types, ...enums, ...services].flatMap(symbolsOf).sort(),
-    descriptor: Buffer.from(FileDescriptorProto.encode(file).finish()).toString('base64'),
+    descriptor: Buffer.from(descriptors.FileDescriptorProto.encode(file).finish()).toString('base64'),
   };
 }
 
