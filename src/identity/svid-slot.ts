@@ -3,23 +3,28 @@ import {
   describeError,
   untilAborted,
   Watchable,
+  type AuditCaller,
+  type AuditLog,
   type Clock,
   type Logger,
   type ReadonlyWatchable,
 } from '../core/index.ts';
-import type { RegistrationEntry, X509Svid } from '../spiffe/index.ts';
+import type { RegistrationEntry, SpiffeId, X509Svid } from '../spiffe/index.ts';
 
-/** Signs; the authority's part that identity needs. */
+/** Signs X.509-SVIDs; the authority's part that a slot needs. */
 export interface SvidIssuer {
   issueX509Svid(request: {
-    readonly spiffeId: RegistrationEntry['spiffeId'];
+    readonly spiffeId: SpiffeId;
+    readonly entryId: string;
     readonly ttlMs?: number | undefined;
+    readonly dnsNames?: readonly string[] | undefined;
   }): Promise<X509Svid>;
 }
 
 export interface SvidSlotOptions {
   readonly entry: RegistrationEntry;
   readonly issuer: SvidIssuer;
+  readonly audit: AuditLog;
   readonly clock: Clock;
   readonly logger: Logger;
   /** 0 to 1. */
@@ -44,6 +49,10 @@ export class SvidSlot {
   #holders = 0;
   #stop: AbortController | undefined;
   #ready: Promise<void> = Promise.resolve();
+  /** Aborted to have the clock looked at again. */
+  #wake = new AbortController();
+  #caller: AuditCaller | undefined;
+  #replaced: (() => void)[] = [];
 
   constructor(options: SvidSlotOptions) {
     this.#options = options;
@@ -60,8 +69,9 @@ export class SvidSlot {
   }
 
   /** Keeps the SVID fresh until `release`. Resolves when the first SVID is there or could not be issued. */
-  async hold(): Promise<void> {
+  async hold(caller: AuditCaller | undefined): Promise<void> {
     this.#holders += 1;
+    this.#caller = caller;
     if (this.#stop === undefined) {
       const stop = new AbortController();
       this.#stop = stop;
@@ -77,20 +87,47 @@ export class SvidSlot {
     this.#stop = undefined;
   }
 
+  /** Has the SVID replaced within `withinMs`, unless it is replaced earlier anyway. */
+  replaceWithin(withinMs: number): void {
+    const { clock, random } = this.#options;
+    this.#rotateAt = Math.min(this.#rotateAt, clock.now() + withinMs * random());
+    this.#wake.abort();
+  }
+
+  /** Asks for another SVID at once. `settled` waits for it; whoever does not must look whether the old one is revoked. */
+  replaceNow(): void {
+    this.#rotateAt = 0;
+    if (this.#stop === undefined) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#ready = promise;
+    this.#replaced.push(resolve);
+    this.#wake.abort();
+  }
+
+  /** Resolves when no replacement is under way: the SVID is there, or could not be issued. */
+  settled(): Promise<void> {
+    return this.#ready;
+  }
+
   async #keepFresh(signal: AbortSignal, onFirst: () => void): Promise<void> {
     const { clock } = this.#options;
     const backoff = createBackoff({ baseMs: 500, maxMs: 30_000, random: this.#options.random });
     while (!signal.aborted) {
+      this.#wake = new AbortController();
       let waitMs = this.#dueIn();
       if (waitMs <= 0) {
+        const waiting = this.#replaced.splice(0);
         const issued = await this.#rotate();
         if (issued) backoff.reset();
         waitMs = issued ? this.#dueIn() : backoff.next();
+        for (const resolve of waiting) resolve();
       }
       onFirst();
-      await untilAborted(signal, clock.sleep(Math.min(waitMs, LONGEST_WAIT_MS), signal));
+      const pause = AbortSignal.any([signal, this.#wake.signal]);
+      await untilAborted(pause, clock.sleep(Math.min(waitMs, LONGEST_WAIT_MS), pause));
     }
     onFirst();
+    for (const resolve of this.#replaced.splice(0)) resolve();
   }
 
   /** Milliseconds until the SVID must be replaced. One that is not valid yet was issued while the clock was wrong. */
@@ -102,8 +139,11 @@ export class SvidSlot {
 
   async #rotate(): Promise<boolean> {
     const { entry, issuer, clock, logger, random } = this.#options;
+    const startedAt = clock.now();
     try {
-      const svid = await issuer.issueX509Svid({ spiffeId: entry.spiffeId, ttlMs: entry.x509SvidTtlMs });
+      const { spiffeId, entryId, x509SvidTtlMs: ttlMs, dnsNames } = entry;
+      const svid = await issuer.issueX509Svid({ spiffeId, entryId, ttlMs, dnsNames });
+      this.#record(svid, startedAt);
       const halfLife = (svid.notAfter - clock.now()) / 2;
       this.#rotateAt = clock.now() + Math.max(SHORTEST_LIFE_MS, halfLife * (0.9 + 0.2 * random()));
       this.#svid.set(svid);
@@ -115,7 +155,47 @@ export class SvidSlot {
         'svid rotation failed',
       );
       if (value !== undefined && value.notAfter <= clock.now()) this.#svid.set(undefined);
+      this.#recordFailure(error, startedAt);
       return false;
     }
+  }
+
+  /** Throws when it must be recorded and cannot: then nobody sees the SVID. */
+  #record(svid: X509Svid, startedAt: number): void {
+    const { audit, clock } = this.#options;
+    audit.record({
+      ...this.#event(startedAt),
+      result: 'success',
+      serial: svid.serial,
+      authority_id: svid.authorityId,
+      expires_at: new Date(svid.notAfter).toISOString(),
+      ttl_seconds: Math.round((svid.notAfter - clock.now()) / 1000),
+    });
+  }
+
+  #recordFailure(error: unknown, startedAt: number): void {
+    try {
+      this.#options.audit.record({
+        ...this.#event(startedAt),
+        result: 'failure',
+        failure_reason: describeError(error),
+      });
+    } catch {
+      // Nothing was issued: there is nothing to take back.
+    }
+  }
+
+  #event(startedAt: number) {
+    const { entry, clock } = this.#options;
+    return {
+      event: 'svid_issued',
+      svid_type: 'x509',
+      rotation: this.#svid.value !== undefined,
+      method: 'identity',
+      ...(this.#caller === undefined ? {} : { caller: this.#caller }),
+      spiffe_id: entry.spiffeId,
+      entry_id: entry.entryId,
+      duration_ms: clock.now() - startedAt,
+    } as const;
   }
 }

@@ -37,24 +37,37 @@ export function normalizeNames(names: readonly string[]): ReadonlySet<string> {
 /** Finds what each name stands for, for this caller. No name at all asks for everything. A caller without an SVID gets nothing. */
 export function resolveNames(names: ReadonlySet<string>, identity: CallerIdentity, aliases: SdsAliases): ResolvedNames {
   if (identity.svids.length === 0) return { secrets: [], unknown: [...names].sort() };
-  const { bundle, svids } = identity;
-  const known = new Map<string, NamedSecret>();
-  const add = (secret: NamedSecret): void => {
-    if (!known.has(secret.name)) known.set(secret.name, secret);
-  };
-  add({ kind: 'bundle', name: trustDomainId(bundle.trustDomain), bundle });
-  if (names.size > 0) {
-    add({ kind: 'bundle', name: aliases.defaultBundleName, bundle });
-    add({ kind: 'all-bundles', name: aliases.defaultAllBundlesName, bundles: [bundle] });
-  }
-  const [first] = svids;
-  if (names.size > 0 && first !== undefined) add({ kind: 'svid', name: aliases.defaultSvidName, svid: first });
-  for (const svid of svids) add({ kind: 'svid', name: svid.spiffeId, svid });
+  const known = knownSecrets(identity, names.size > 0 ? aliases : undefined);
   if (names.size === 0) return { secrets: [...known.values()], unknown: [] };
   return {
     secrets: [...known.values()].filter((secret) => names.has(secret.name)),
     unknown: [...names].filter((name) => !known.has(name)).sort(),
   };
+}
+
+/** Own bundle, foreign bundles, SVIDs. Of several entries with one SPIFFE ID the first counts: Envoy must see one secret for it. */
+function knownSecrets(identity: CallerIdentity, aliases: SdsAliases | undefined): ReadonlyMap<string, NamedSecret> {
+  const { bundle, foreignBundles, svids } = identity;
+  const bundles = [bundle, ...foreignBundles];
+  const known = new Map<string, NamedSecret>();
+  const add = (secret: NamedSecret): void => {
+    if (!known.has(secret.name)) known.set(secret.name, secret);
+  };
+  add({ kind: 'bundle', name: trustDomainId(bundle.trustDomain), bundle });
+  if (aliases !== undefined) {
+    add({ kind: 'bundle', name: aliases.defaultBundleName, bundle });
+    add({ kind: 'all-bundles', name: aliases.defaultAllBundlesName, bundles });
+  }
+  for (const foreign of foreignBundles) {
+    if (foreign.x509Authorities.length === 0) continue; // Envoy would refuse it
+    add({ kind: 'bundle', name: trustDomainId(foreign.trustDomain), bundle: foreign });
+  }
+  const [first] = svids;
+  if (aliases !== undefined && first !== undefined) {
+    add({ kind: 'svid', name: aliases.defaultSvidName, svid: first.svid });
+  }
+  for (const { svid } of svids) add({ kind: 'svid', name: svid.spiffeId, svid });
+  return known;
 }
 
 const MAX_NAMES_SHOWN = 5;

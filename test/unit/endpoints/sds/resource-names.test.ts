@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { HeldSvid } from '../../../../src/identity/index.ts';
 import { normalizeNames, resolveNames, showNames } from '../../../../src/endpoints/sds/resource-names.ts';
-import { parseSpiffeId, type TrustBundle, type X509Svid } from '../../../../src/spiffe/index.ts';
+import { parseSpiffeId, parseTrustDomain, type TrustBundle, type X509Svid } from '../../../../src/spiffe/index.ts';
 import { TRUST_DOMAIN } from '../../../support/svid-fixtures.ts';
 
 const ALIASES = { defaultSvidName: 'default', defaultBundleName: 'ROOTCA', defaultAllBundlesName: 'ALL' };
@@ -19,8 +20,15 @@ const svid = (id: string): X509Svid => ({
   notBefore: 0,
   notAfter: 1,
 });
-const registered = { svids: [svid(A), svid(B)], bundle };
-const unregistered = { svids: [], bundle };
+const held = (entryId: string, id: string): HeldSvid => ({ entryId, svid: svid(id) });
+const partner = (name: string, roots: number): TrustBundle => ({
+  trustDomain: parseTrustDomain(name),
+  x509Authorities: Array.from({ length: roots }, () => new Uint8Array(1)),
+  jwtAuthorities: [],
+  sequence: 1,
+});
+const registered = { svids: [held('1', A), held('2', B)], bundle, foreignBundles: [] };
+const unregistered = { svids: [], bundle, foreignBundles: [] };
 
 const cases = [
   { asked: [], known: [DOMAIN, A, B], unknown: [] },
@@ -51,6 +59,23 @@ for (const asked of [[], ['default'], ['ROOTCA'], ['ALL'], [DOMAIN], [A]]) {
     assert.deepEqual(resolveNames(normalizeNames(asked), unregistered, ALIASES), { secrets: [], unknown: asked });
   });
 }
+
+test('bundles stand before SVIDs, foreign ones after the own; one without a root has no name, and of a SPIFFE ID given twice the first counts', () => {
+  const identity = {
+    svids: [held('1', A), held('2', A)],
+    bundle,
+    foreignBundles: [partner('empty.test', 0), partner('partner.test', 1)],
+  };
+  const { secrets } = resolveNames(new Set(), identity, ALIASES);
+  assert.deepEqual(
+    secrets.map(({ name }) => name),
+    [DOMAIN, 'spiffe://partner.test', A],
+  );
+  assert.equal(secrets[2]?.kind === 'svid' ? secrets[2].svid : undefined, identity.svids[0]?.svid);
+  const [all] = resolveNames(new Set(['ALL']), identity, ALIASES).secrets;
+  assert.equal(all?.kind === 'all-bundles' ? all.bundles.length : 0, 3);
+  assert.deepEqual(resolveNames(new Set(['spiffe://empty.test']), identity, ALIASES).unknown, ['spiffe://empty.test']);
+});
 
 test('`default` is the SVID of the first entry', () => {
   const [secret] = resolveNames(new Set(['default']), registered, ALIASES).secrets;

@@ -1,0 +1,118 @@
+import type { AuditCaller, Clock, ReadonlyWatchable } from '../core/index.ts';
+import type { ForeignBundles, RegistrationEntry, Selector, SpiffeId, TrustBundle } from '../spiffe/index.ts';
+import { foreignBundlesFor, sameIdentity, type CallerIdentity, type HeldSvid } from './caller-identity.ts';
+import { slotKey, type SlotTable } from './slot-table.ts';
+import type { SvidSlot } from './svid-slot.ts';
+
+/** What decides which identities a caller has. */
+export interface CallerSources {
+  readonly entries: ReadonlyWatchable<{
+    match(selectors: ReadonlySet<Selector>): readonly RegistrationEntry[];
+  }>;
+  readonly bundle: ReadonlyWatchable<TrustBundle>;
+  readonly foreignBundles: ReadonlyWatchable<ForeignBundles>;
+  readonly revocations: ReadonlyWatchable<{ hasSerial(serial: string): boolean; hasSpiffeId(id: SpiffeId): boolean }>;
+  readonly clock: Clock;
+}
+
+/** The entries that give this caller something now: those that match, less revoked SPIFFE IDs. */
+export function entriesOf(selectors: ReadonlySet<Selector>, sources: CallerSources): readonly RegistrationEntry[] {
+  const revocations = sources.revocations.value;
+  return sources.entries.value.match(selectors).filter(({ spiffeId }) => !revocations.hasSpiffeId(spiffeId));
+}
+
+interface Held {
+  readonly slot: SvidSlot;
+  readonly unsubscribe: () => void;
+}
+
+/** The slots one caller holds, adjusted to the entries that match it. */
+export class CallerWatch {
+  readonly #sources: CallerSources;
+  readonly #slots: SlotTable;
+  readonly #selectors: ReadonlySet<Selector>;
+  readonly #caller: AuditCaller | undefined;
+  readonly #held = new Map<string, Held>();
+  #changed = true;
+  #wake: (() => void) | undefined;
+
+  constructor(
+    sources: CallerSources,
+    slots: SlotTable,
+    who: { readonly selectors: ReadonlySet<Selector>; readonly caller: AuditCaller | undefined },
+  ) {
+    this.#sources = sources;
+    this.#slots = slots;
+    this.#selectors = who.selectors;
+    this.#caller = who.caller;
+  }
+
+  async *changes(signal: AbortSignal): AsyncGenerator<CallerIdentity, void, void> {
+    const notify = (): void => {
+      this.#changed = true;
+      this.#wake?.();
+    };
+    const { entries, bundle, foreignBundles, revocations } = this.#sources;
+    const unsubscribe = [entries, bundle, foreignBundles, revocations].map((source) => source.subscribe(notify));
+    signal.addEventListener('abort', notify);
+    let last: CallerIdentity | undefined;
+    try {
+      while (!signal.aborted) {
+        if (this.#changed) {
+          this.#changed = false;
+          const identity = await this.#identity(notify);
+          if (signal.aborted || (last !== undefined && sameIdentity(last, identity))) continue;
+          last = identity;
+          yield identity;
+        } else {
+          await new Promise<void>((resolve) => (this.#wake = resolve));
+          this.#wake = undefined;
+        }
+      }
+    } finally {
+      signal.removeEventListener('abort', notify);
+      for (const stop of unsubscribe) stop();
+    }
+  }
+
+  close(): void {
+    for (const key of this.#held.keys()) this.#release(key);
+  }
+
+  async #identity(notify: () => void): Promise<CallerIdentity> {
+    const { bundle, foreignBundles } = this.#sources;
+    const entries = entriesOf(this.#selectors, this.#sources);
+    const wanted = new Map(entries.map((entry) => [slotKey(entry), entry]));
+    for (const key of this.#held.keys()) if (!wanted.has(key)) this.#release(key);
+    await Promise.all([...wanted].map(([key, entry]) => this.#hold(key, entry, notify)));
+    return {
+      svids: [...wanted].flatMap(([key, entry]) => this.#svidOf(key, entry) ?? []),
+      bundle: bundle.value,
+      foreignBundles: foreignBundlesFor(entries, foreignBundles.value),
+    };
+  }
+
+  /** Looks at everything again: entries, revocations and the clock may have moved on while SVIDs were being issued. */
+  #svidOf(key: string, { entryId, spiffeId, hint }: RegistrationEntry): HeldSvid | undefined {
+    const svid = this.#held.get(key)?.slot.svid.value;
+    const revocations = this.#sources.revocations.value;
+    if (svid === undefined || svid.notAfter <= this.#sources.clock.now()) return undefined;
+    if (revocations.hasSerial(svid.serial) || revocations.hasSpiffeId(spiffeId)) return undefined;
+    return { svid, entryId, ...(hint === undefined ? {} : { hint }) };
+  }
+
+  async #hold(key: string, entry: RegistrationEntry, notify: () => void): Promise<void> {
+    const held = this.#held.get(key);
+    if (held !== undefined) return held.slot.settled();
+    const slot = this.#slots.slotFor(entry);
+    this.#held.set(key, { slot, unsubscribe: slot.svid.subscribe(notify) });
+    await slot.hold(this.#caller);
+  }
+
+  #release(key: string): void {
+    const held = this.#held.get(key);
+    this.#held.delete(key);
+    held?.unsubscribe();
+    held?.slot.release();
+  }
+}
