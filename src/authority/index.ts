@@ -4,6 +4,11 @@
  * Must not know who asks, entries or protocols.
  */
 export { createAuthority, type Authority, type AuthorityOptions } from './authority.ts';
+export { createDiskKeyManager, type DiskKeyManagerOptions } from './key-managers/disk.ts';
+export { readEncryptionKey } from './key-managers/encryption-key.ts';
+export type { KeyEncryption } from './key-managers/key-file.ts';
+export { createMemoryKeyManager } from './key-managers/memory.ts';
+export { readSecret, type SecretSource } from './key-managers/secret-source.ts';
 export type { KeyExports, KeyManager, KeyType, SigningKey } from './key-manager.ts';
 export type { MintedCa, UpstreamAuthority } from './upstream-authority.ts';
 export type { Revocations, RevocationSnapshot } from './revocations.ts';
