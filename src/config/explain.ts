@@ -58,7 +58,8 @@ function describe(path: DocumentPath, value: unknown): string {
   return `${path.length === 0 ? 'the document' : `\`${formatPath(path)}\``} is ${describeValue(value)}`;
 }
 
-function describeValue(value: unknown): string {
+/** A value of a document as a mistake shows it: short, and never more than 60 characters of a text. */
+export function describeValue(value: unknown): string {
   if (value === null) return 'empty';
   if (typeof value === 'string') {
     return JSON.stringify(value.length > MAX_SHOWN_VALUE ? `${value.slice(0, MAX_SHOWN_VALUE)}…` : value);

@@ -23,6 +23,7 @@ export type { AdminCaller, AdminConfig, AuditConfig } from './operation-config.t
 export type { VaultAuthConfig, VaultConfig } from './vault-config.ts';
 export { formatDuration, parseDuration } from './duration.ts';
 export { parseYamlDocument } from './document.ts';
+export { describeValue } from './explain.ts';
 export {
   choiceField,
   durationField,
@@ -37,7 +38,17 @@ export {
   type ReportMistake,
 } from './fields.ts';
 export { formatListenAddress } from './listen-address.ts';
-export { formatMistake, type DocumentPath, type Mistake, type Parsed, type Place } from './mistake.ts';
+export {
+  formatMistake,
+  formatPath,
+  sortMistakes,
+  type DocumentPath,
+  type Mistake,
+  type Parsed,
+  type Place,
+} from './mistake.ts';
+export { nearestName } from './nearest-name.ts';
 export { configInvalid, loadConfig, parseConfig, readConfig } from './read-config.ts';
 export { readTextFile } from './read-text-file.ts';
 export { configReference, renderConfigReference, type ReferenceRow } from './reference.ts';
+export { parseYamlTree, type YamlTree } from './yaml-tree.ts';

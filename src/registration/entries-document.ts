@@ -1,32 +1,22 @@
-import { createHash } from 'node:crypto';
 import {
-  durationField,
-  listField,
-  optionalField,
-  parseYamlDocument,
-  sectionField,
-  textField,
-  type Field,
+  describeValue,
+  formatPath,
+  nearestName,
+  parseYamlTree,
+  sortMistakes,
+  type DocumentPath,
+  type Mistake,
   type Parsed,
-  type ReportMistake,
 } from '../config/index.ts';
-import { SvidgateError } from '../core/index.ts';
-import {
-  parseSelector,
-  parseSpiffeId,
-  pathOf,
-  trustDomainOf,
-  type RegistrationEntry,
-  type Selector,
-  type SpiffeId,
-  type TrustDomain,
-} from '../spiffe/index.ts';
-
-const ENTRY_ID = /^[A-Za-z0-9._-]{1,255}$/;
+import type { RegistrationEntry, SpiffeId, TrustDomain } from '../spiffe/index.ts';
+import { checkDraft, contentKey, type DraftMistake } from './entry-draft.ts';
+import { entriesInCircles } from './parent-circles.ts';
+import { byEntryId } from './snapshot.ts';
 
 /**
- * The entries of an `entries.yaml`, sorted by entry id, or every mistake in it: a SPIFFE ID outside of the trust domain
- * or without a path, an entry without selectors, two entries with the same id, or with the same SPIFFE ID and selectors.
+ * The entries of an `entries.yaml` or of SPIRE's `{"entries":[…]}` JSON (which is YAML, too), sorted by entry id, or
+ * every mistake in it: those of single entries (checkDraft), two entries with the same id or the same content, and
+ * parents in a circle.
  */
 export function parseEntries(options: {
   readonly text: string;
@@ -34,101 +24,79 @@ export function parseEntries(options: {
   readonly file: string;
   readonly trustDomain: TrustDomain;
 }): Parsed<readonly RegistrationEntry[]> {
-  const { text, file } = options;
-  const parsed = parseYamlDocument({ text, file, schema: entriesSchema(options.trustDomain) });
-  if (parsed.mistakes !== undefined) return parsed;
-  const entries = parsed.value.entries.map(toEntry);
-  return { value: entries.sort(byEntryId), placeOf: parsed.placeOf };
+  const { file, trustDomain } = options;
+  const tree = parseYamlTree(options.text, file);
+  const mistakes: Mistake[] = [...tree.mistakes];
+  const report = ({ path, part, message, remedy }: DraftMistake): void => {
+    mistakes.push({ file, ...tree.placeOf(path, part), message, remedy });
+  };
+  const entries = new Map<number, RegistrationEntry>();
+  for (const [index, draft] of (tree.value === undefined ? [] : draftsIn(tree.value, report)).entries()) {
+    const { entry, mistakes: found } = checkDraft(draft, { trustDomain, path: ['entries', index], newId: 'derived' });
+    if (entry !== undefined) entries.set(index, entry);
+    else found.forEach(report);
+  }
+  checkUnique(entries, report);
+  checkParents(entries, report);
+  const [first, ...others] = sortMistakes(mistakes);
+  if (first !== undefined) return { mistakes: [first, ...others] };
+  return { value: [...entries.values()].sort(byEntryId), placeOf: (path) => tree.placeOf(path, 'value') };
 }
 
-interface RawEntry {
-  readonly entry_id?: string | undefined;
-  readonly spiffe_id: SpiffeId;
-  readonly selectors: readonly Selector[];
-  readonly x509_svid_ttl?: number | undefined;
+type Report = (mistake: DraftMistake) => void;
+
+function draftsIn(document: unknown, report: Report): readonly unknown[] {
+  const reportValue = (path: DocumentPath, message: string, remedy: string): void =>
+    report({ path, part: 'value', message, remedy });
+  if (typeof document !== 'object' || document === null || Array.isArray(document)) {
+    reportValue([], `the document is ${describeValue(document)}`, 'expected a mapping with keys such as `entries`');
+    return [];
+  }
+  const { entries } = document as { readonly entries?: unknown };
+  if (!Array.isArray(entries)) {
+    const message = entries === undefined ? 'missing key `entries`' : `\`entries\` is ${describeValue(entries)}`;
+    reportValue(['entries'], message, 'expected a list of entries');
+  }
+  for (const key of Object.keys(document)) {
+    // `spire-server entry show -output json` writes the token of the next page, empty, beside its entries.
+    if (key === 'entries' || key === 'next_page_token') continue;
+    const near = nearestName(key, ['entries']);
+    const remedy = near === undefined ? 'the keys here are `entries`' : `did you mean \`${near}\`?`;
+    report({ path: [key], part: 'key', message: `unknown key \`${formatPath([key])}\``, remedy });
+  }
+  return Array.isArray(entries) ? entries : [];
 }
 
-function entriesSchema(trustDomain: TrustDomain): Field<{ entries: RawEntry[] }> {
-  const entry = sectionField(
-    {
-      entry_id: optionalField(textField({ description: '', expected: 'an entry id' }, parseEntryId)),
-      spiffe_id: textField(
-        { description: '', expected: `a SPIFFE ID such as spiffe://${trustDomain}/orders` },
-        (text) => parseOwnSpiffeId(text, trustDomain),
-      ),
-      selectors: listField(
-        textField({ description: '', expected: 'a selector such as unix:uid:1001' }, parseSelector),
-        {
-          description: '',
-          expected: 'a list of at least one selector, such as unix:uid:1001',
-          min: 1,
-        },
-      ),
-      x509_svid_ttl: optionalField(durationField({ description: '', min: '1s', max: '87600h' })),
-    },
-    { description: '' },
-  );
-  const list: Field<RawEntry[]> = listField(entry, { description: '', expected: 'a list of entries' }, checkUnique);
-  return sectionField({ entries: list }, { description: '' });
-}
-
-function checkUnique(entries: ReadonlyMap<number, RawEntry>, report: ReportMistake): void {
+function checkUnique(entries: ReadonlyMap<number, RegistrationEntry>, report: Report): void {
   const ids = new Map<string, number>();
   const contents = new Map<string, number>();
-  for (const [index, raw] of entries) {
-    const { entryId, spiffeId, selectors } = toEntry(raw);
-    const content = JSON.stringify([spiffeId, selectors]);
+  for (const [index, entry] of entries) {
+    const content = contentKey(entry);
     const same = contents.get(content);
-    const sameId = ids.get(entryId);
+    const sameId = ids.get(entry.entryId);
     if (same !== undefined) {
       const message = `\`entries[${index}]\` gives the same SPIFFE ID for the same selectors as \`entries[${same}]\``;
-      report([index], message, 'keep one of them');
+      report({ path: ['entries', index], part: 'value', message, remedy: 'keep one of them' });
     } else if (sameId !== undefined) {
       const message = `\`entries[${index}].entry_id\` is that of \`entries[${sameId}]\` too`;
-      report([index, 'entry_id'], message, 'give each its own');
+      report({ path: ['entries', index, 'entry_id'], part: 'value', message, remedy: 'give each its own' });
     }
     contents.set(content, same ?? index);
-    ids.set(entryId, sameId ?? index);
+    ids.set(entry.entryId, sameId ?? index);
   }
 }
 
-function toEntry(raw: RawEntry): RegistrationEntry {
-  const selectors = [...new Set(raw.selectors)].sort();
-  return {
-    entryId: raw.entry_id ?? deriveEntryId(raw.spiffe_id, selectors),
-    spiffeId: raw.spiffe_id,
-    selectors,
-    ...(raw.x509_svid_ttl === undefined ? {} : { x509SvidTtlMs: raw.x509_svid_ttl }),
-  };
-}
-
-/** The same for the same SPIFFE ID and selectors, in whatever file and order they stand. */
-function deriveEntryId(spiffeId: SpiffeId, selectors: readonly Selector[]): string {
-  return createHash('sha256')
-    .update(JSON.stringify([spiffeId, selectors]))
-    .digest('hex')
-    .slice(0, 32);
-}
-
-function parseEntryId(text: string): string {
-  if (!ENTRY_ID.test(text)) {
-    throw new SvidgateError('config_invalid', 'an entry id has 1 to 255 letters, digits, `.`, `-` or `_`');
+function checkParents(entries: ReadonlyMap<number, RegistrationEntry>, report: Report): void {
+  const giving = new Map<SpiffeId, RegistrationEntry[]>();
+  for (const entry of entries.values()) {
+    const group = giving.get(entry.spiffeId);
+    if (group === undefined) giving.set(entry.spiffeId, [entry]);
+    else group.push(entry);
   }
-  return text;
-}
-
-function parseOwnSpiffeId(text: string, trustDomain: TrustDomain): SpiffeId {
-  const id = parseSpiffeId(text);
-  if (trustDomainOf(id) !== trustDomain) {
-    throw new SvidgateError('spiffe_id_invalid', `expected an ID of the trust domain ${trustDomain}`);
+  const inCircles = new Set(entriesInCircles([...entries.values()], (id) => giving.get(id) ?? []));
+  for (const [index, entry] of entries) {
+    if (!inCircles.has(entry)) continue;
+    const message = `\`entries[${index}].parent_id\` leads back to the entry itself`;
+    report({ path: ['entries', index, 'parent_id'], part: 'value', message, remedy: 'parents form no circle' });
   }
-  if (pathOf(id) === '') {
-    throw new SvidgateError('spiffe_id_invalid', "expected a path: without one it is the trust domain's own ID");
-  }
-  return id;
-}
-
-function byEntryId(a: RegistrationEntry, b: RegistrationEntry): number {
-  if (a.entryId === b.entryId) return 0;
-  return a.entryId < b.entryId ? -1 : 1;
 }

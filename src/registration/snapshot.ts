@@ -1,52 +1,210 @@
-import type { RegistrationEntry, Selector, SpiffeId } from '../spiffe/index.ts';
+import type { RegisteredEntry, RegistrationEntry, Selector, SpiffeId } from '../spiffe/index.ts';
+import { BucketMap } from './bucket-map.ts';
+import { GroupMap } from './group-map.ts';
+import { mergeSorted } from './merge-sorted.ts';
 
-/** The entries in force at one moment. Never changes. */
+/** The entries in force at one moment. Never changes, save that entries end at their time. */
 export interface RegistrySnapshot {
-  /** Sorted by entry id. */
+  /** Sorted by entry id, expired ones included. */
   readonly entries: readonly RegistrationEntry[];
-  /** The entries whose selectors the caller has all of, sorted by entry id. */
+  /**
+   * The old and the new versions of what differs from the snapshot before this one; entries that have expired since are
+   * among them. An unchanged entry is the same object in both snapshots.
+   */
+  readonly changed: readonly RegistrationEntry[];
+  /**
+   * The entries whose selectors the caller has all of, sorted by entry id. Neither those that have expired, to the
+   * millisecond, nor those with `storeSvid`.
+   */
   match(selectors: ReadonlySet<Selector>): readonly RegistrationEntry[];
-  /** Whether any entry gives this SPIFFE ID. */
+  /**
+   * Whether `match` may give this caller something else than in the snapshot before. Watching callers ask this on each
+   * change, since it costs far less than a match: well under a microsecond for a single changed entry.
+   */
+  concerns(selectors: ReadonlySet<Selector>): boolean;
+  /** Whether any entry that has not expired gives this SPIFFE ID. */
   hasSpiffeId(id: SpiffeId): boolean;
 }
 
-/** Takes entries that are sorted by entry id. */
-export function createSnapshot(entries: readonly RegistrationEntry[]): RegistrySnapshot {
-  const spiffeIds = new Set(entries.map(({ spiffeId }) => spiffeId));
-  const bySelector = indexByRarestSelector(entries);
-  return {
-    entries,
-    hasSpiffeId: (id) => spiffeIds.has(id),
-    match(selectors) {
-      const found: number[] = [];
-      for (const selector of selectors) {
-        for (const index of bySelector.get(selector) ?? []) {
-          if (entries[index]?.selectors.every((wanted) => selectors.has(wanted)) === true) found.push(index);
-        }
-      }
-      return found.sort((a, b) => a - b).flatMap((index) => entries[index] ?? []);
-    },
-  };
+/** Above it, changed entries are found by their selectors rather than one after the other. */
+const MAX_SCANNED = 16;
+
+interface SnapshotState {
+  /** Sorted by entry id. */
+  readonly registered: readonly RegisteredEntry[];
+  /** Those that expire, in the order in which they do. */
+  readonly expiring: readonly RegisteredEntry[];
+  readonly byId: BucketMap<IndexedEntry>;
+  readonly bySpiffeId: GroupMap<RegistrationEntry>;
+  readonly bySelector: GroupMap<RegistrationEntry>;
+  readonly changed: readonly RegistrationEntry[];
+  readonly now: () => number;
+}
+
+interface IndexedEntry {
+  readonly registered: RegisteredEntry;
+  /** The one of its selectors that it stands under; undefined when no caller can match it. */
+  readonly under: Selector | undefined;
+}
+
+/** The registry's own view of a snapshot, and the way to the next one. */
+export class EntriesSnapshot implements RegistrySnapshot {
+  readonly #state: SnapshotState;
+  #entries: readonly RegistrationEntry[] | undefined;
+  #changedBySelector: GroupMap<RegistrationEntry> | undefined;
+
+  private constructor(state: SnapshotState) {
+    this.#state = state;
+  }
+
+  static empty(now: () => number): EntriesSnapshot {
+    return new EntriesSnapshot({
+      registered: [],
+      expiring: [],
+      byId: new BucketMap(),
+      bySpiffeId: new GroupMap(),
+      bySelector: new GroupMap(),
+      changed: [],
+      now,
+    });
+  }
+
+  get registered(): readonly RegisteredEntry[] {
+    return this.#state.registered;
+  }
+
+  get expiring(): readonly RegisteredEntry[] {
+    return this.#state.expiring;
+  }
+
+  get changed(): readonly RegistrationEntry[] {
+    return this.#state.changed;
+  }
+
+  get entries(): readonly RegistrationEntry[] {
+    return (this.#entries ??= this.#state.registered.map(({ entry }) => entry));
+  }
+
+  find(entryId: string): RegisteredEntry | undefined {
+    return this.#state.byId.get(entryId)?.registered;
+  }
+
+  givingSpiffeId(id: SpiffeId): readonly RegistrationEntry[] {
+    return this.#state.bySpiffeId.get(id);
+  }
+
+  hasSpiffeId(id: SpiffeId): boolean {
+    const now = this.#state.now();
+    return this.#state.bySpiffeId.get(id).some((entry) => isLive(entry, now));
+  }
+
+  match(selectors: ReadonlySet<Selector>): readonly RegistrationEntry[] {
+    const now = this.#state.now();
+    return allUnder(this.#state.bySelector, selectors)
+      .filter((entry) => isLive(entry, now) && hasAll(selectors, entry))
+      .sort(byEntryId);
+  }
+
+  concerns(selectors: ReadonlySet<Selector>): boolean {
+    const { changed } = this.#state;
+    if (changed.length <= MAX_SCANNED) return changed.some((entry) => hasAll(selectors, entry));
+    this.#changedBySelector ??= groupBySelector(changed);
+    return allUnder(this.#changedBySelector, selectors).some((entry) => hasAll(selectors, entry));
+  }
+
+  /** With these entries in place of those with their ids; undefined removes. */
+  with(changes: ReadonlyMap<string, RegisteredEntry | undefined>): EntriesSnapshot {
+    const state = this.#state;
+    const bySpiffeId = state.bySpiffeId.edit();
+    const bySelector = state.bySelector.edit();
+    const changed: RegistrationEntry[] = [];
+    const old = [...changes.keys()].flatMap((entryId) => state.byId.get(entryId) ?? []);
+    for (const { registered, under } of old) {
+      changed.push(registered.entry);
+      bySpiffeId.remove(registered.entry.spiffeId, registered.entry);
+      if (under !== undefined) bySelector.remove(under, registered.entry);
+    }
+    const byId = new Map<string, IndexedEntry | undefined>();
+    for (const [entryId, registered] of changes) {
+      const under = registered && placeOf(registered.entry, bySelector);
+      byId.set(entryId, registered && { registered, under });
+      if (registered === undefined) continue;
+      changed.push(registered.entry);
+      bySpiffeId.add(registered.entry.spiffeId, registered.entry);
+      if (under !== undefined) bySelector.add(under, registered.entry);
+    }
+    const added = [...changes.values()].filter((registered) => registered !== undefined);
+    const isKept = ({ entry }: RegisteredEntry): boolean => !changes.has(entry.entryId);
+    return new EntriesSnapshot({
+      ...state,
+      registered: mergeSorted(state.registered.filter(isKept), added, (a, b) => byEntryId(a.entry, b.entry)),
+      expiring: mergeSorted(state.expiring.filter(isKept), added.filter(expires), byExpiry),
+      byId: state.byId.with(byId),
+      bySpiffeId: bySpiffeId.done(),
+      bySelector: bySelector.done(),
+      changed,
+    });
+  }
+
+  /** The same entries, of which these have just expired. */
+  afterExpiryOf(entries: readonly RegistrationEntry[]): EntriesSnapshot {
+    return new EntriesSnapshot({ ...this.#state, changed: entries });
+  }
+}
+
+/** A snapshot of its own, without a registry. */
+export function createSnapshot(
+  entries: readonly RegistrationEntry[],
+  now: () => number = () => Date.now(),
+): RegistrySnapshot {
+  const registered = entries.map((entry) => ({ entry, source: 'file', revision: 0, createdAt: 0 }) as const);
+  return EntriesSnapshot.empty(now).with(new Map(registered.map((one) => [one.entry.entryId, one])));
+}
+
+export function byEntryId(a: RegistrationEntry, b: RegistrationEntry): number {
+  if (a.entryId === b.entryId) return 0;
+  return a.entryId < b.entryId ? -1 : 1;
+}
+
+export function isLive({ expiresAt }: RegistrationEntry, now: number): boolean {
+  return expiresAt === undefined || now < expiresAt;
+}
+
+function expires({ entry }: RegisteredEntry): boolean {
+  return entry.expiresAt !== undefined;
+}
+
+function byExpiry({ entry: a }: RegisteredEntry, { entry: b }: RegisteredEntry): number {
+  return (a.expiresAt ?? 0) - (b.expiresAt ?? 0) || byEntryId(a, b);
+}
+
+function hasAll(selectors: ReadonlySet<Selector>, entry: RegistrationEntry): boolean {
+  return entry.selectors.length > 0 && entry.selectors.every((selector) => selectors.has(selector));
+}
+
+function allUnder(index: GroupMap<RegistrationEntry>, selectors: ReadonlySet<Selector>): RegistrationEntry[] {
+  return [...selectors].flatMap((selector) => index.get(selector));
+}
+
+function groupBySelector(entries: readonly RegistrationEntry[]): GroupMap<RegistrationEntry> {
+  const index = new GroupMap<RegistrationEntry>().edit();
+  for (const entry of entries) {
+    const under = placeOf(entry, index);
+    if (under !== undefined) index.add(under, entry);
+  }
+  return index.done();
 }
 
 /**
- * Each entry stands under one of its selectors only, the one that the fewest entries have: a caller has few selectors,
- * and one that all entries share (such as `unix:uid:0`) would bring all of them up.
+ * Each entry stands under one of its selectors only, the one that the fewest stand under so far: a caller has few
+ * selectors, and one that all entries share (such as `unix:uid:0`) would bring all of them up.
  */
-function indexByRarestSelector(entries: readonly RegistrationEntry[]): ReadonlyMap<Selector, readonly number[]> {
-  const counts = new Map<Selector, number>();
-  for (const { selectors } of entries) {
-    for (const selector of selectors) counts.set(selector, (counts.get(selector) ?? 0) + 1);
-  }
-  const index = new Map<Selector, number[]>();
-  for (const [position, { selectors }] of entries.entries()) {
-    const [first, ...others] = selectors;
-    if (first === undefined) continue; // the type allows it, parsing does not: such an entry must match nobody
-    const count = (selector: Selector): number => counts.get(selector) ?? 0;
-    const rarest = others.reduce((best, selector) => (count(selector) < count(best) ? selector : best), first);
-    const positions = index.get(rarest);
-    if (positions === undefined) index.set(rarest, [position]);
-    else positions.push(position);
-  }
-  return index;
+function placeOf(
+  { selectors, storeSvid }: RegistrationEntry,
+  index: { sizeOf(key: string): number },
+): Selector | undefined {
+  if (storeSvid === true) return undefined;
+  const [first, ...others] = selectors;
+  if (first === undefined) return undefined; // the type allows it, checking does not: it must match nobody
+  return others.reduce((best, selector) => (index.sizeOf(selector) < index.sizeOf(best) ? selector : best), first);
 }

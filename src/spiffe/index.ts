@@ -10,6 +10,8 @@ export {
   parsePemBundle,
   parseSpiffeBundle,
 } from './bundle-document.ts';
+export { findDnsNameOverlap, parseDnsName } from './dns-name.ts';
+export { parseHint } from './hint.ts';
 export type { JwtSvid } from './jwt-svid.ts';
 export type { EntrySource, RegisteredEntry, RegistrationEntry } from './registration-entry.ts';
 export { REVOCATION_REASONS, type Revocation, type RevocationReason, type RevocationTarget } from './revocation.ts';

@@ -65,7 +65,7 @@ test('each mistake in an entry is told with its place', () => {
     [entry(`{${right}, entry_id: "a b"}`), 'e.yaml:2:74: `entries[0].entry_id` is "a b": an entry id has 1 to 255 letters, digits, `.`, `-` or `_`'],
     [entry(`{${right}, entry_id: ${'x'.repeat(256)}}`), `e.yaml:2:74: \`entries[0].entry_id\` is "${'x'.repeat(60)}…": an entry id has 1 to 255 letters, digits, \`.\`, \`-\` or \`_\``],
     [entry(`{${right}, x509_svid_ttl: 0s}`), 'e.yaml:2:79: `entries[0].x509_svid_ttl` is "0s": expected a duration from 1s to 87600h, such as 1h30m'],
-    [entry(`{${right}, parent_id: spiffe://td.test/x}`), 'e.yaml:2:64: unknown key `entries[0].parent_id`: the keys here are `entry_id`, `spiffe_id`, `selectors`, `x509_svid_ttl`'],
+    [entry(`{${right}, color: red}`), 'e.yaml:2:64: unknown key `entries[0].color`: the keys here are `entry_id`, `spiffe_id`, `parent_id`, `selectors`, `x509_svid_ttl`, `jwt_svid_ttl`, `hint`, `dns_names`, `federates_with`, `expires_at`, `jwt_svid_include_jti`, `admin`, `downstream`, `store_svid`'],
     [entry(`{${right}}\n  - {spiffe_id: spiffe://td.test/a, selectors: ["unix:uid:1", "unix:uid:1"]}`), 'e.yaml:3:5: `entries[1]` gives the same SPIFFE ID for the same selectors as `entries[0]`: keep one of them'],
     [entry(`{entry_id: x, ${right}}\n  - {entry_id: x, spiffe_id: spiffe://td.test/b, selectors: ["unix:uid:1"]}`), 'e.yaml:3:16: `entries[1].entry_id` is that of `entries[0]` too: give each its own'],
   ]; // prettier-ignore
