@@ -17,6 +17,8 @@ export interface Certificate {
   readonly uris: readonly string[];
   /** basicConstraints cA. */
   readonly isCa: boolean;
+  /** basicConstraints pathLenConstraint: how many intermediates may stand below it; undefined for any number. */
+  readonly pathLength: number | undefined;
   /** The keyUsage bits, or undefined when the extension is missing. */
   readonly keyUsage: KeyUsage | undefined;
   /** Object identifiers of extendedKeyUsage, or undefined when the extension is missing. */
@@ -41,6 +43,9 @@ export interface KeyUsage {
 
 /** extendedKeyUsage id-kp-clientAuth (RFC 5280 §4.2.1.12). */
 export const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
+
+/** extendedKeyUsage anyExtendedKeyUsage (RFC 5280 §4.2.1.12). */
+export const ANY_USAGE = '2.5.29.37.0';
 
 const BASIC_CONSTRAINTS = '2.5.29.19';
 const KEY_USAGE = '2.5.29.15';
@@ -76,13 +81,15 @@ function readCertificate(parsed: x509.X509Certificate, node: NodeCertificate): C
   if (new Set(types).size !== types.length) throw invalid('certificate holds an extension twice');
   const usage = parsed.getExtension(x509.KeyUsagesExtension)?.usages;
   const has = (flag: number): boolean => usage !== undefined && (usage & flag) !== 0;
+  const constraints = parsed.getExtension(x509.BasicConstraintsExtension);
   const certificate: Certificate = {
     der: new Uint8Array(parsed.rawData),
     serial: parsed.serialNumber.toLowerCase().replace(/^(00)+(?=.)/, ''),
     notBefore: parsed.notBefore.getTime(),
     notAfter: parsed.notAfter.getTime(),
     uris: uriNames(parsed),
-    isCa: parsed.getExtension(x509.BasicConstraintsExtension)?.ca ?? false,
+    isCa: constraints?.ca ?? false,
+    pathLength: constraints?.pathLength,
     keyUsage:
       usage === undefined
         ? undefined

@@ -1,16 +1,12 @@
 /**
- * pki: keys, certificates and PEM, on @peculiar/x509 and node:crypto.
+ * pki: keys, certificates, revocation lists, signed tokens and PEM, on @peculiar/x509 and node:crypto.
  * Promises: a private key leaves only through the functions that say so; untrusted bytes give `certificate_invalid`,
  * never another error. Must not know SPIFFE's rules, trust domains or who asks.
  */
-export { CLIENT_AUTH, parseCertificate, type Certificate, type KeyUsage } from './certificate.ts';
-export {
-  createLeafCertificate,
-  createRootCertificate,
-  type IssuedCertificate,
-  type SigningCa,
-  type Validity,
-} from './certificate-issuer.ts';
+export { createCsr, createRoot, type CaSubject } from './ca-certificate.ts';
+export { ANY_USAGE, CLIENT_AUTH, parseCertificate, type Certificate, type KeyUsage } from './certificate.ts';
+export { createLeafCertificate, createRootCertificate, type SigningCa } from './certificate-issuer.ts';
+export { JWS_ALGORITHMS, signCompactJws } from './compact-jws.ts';
 export { publicKeyFromJwk, publicKeyToJwk, type PublicJwk } from './jwk.ts';
 export {
   generateKeyPair,
@@ -20,4 +16,14 @@ export {
   privateKeyToPkcs8,
   type KeyPair,
 } from './keys.ts';
+export {
+  createLeafIssuer,
+  keyIdOf,
+  type IssuedCertificate,
+  type LeafIssuer,
+  type LeafRequest,
+  type Validity,
+} from './leaf-issuer.ts';
 export { pemCertificates, pemEncode } from './pem.ts';
+export { createRevocationList, CRL_REASONS, encodeRevokedCertificate, type CrlReason } from './revocation-list.ts';
+export { generateKeyPairOf, KEY_TYPES, keyTypeOf, signerFor, spkiOf, type KeyType, type Signer } from './signer.ts';
