@@ -51,6 +51,7 @@ export type AuditEvent =
       readonly trust_domain: string;
     } & AuditEventFields)
   | ({ readonly event: 'revoked'; readonly change: 'revoked' | 'undone'; readonly reason?: string } & AuditEventFields)
+  | ({ readonly event: 'workload_api_refused' } & AuditEventFields)
   | ({ readonly event: 'admin_call'; readonly role?: string } & AuditEventFields);
 
 /** Where the rooms put what must be accounted for. */

@@ -11,6 +11,11 @@ const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 /** Every metric, in one place. Labels hold closed sets and configured names, never what a caller sent. */
 export const METRIC_CATALOGUE = {
   svidgate_attestations_total: { kind: 'counter', help: 'Attested connections by result.', labels: ['result'] },
+  svidgate_attestor_failures_total: {
+    kind: 'counter',
+    help: 'Callers that a workload attestor failed to attest.',
+    labels: ['attestor'],
+  },
   svidgate_authority_expiry_seconds: {
     kind: 'gauge',
     help: 'When the signing CA ends, in seconds since the epoch.',
@@ -43,6 +48,12 @@ export const METRIC_CATALOGUE = {
   svidgate_sds_pushes_total: { kind: 'counter', help: 'Discovery responses sent.', labels: [] },
   svidgate_sds_streams: { kind: 'gauge', help: 'Open SDS streams.', labels: [] },
   svidgate_svids_issued_total: { kind: 'counter', help: 'X.509-SVIDs signed by result.', labels: ['result'] },
+  svidgate_workload_api_answers_total: {
+    kind: 'counter',
+    help: 'Responses of the Workload API by method.',
+    labels: ['method'],
+  },
+  svidgate_workload_api_streams: { kind: 'gauge', help: 'Open streams of the Workload API.', labels: [] },
 } as const satisfies Record<string, MetricDescription>;
 
 export type MetricName = keyof typeof METRIC_CATALOGUE;

@@ -29,4 +29,5 @@ export {
 export type { ForeignBundles, JwtAuthority, TrustBundle } from './trust-bundle.ts';
 export type { X509Svid } from './x509-svid.ts';
 export { parseUniqueJson } from './unique-json.ts';
+export { verifyJwtSvid, type JwtSvidVerification, type VerifiedJwtSvid } from './verify-jwt-svid.ts';
 export { verifyX509Svid, type SvidRefusal, type SvidVerdict, type SvidVerification } from './verify-x509-svid.ts';
