@@ -152,6 +152,12 @@ export const ERROR_CATALOGUE = {
     fault: 'operator',
     remedy: 'Mend the policy at the place named; the last good one stays in force.',
   },
+  server_unreachable: {
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    fault: 'operator',
+    remedy: 'Start it with `svidgate serve --config FILE`, or name the socket of the one that runs.',
+  },
   shutting_down: { grpc: 'UNAVAILABLE', http: 503, fault: 'system', remedy: 'Connect again: svidgate is stopping.' },
   spiffe_id_invalid: {
     grpc: 'INVALID_ARGUMENT',

@@ -4,6 +4,7 @@
  * status. Must not know what the bytes mean, nor what a caller may do.
  */
 export type { ListenAddress } from './bind.ts';
+export { connectGrpc, type GrpcCallOptions, type GrpcClient, type GrpcClientOptions } from './grpc-client.ts';
 export { startGrpcServer, type GrpcServer, type GrpcServerOptions } from './grpc-server.ts';
 export type { CallContext, GrpcMethod, ServerStreamMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
 export { startHttpServer, type HttpServer } from './http-server.ts';
