@@ -104,7 +104,6 @@ class WorkloadApi {
     return {
       kind: 'server-stream',
       path,
-      // oxlint-disable-next-line require-yield -- it never gets to an answer
       async *handle(_request, call) {
         checkSecurityHeader(call);
         throw new SvidgateError('unimplemented', 'WIT-SVIDs are not supported: fetch a JWT-SVID or an X.509-SVID');
