@@ -1,8 +1,8 @@
-import { constants } from 'node:fs';
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SvidgateError, writeFileAtomic } from '../core/index.ts';
 import type { DataDirectory } from './data-directory.ts';
+import { openPrivateFolder } from './private-folder.ts';
 
 /** One CA of the journal. Its private key stands in a file of its own, named after the id. */
 export interface AuthorityRecord {
@@ -84,20 +84,6 @@ export async function openAuthorityJournal(directory: DataDirectory): Promise<Au
       await Promise.all(stale.map((name) => rm(join(keys, name), { force: true })));
     },
   };
-}
-
-/** A folder of our own user with mode 0700. The data directory around it may be open to others, as volumes often are. */
-async function openPrivateFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
-    // Through a descriptor: a symbolic link put there by others would have us change some other folder.
-    await using folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-    const { uid, mode } = await folder.stat();
-    if (uid !== process.geteuid?.()) throw new Error(`it belongs to user ${uid}`);
-    if ((mode & 0o077) !== 0) await folder.chmod(0o700);
-  } catch (error) {
-    throw new SvidgateError('file_unreadable', `folder ${path} cannot be used for keys`, { cause: error });
-  }
 }
 
 function formatJournal(state: AuthorityState): string {

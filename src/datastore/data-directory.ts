@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { SvidgateError, writeFileAtomic } from '../core/index.ts';
+import { openSqlite, SQLITE_BUSY, sqliteCodeOf, type SqliteConnection } from './sqlite.ts';
 
 /** The server's own folder, held by this process alone until it is closed. */
 export interface DataDirectory {
@@ -35,23 +35,21 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
   };
 }
 
-function takeLock(path: string, pidFile: string): DatabaseSync {
-  let database: DatabaseSync | undefined;
+function takeLock(path: string, pidFile: string): SqliteConnection {
+  let database: SqliteConnection | undefined;
   try {
-    database = new DatabaseSync(join(path, 'lock.db'), { timeout: 0 });
-    database.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE;');
+    database = openSqlite(join(path, 'lock.db'), 0);
+    database.run('PRAGMA journal_mode = DELETE');
+    database.run('BEGIN EXCLUSIVE');
     return database;
   } catch (error) {
     database?.close();
-    if (error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY) {
+    if (sqliteCodeOf(error) === SQLITE_BUSY) {
       throw new SvidgateError('already_running', `data_dir ${path} is in use by another svidgate${holder(pidFile)}`);
     }
     throw new SvidgateError('file_unreadable', `data_dir ${path} cannot be locked`, { cause: error });
   }
 }
-
-/** https://www.sqlite.org/rescode.html#busy */
-const SQLITE_BUSY = 5;
 
 function holder(pidFile: string): string {
   try {

@@ -2,8 +2,10 @@ import type { RegistrationEntry, Revocation, SpiffeId, TrustBundle, TrustDomain 
 
 /**
  * What must survive a restart and kill -9, apart from keys. A write that has returned is on disk, and is whole or has
- * not happened. Every function throws `datastore_failed` when the database cannot be used. The same contract suite runs
- * against every implementation (test/support/datastore-contract.ts).
+ * not happened. What is asked for takes effect in the order of the calls, also when the caller does not wait. Every
+ * function throws `datastore_failed` when the database cannot be used, and those that write `invalid_request` for a record
+ * that could not be read back. The same contract suite runs against every implementation
+ * (test/support/datastore-contract.ts).
  */
 export interface Datastore {
   readonly entries: EntryStore;
@@ -15,7 +17,7 @@ export interface Datastore {
   dump(): Promise<string>;
   /**
    * Replaces everything by a dump, in one step. Revocations that are here and not in the dump stay: a restored backup never
-   * undoes a newer revocation. Throws `invalid_request` when it is no dump, or one of a newer svidgate.
+   * undoes a newer revocation. Records of issued SVIDs stay too: they are as true as before. Throws `invalid_request` when it is no dump, or one of a newer svidgate.
    */
   load(dump: string): Promise<void>;
   close(): Promise<void>;
@@ -55,8 +57,9 @@ export interface RevocationStore {
 
 /** Texts of other rooms, replaced as a whole: the authority's journal is one. */
 export interface DocumentStore {
-  /** Undefined when it was never saved. */
+  /** Undefined when it was never written. */
   read(name: string): Promise<string | undefined>;
+  /** The text is well-formed Unicode without NUL. */
   write(name: string, text: string): Promise<void>;
 }
 
@@ -80,6 +83,6 @@ export interface IssuedStore {
   find(serial: string): Promise<IssuedSvid | undefined>;
   /** Removes what ended before this time, in epoch milliseconds. */
   prune(before: number): Promise<void>;
-  /** Resolves when all that was recorded is written. */
+  /** Resolves when all that was recorded is written. Throws `datastore_failed`; then it is tried again by itself. */
   flush(): Promise<void>;
 }

@@ -10,6 +10,8 @@ export {
 } from './authority-journal.ts';
 export { createCompiledPolicies, type CompiledPolicies } from './compiled-policies.ts';
 export { openDataDirectory, type DataDirectory } from './data-directory.ts';
+export { openPrivateFolder } from './private-folder.ts';
+export { openSqliteDatastore, type SqliteDatastoreOptions } from './sqlite-datastore.ts';
 export type {
   BundleStore,
   Datastore,
