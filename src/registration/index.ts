@@ -4,6 +4,7 @@
  * millisecond for 100,000 entries. Must not know how selectors are found out nor what an SVID is.
  */
 export { parseEntries } from './entries-document.ts';
+export type { EntryDraft } from './entry-draft.ts';
 export {
   checkEntriesFile,
   createRegistry,

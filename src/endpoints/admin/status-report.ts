@@ -1,0 +1,87 @@
+import type { SpiffeId, TrustDomain } from '../../spiffe/index.ts';
+import type { AuthoritySlot } from './authority-service.ts';
+
+/** How svidgate is doing at one moment. */
+export interface StatusReport {
+  /** Of svidgate. */
+  readonly version: string;
+  readonly trustDomain: TrustDomain;
+  /** Epoch milliseconds. */
+  readonly startedAt: number;
+  readonly authorities: readonly AuthoritySlot[];
+  readonly listeners: readonly ListenerStatus[];
+  readonly policies: readonly PolicyReport[];
+  readonly entries: EntriesReport;
+  readonly revocations: RevocationsReport;
+  readonly audit: AuditReport;
+  readonly foreignBundleCount: number;
+  /** What an operator should know of, each one sentence. */
+  readonly warnings: readonly string[];
+  readonly envoys: readonly ConnectedEnvoy[];
+}
+
+export interface ListenerStatus {
+  /** Such as `workload`, `gate`, `telemetry`, `admin`. */
+  readonly name: string;
+  /** `unix:PATH` or `HOST:PORT`. */
+  readonly address: string;
+}
+
+export interface PolicyReport {
+  readonly name: string;
+  /** Such as `active` or `failed`. */
+  readonly state: string;
+  readonly revision?: string;
+  /** What is wrong with its newest text. */
+  readonly problem?: string;
+}
+
+export interface EntriesReport {
+  readonly count: number;
+  /** Whether the entries file has become wrong, so that the entries are those of before. */
+  readonly stale: boolean;
+  readonly mistakeCount: number;
+}
+
+export interface RevocationsReport {
+  readonly serialCount: number;
+  readonly spiffeIdCount: number;
+  /** Whether Envoys get a revocation list; otherwise the gate alone enforces. */
+  readonly crlPublished: boolean;
+}
+
+/** In the order of the proto's enum, from 1. */
+export const AUDIT_STATES = ['off', 'writing', 'failing'] as const;
+
+export interface AuditReport {
+  readonly state: (typeof AUDIT_STATES)[number];
+  /** Whether nothing that must be audited happens while it cannot be. */
+  readonly required: boolean;
+  readonly file?: string;
+}
+
+/** One SDS stream of an attested caller. */
+export interface ConnectedEnvoy {
+  /** Unique as long as the server runs, and grows: the transport's connection id, or one of the stream. */
+  readonly id: number;
+  /** As the Envoy names itself; nothing is decided by it. */
+  readonly nodeId: string;
+  readonly nodeCluster: string;
+  readonly pid: number;
+  readonly uid: number;
+  readonly spiffeIds: readonly SpiffeId[];
+  readonly resources: readonly HeldResource[];
+  /** Epoch milliseconds. */
+  readonly connectedAt: number;
+  /** The earliest end of the SVIDs that it holds, in epoch milliseconds. */
+  readonly expiresAt?: number;
+}
+
+export interface HeldResource {
+  readonly name: string;
+  /** As it was sent last. */
+  readonly version: string;
+  readonly acknowledged: boolean;
+  /** What the Envoy said when it refused one last, and when in epoch milliseconds. */
+  readonly lastNack?: { readonly reason: string; readonly at: number };
+}
