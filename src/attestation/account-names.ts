@@ -1,14 +1,36 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
+
+/** The names of user or group ids, by id in decimal. */
+export type AccountNames = () => Promise<ReadonlyMap<string, string>>;
 
 /**
- * The names of a user or group id in /etc/passwd or /etc/group. Directory services are not asked: a name that only
- * they know gives no `unix:user` or `unix:group` selector.
+ * Reads /etc/passwd or /etc/group, again when it changed. Directory services are not asked: a name that only they know
+ * gives no `unix:user`, `unix:group` or `unix:supplementary_group` selector.
  */
-export async function accountName(file: '/etc/passwd' | '/etc/group', id: number): Promise<string | undefined> {
+export function createAccountNames(file: string): AccountNames {
+  let known: { readonly version: string; readonly names: ReadonlyMap<string, string> } | undefined;
+  return async () => {
+    const version = await versionOf(file);
+    if (known === undefined || known.version !== version) known = { version, names: await read(file) };
+    return known.names;
+  };
+}
+
+async function versionOf(file: string): Promise<string> {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true });
+    return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`;
+  } catch {
+    return 'unreadable';
+  }
+}
+
+async function read(file: string): Promise<ReadonlyMap<string, string>> {
+  const names = new Map<string, string>();
   const text = await readFile(file, 'utf8').catch(() => '');
   for (const line of text.split('\n')) {
-    const [name, , entryId] = line.split(':');
-    if (name !== undefined && name !== '' && entryId === String(id)) return name;
+    const [name = '', , id = ''] = line.split(':');
+    if (name !== '' && /^\d+$/.test(id) && !names.has(id)) names.set(id, name);
   }
-  return undefined;
+  return names;
 }

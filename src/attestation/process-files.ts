@@ -1,4 +1,5 @@
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 
 /** Which program a process runs, as /proc tells. Two readings of one process are compared field by field. */
 export interface ProcessImage {
@@ -40,6 +41,29 @@ export function readStartTime(pid: number): string {
   const startTime = text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
   if (startTime === undefined || startTime === '') throw new Error('the process has no start time');
   return startTime;
+}
+
+/** Ids of the supplementary groups, in decimal (proc_pid_status(5), `Groups`). Throws when the process is not visible. */
+export async function readSupplementaryGroups(pid: number): Promise<readonly string[]> {
+  const status = await readFile(`/proc/${pid}/status`, 'latin1');
+  const [, ids = ''] = /^Groups:(?<ids>[\d \t]*)$/m.exec(status) ?? [];
+  return ids.split(/\s+/).filter((id) => id !== '');
+}
+
+/** Effective user and group (proc_pid_status(5)), which is what SO_PEERCRED gives. Throws when it is not visible. */
+export function readOwner(pid: number): { readonly uid: number; readonly gid: number } {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  const effective = (name: 'Uid' | 'Gid'): number => {
+    const id = new RegExp(`^${name}:\\t\\d+\\t(?<id>\\d+)`, 'm').exec(status)?.groups?.['id'];
+    if (id === undefined) throw new Error(`the status of the process has no ${name}`);
+    return Number(id);
+  };
+  return { uid: effective('Uid'), gid: effective('Gid') };
+}
+
+/** /proc/PID/cgroup (cgroups(7)), as seen from our own cgroup namespace. Throws when the process is not visible. */
+export function readCgroups(pid: number): Promise<string> {
+  return readFile(`/proc/${pid}/cgroup`, 'utf8');
 }
 
 /**

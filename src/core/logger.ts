@@ -19,6 +19,7 @@ interface FieldDescription {
 export const LOG_FIELD_CATALOGUE = {
   address: { type: 'text', meaning: 'Where a listener is: `unix:PATH` or `HOST:PORT`.' },
   attempt: { type: 'number', meaning: 'How many times this was tried, counting from 1.' },
+  attestor: { type: 'text', meaning: 'The workload attestor: `unix`, `systemd`, `docker` or `k8s`.' },
   ca_id: { type: 'text', meaning: 'The signing CA.' },
   caller_gid: { type: 'number', meaning: "The caller's group, from the kernel." },
   caller_pid: { type: 'number', meaning: "The caller's process, from the kernel." },

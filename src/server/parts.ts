@@ -1,4 +1,5 @@
 import {
+  createAttestor,
   createPeerTracker,
   createUnixAttestor,
   openKernel,
@@ -7,7 +8,7 @@ import {
 } from '../attestation/index.ts';
 import { createAuthority, type Authority } from '../authority/index.ts';
 import type { Config } from '../config/index.ts';
-import type { Clock, Logger, Metrics } from '../core/index.ts';
+import { noAudit, type Clock, type Logger, type Metrics } from '../core/index.ts';
 import type { AuthorityJournal } from '../datastore/index.ts';
 import { createIdentitySource, type IdentitySource } from '../identity/index.ts';
 import { createPeerVerifier, type PeerVerifier } from '../peer/index.ts';
@@ -60,7 +61,15 @@ export async function createParts(
     logger: context.logger,
     metrics,
     tracker,
-    attestor: createUnixAttestor({ ...config.attestation.unix, tracker, logger: room('attestation'), metrics }),
+    attestor: createAttestor({
+      tracker,
+      attestors: [createUnixAttestor(config.attestation.unix)],
+      allowWithoutPid: config.attestation.unix.allowWithoutPid,
+      logger: room('attestation'),
+      metrics,
+      audit: noAudit,
+      clock,
+    }),
     identities: createIdentitySource({
       issuer: authority,
       bundle: authority.bundle,
