@@ -60,3 +60,25 @@ export const ADMIN_RPCS = {
 
 /** The name of a method of the admin API. */
 export type AdminRpcName = keyof typeof ADMIN_RPCS;
+
+type Types<Name extends AdminRpcName> =
+  (typeof ADMIN_RPCS)[Name] extends Rpc<infer Request, infer RequestInit, infer Response, infer ResponseInit>
+    ? {
+        readonly request: Request;
+        readonly requestInit: RequestInit;
+        readonly response: Response;
+        readonly responseInit: ResponseInit;
+      }
+    : never;
+
+/** A method with the types of its messages, which the compiler cannot see through the name by itself. */
+export function adminRpc<Name extends AdminRpcName>(
+  name: Name,
+): Rpc<AdminRequest<Name>, AdminRequestInit<Name>, AdminResponse<Name>, AdminResponseInit<Name>> {
+  return ADMIN_RPCS[name];
+}
+
+export type AdminRequest<Name extends AdminRpcName> = Types<Name>['request'];
+export type AdminRequestInit<Name extends AdminRpcName> = Types<Name>['requestInit'];
+export type AdminResponse<Name extends AdminRpcName> = Types<Name>['response'];
+export type AdminResponseInit<Name extends AdminRpcName> = Types<Name>['responseInit'];

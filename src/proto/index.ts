@@ -4,7 +4,16 @@
  * that are not UTF-8 and keeps 64-bit integers exact; what is encoded is always valid UTF-8.
  * Must not know what a message means, or who sent it.
  */
-export { ADMIN_RPCS, type AdminRpcName, type Rpc } from './admin-rpcs.ts';
+export {
+  ADMIN_RPCS,
+  adminRpc,
+  type AdminRequest,
+  type AdminRequestInit,
+  type AdminResponse,
+  type AdminResponseInit,
+  type AdminRpcName,
+  type Rpc,
+} from './admin-rpcs.ts';
 export { packAny, SECRET_TYPE_URL, SPIFFE_CERT_VALIDATOR_TYPE_URL, unpackAny } from './any.ts';
 export { decodeMessage, encodeMessage } from './codec.ts';
 /** The messages of the admin API, under their full names: svidgate.admin.v1.Entry. */

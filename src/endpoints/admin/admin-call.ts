@@ -6,7 +6,15 @@ import {
   type Clock,
   type Logger,
 } from '../../core/index.ts';
-import { ADMIN_RPCS, decodeMessage, encodeMessage, type AdminRpcName, type Rpc } from '../../proto/index.ts';
+import {
+  ADMIN_RPCS,
+  adminRpc,
+  decodeMessage,
+  encodeMessage,
+  type AdminRequest,
+  type AdminResponseInit,
+  type AdminRpcName,
+} from '../../proto/index.ts';
 import type { CallContext, GrpcMethod } from '../../transport/index.ts';
 import { authorize, rolesOf, type AdminCaller, type Grant } from './access.ts';
 
@@ -28,22 +36,17 @@ export interface AdminCall {
   readonly about: (subject: AuditSubject) => void;
 }
 
-type RequestOf<Name extends AdminRpcName> =
-  (typeof ADMIN_RPCS)[Name] extends Rpc<infer Request, never, unknown, never> ? Request : never;
-type ResponseOf<Name extends AdminRpcName> =
-  (typeof ADMIN_RPCS)[Name] extends Rpc<unknown, never, unknown, infer Response> ? Response : never;
-
 /** What a method does once its caller is known to have the right. Throws a SvidgateError when it changed nothing. */
 export type Handler<Name extends AdminRpcName> = (
-  request: RequestOf<Name>,
+  request: AdminRequest<Name>,
   call: AdminCall,
-) => ResponseOf<Name> | Promise<ResponseOf<Name>>;
+) => AdminResponseInit<Name> | Promise<AdminResponseInit<Name>>;
 
 /** As Handler. Its first response is made before the call counts as answered. */
 export type StreamHandler<Name extends AdminRpcName> = (
-  request: RequestOf<Name>,
+  request: AdminRequest<Name>,
   call: AdminCall,
-) => AsyncGenerator<ResponseOf<Name>, void, void>;
+) => AsyncGenerator<AdminResponseInit<Name>, void, void>;
 
 export interface AdminMethodsOptions {
   readonly callers: readonly AdminCaller[];
@@ -61,7 +64,7 @@ export interface AdminMethods {
 export function createAdminMethods(options: AdminMethodsOptions): AdminMethods {
   return {
     unary<Name extends AdminRpcName>(name: Name, handle: Handler<Name>): GrpcMethod {
-      const rpc = rpcOf(name);
+      const rpc = adminRpc(name);
       return {
         kind: 'unary',
         path: rpc.path,
@@ -73,7 +76,7 @@ export function createAdminMethods(options: AdminMethodsOptions): AdminMethods {
       };
     },
     stream<Name extends AdminRpcName>(name: Name, handle: StreamHandler<Name>): GrpcMethod {
-      const rpc = rpcOf(name);
+      const rpc = adminRpc(name);
       return {
         kind: 'server-stream',
         path: rpc.path,
@@ -95,11 +98,6 @@ export function createAdminMethods(options: AdminMethodsOptions): AdminMethods {
       };
     },
   };
-}
-
-/** A name and its codecs belong together, which the compiler cannot see through a type parameter. */
-function rpcOf<Name extends AdminRpcName>(name: Name): Rpc<RequestOf<Name>, never, unknown, ResponseOf<Name>> {
-  return ADMIN_RPCS[name] as unknown as Rpc<RequestOf<Name>, never, unknown, ResponseOf<Name>>;
 }
 
 /**
