@@ -7,8 +7,12 @@ export { createAuthority, type Authority, type AuthorityOptions } from './author
 export { createDiskKeyManager, type DiskKeyManagerOptions } from './key-managers/disk.ts';
 export { readEncryptionKey } from './key-managers/encryption-key.ts';
 export type { KeyEncryption } from './key-managers/key-file.ts';
+export { createVaultTransitKeyManager, type VaultTransitOptions } from './key-managers/vault-transit.ts';
 export { createMemoryKeyManager } from './key-managers/memory.ts';
+export { createPkcs11KeyManager, type Pkcs11KeyManagerOptions } from './key-managers/pkcs11.ts';
 export { readSecret, type SecretSource } from './key-managers/secret-source.ts';
 export type { KeyExports, KeyManager, KeyType, SigningKey } from './key-manager.ts';
 export type { MintedCa, UpstreamAuthority } from './upstream-authority.ts';
 export type { Revocations, RevocationSnapshot } from './revocations.ts';
+export { createVaultClient, type VaultClient, type VaultClientOptions } from './vault-client.ts';
+export type { VaultAuth } from './vault-login.ts';
