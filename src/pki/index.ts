@@ -7,6 +7,13 @@ export { createCsr, createRoot, type CaSubject } from './ca-certificate.ts';
 export { ANY_USAGE, CLIENT_AUTH, parseCertificate, type Certificate, type KeyUsage } from './certificate.ts';
 export { createLeafCertificate, createRootCertificate, type SigningCa } from './certificate-issuer.ts';
 export { JWS_ALGORITHMS, signCompactJws } from './compact-jws.ts';
+export {
+  outsideCa,
+  parseCsr,
+  signIntermediate,
+  type CertificationRequest,
+  type OutsideCa,
+} from './intermediate-issuer.ts';
 export { publicKeyFromJwk, publicKeyToJwk, type PublicJwk } from './jwk.ts';
 export {
   generateKeyPair,
