@@ -97,17 +97,15 @@ class ThreadClient implements SqliteClient {
 function startThread(workerData: SqliteThreadData): Worker {
   // TypeScript in the sources, JavaScript in the package: the extension of this file.
   const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'));
-  const thread = new Worker(new URL(`./sqlite-thread${extension}`, import.meta.url), {
+  return new Worker(new URL(`./sqlite-thread${extension}`, import.meta.url), {
     workerData,
     env: {},
     execArgv: [],
     name: 'svidgate datastore',
+    // What the thread prints (Node's warning that SQLite is experimental) is left unread: reading would hold the process.
     stdout: true,
     stderr: true,
   });
-  thread.stdout.resume();
-  thread.stderr.resume(); // Node 24 warns that SQLite is experimental
-  return thread;
 }
 
 const DAMAGED = 'is damaged: stop svidgate, move the file away and restore a backup with `svidgate restore`';

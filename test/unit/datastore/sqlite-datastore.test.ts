@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdir, open, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { silentLogger, systemClock } from '../../../src/core/index.ts';
 import { openSqliteDatastore, type Datastore } from '../../../src/datastore/index.ts';
@@ -191,4 +194,21 @@ test('a statement that fails within a transaction leaves nothing open', async ()
     database.close();
     await store.close();
   }
+});
+
+test('an open datastore that nobody asks anything does not hold its process', async () => {
+  await using folder = await tempFolder();
+  const module = JSON.stringify(import.meta.resolve('../../../src/datastore/index.ts'));
+  const script = `const { openSqliteDatastore } = await import(${module});
+    const clock = { now: Date.now, sleep: () => new Promise(() => {}) };
+    const directory = { path: ${JSON.stringify(folder.path)}, close: () => Promise.resolve() };
+    const store = await openSqliteDatastore({ directory, clock });
+    void store.documents.write('a', 'b').then(() => console.log('written'));`;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: 30_000,
+  });
+  const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  assert.equal(output, 'written\n', 'what was asked is waited for');
+  assert.equal(code, 0);
 });
