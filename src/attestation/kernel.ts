@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
 import koffi, { type LibraryHandle } from 'koffi';
+import { SvidgateError } from '../core/index.ts';
 
 /** What the kernel says of the process that connected (unix(7), SO_PEERCRED). */
 export interface PeerCredentials {
@@ -15,6 +16,8 @@ export interface Kernel {
   peerCredentials(socket: number): PeerCredentials;
   /** A pidfd of the peer (SO_PEERPIDFD, Linux 6.5), or undefined on an older kernel. Throws when the peer has ended. */
   peerPidfd(socket: number): number | undefined;
+  /** A pidfd of a process, or undefined on a kernel without (before Linux 5.3). Throws `not_found` when there is none. */
+  processPidfd(pid: number): number | undefined;
   /** Which of the pidfds belong to processes that have ended. One system call for all, without waiting. */
   endedProcesses(pidfds: readonly number[]): ReadonlySet<number>;
 }
@@ -25,6 +28,8 @@ const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const SO_PEERPIDFD = 77;
 const POLLIN = 1;
+/** The same number on every architecture. */
+const SYS_PIDFD_OPEN = 434;
 const UCRED_BYTES = 12;
 const POLLFD_BYTES = 8;
 const NO_ID = 0xffffffff;
@@ -35,6 +40,7 @@ export function openKernel(): Kernel {
   const getsockopt = libc.func('int getsockopt(int fd, int level, int name, void *value, void *length)');
   const socketpair = libc.func('int socketpair(int domain, int type, int protocol, void *pair)');
   const poll = libc.func('int poll(void *fds, unsigned long count, int timeout)');
+  const syscall = libc.func('long syscall(long number, ...)');
 
   const readOption = (socket: number, option: number, bytes: number): Buffer | undefined => {
     const value = Buffer.alloc(bytes);
@@ -66,6 +72,16 @@ export function openKernel(): Kernel {
       const pidfd = hasPeerPidfd ? peerPidfd(socket) : undefined;
       if (hasPeerPidfd && pidfd === undefined) throw new Error('SO_PEERPIDFD gave no pidfd: the process has ended');
       return pidfd;
+    },
+    processPidfd(pid) {
+      const pidfd = Number(syscall(SYS_PIDFD_OPEN, 'int', pid, 'unsigned int', 0));
+      if (pidfd >= 0) return pidfd;
+      const { ENOSYS, ESRCH, EINVAL } = koffi.os.errno;
+      const error = koffi.errno();
+      if (error === ENOSYS) return undefined;
+      // EINVAL: no number of a process, or that of a thread.
+      if (error === ESRCH || error === EINVAL) throw new SvidgateError('not_found', `there is no process ${pid}`);
+      throw new Error(`pidfd_open failed with error ${error}`);
     },
     endedProcesses(pidfds) {
       const table = Buffer.alloc(pidfds.length * POLLFD_BYTES);

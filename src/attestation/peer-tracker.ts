@@ -1,8 +1,8 @@
 import { closeSync } from 'node:fs';
 import { SvidgateError } from '../core/index.ts';
 import type { IdentifyPeer, PeerProcess } from '../transport/index.ts';
-import type { Kernel } from './kernel.ts';
-import { readExecutableFile, readProcessImage, readStartTime, type ProcessImage } from './process-files.ts';
+import type { Kernel, PeerCredentials } from './kernel.ts';
+import { readExecutableFile, readOwner, readProcessImage, readStartTime, type ProcessImage } from './process-files.ts';
 
 /** A caller as it was when it connected. */
 export interface TrackedProcess extends PeerProcess {
@@ -17,11 +17,18 @@ export interface PeerTracker {
   readonly identify: IdentifyPeer;
   /** The tracked process behind a peer of this tracker. Throws `attestation_failed` for any other. */
   trackedProcess(peer: PeerProcess): TrackedProcess;
+  /**
+   * Any process, without a connection, to see what it would be taken for; to be closed. Throws `not_found` when there
+   * is none.
+   */
+  observe(pid: number): TrackedProcess;
   close(): void;
 }
 
 /** How soon the end of a process is seen while it sends nothing. What is asked or pushed is checked at once. */
 const WATCH_INTERVAL_MS = 250;
+/** pid_t. */
+const MAX_PID = 2 ** 31 - 1;
 
 /**
  * Holds on to each caller by a pidfd, or where the kernel has none by pid and start time, so that neither a reused pid
@@ -35,30 +42,57 @@ export function createPeerTracker(kernel: Kernel): PeerTracker {
     for (const process of watched) process.check(ended);
   }, WATCH_INTERVAL_MS);
   watch.unref();
+
+  const track = (who: TrackedIds): Tracked => {
+    const process = new Tracked({ ...who, kernel, onClose: (closed) => tracked.delete(closed) });
+    try {
+      process.readImage();
+      process.assertAlive();
+    } catch (error) {
+      process.close();
+      throw error;
+    }
+    tracked.add(process);
+    return process;
+  };
+
   return {
     identify(fileDescriptor) {
-      const { pid, uid, gid } = kernel.peerCredentials(fileDescriptor);
-      const pidfd = kernel.peerPidfd(fileDescriptor);
-      const process = new Tracked({ pid, uid, gid, pidfd, kernel, onClose: (closed) => tracked.delete(closed) });
-      try {
-        process.readImage();
-        process.assertAlive();
-      } catch (error) {
-        process.close();
-        throw error;
-      }
-      tracked.add(process);
-      return process;
+      const credentials = kernel.peerCredentials(fileDescriptor);
+      return track({ ...credentials, pidfd: kernel.peerPidfd(fileDescriptor) });
     },
     trackedProcess(peer) {
       if (peer instanceof Tracked) return peer;
       throw new SvidgateError('attestation_failed', 'the caller was not identified by the kernel');
+    },
+    observe(pid) {
+      if (!Number.isInteger(pid) || pid <= 0 || pid > MAX_PID) throw noProcess(pid);
+      const pidfd = kernel.processPidfd(pid);
+      return track({ pid, ...ownerOf(pid, pidfd), pidfd });
     },
     close() {
       clearInterval(watch);
       for (const process of tracked) process.close();
     },
   };
+}
+
+interface TrackedIds extends PeerCredentials {
+  readonly pidfd: number | undefined;
+}
+
+/** The pidfd, if any, is closed when there is no such process. */
+function ownerOf(pid: number, pidfd: number | undefined): { readonly uid: number; readonly gid: number } {
+  try {
+    return readOwner(pid);
+  } catch (error) {
+    if (pidfd !== undefined) closeSync(pidfd);
+    throw noProcess(pid, error);
+  }
+}
+
+function noProcess(pid: number, cause?: unknown): SvidgateError {
+  return new SvidgateError('not_found', `there is no process ${pid}`, { cause });
 }
 
 class Tracked implements TrackedProcess {
@@ -72,14 +106,7 @@ class Tracked implements TrackedProcess {
   readonly #exit = new AbortController();
   #closed = false;
 
-  constructor(options: {
-    readonly pid: number;
-    readonly uid: number;
-    readonly gid: number;
-    readonly pidfd: number | undefined;
-    readonly kernel: Kernel;
-    readonly onClose: (process: Tracked) => void;
-  }) {
+  constructor(options: TrackedIds & { readonly kernel: Kernel; readonly onClose: (process: Tracked) => void }) {
     this.pid = options.pid;
     this.uid = options.uid;
     this.gid = options.gid;
