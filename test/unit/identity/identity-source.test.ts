@@ -91,7 +91,10 @@ async function watchCaller(first: readonly RegistrationEntry[]): Promise<Stage> 
   const abort = new AbortController();
   const foreignBundles = new Watchable<ForeignBundles>(new Map());
   const tainted = new Watchable<ReadonlySet<string>>(new Set());
-  const nothing = { hasSerial: (_: string) => false, hasSpiffeId: (_: string) => false };
+  const nothing: { hasSerial(serial: string): boolean; hasSpiffeId(id: string): boolean } = {
+    hasSerial: () => false,
+    hasSpiffeId: () => false,
+  };
   const revocations = new Watchable(nothing);
   const tokens: JwtSvid[] = [];
   const audited: AuditEvent[] = [];
