@@ -5,11 +5,11 @@ import {
   parseYamlTree,
   sortMistakes,
   type DocumentPath,
-  type Mistake,
   type Parsed,
+  type YamlTree,
 } from '../config/index.ts';
-import type { RegistrationEntry, SpiffeId, TrustDomain } from '../spiffe/index.ts';
-import { checkDraft, contentKey, type DraftMistake } from './entry-draft.ts';
+import { parseUniqueJson, type RegistrationEntry, type SpiffeId, type TrustDomain } from '../spiffe/index.ts';
+import { checkDraft, contentKey, derivedEntryId, type DraftMistake } from './entry-draft.ts';
 import { entriesInCircles } from './parent-circles.ts';
 import { byEntryId } from './snapshot.ts';
 
@@ -24,23 +24,58 @@ export function parseEntries(options: {
   readonly file: string;
   readonly trustDomain: TrustDomain;
 }): Parsed<readonly RegistrationEntry[]> {
-  const { file, trustDomain } = options;
-  const tree = parseYamlTree(options.text, file);
-  const mistakes: Mistake[] = [...tree.mistakes];
-  const report = ({ path, part, message, remedy }: DraftMistake): void => {
-    mistakes.push({ file, ...tree.placeOf(path, part), message, remedy });
-  };
+  const { text, file, trustDomain } = options;
+  const places = (): YamlTree => parseYamlTree(text, file);
+  // JSON without a mistake needs no places, which take the YAML parser 50 times as long: 0.4 ms for each entry.
+  const json = readJson(text);
+  const quick = json === undefined ? undefined : checkDocument(json, trustDomain);
+  if (quick?.mistakes.length === 0) {
+    return { value: quick.entries, placeOf: (path) => places().placeOf(path, 'value') };
+  }
+  const tree = places();
+  const { entries, mistakes } = checkDocument(tree.value, trustDomain);
+  const placed = mistakes.map(({ path, part, message, remedy }) => ({
+    file,
+    ...tree.placeOf(path, part),
+    message,
+    remedy,
+  }));
+  const [first, ...others] = sortMistakes([...tree.mistakes, ...placed]);
+  if (first !== undefined) return { mistakes: [first, ...others] };
+  return { value: entries, placeOf: (path) => tree.placeOf(path, 'value') };
+}
+
+function readJson(text: string): unknown {
+  if (!text.trimStart().startsWith('{')) return undefined;
+  try {
+    return parseUniqueJson(text);
+  } catch {
+    return undefined; // the YAML parser says where it is wrong
+  }
+}
+
+interface CheckedDocument {
+  readonly entries: readonly RegistrationEntry[];
+  readonly mistakes: readonly DraftMistake[];
+}
+
+/** Undefined is a text that is no document at all. */
+function checkDocument(document: unknown, trustDomain: TrustDomain): CheckedDocument {
+  const mistakes: DraftMistake[] = [];
+  const report = (mistake: DraftMistake): void => void mistakes.push(mistake);
   const entries = new Map<number, RegistrationEntry>();
-  for (const [index, draft] of (tree.value === undefined ? [] : draftsIn(tree.value, report)).entries()) {
-    const { entry, mistakes: found } = checkDraft(draft, { trustDomain, path: ['entries', index], newId: 'derived' });
+  for (const [index, draft] of (document === undefined ? [] : draftsIn(document, report)).entries()) {
+    const { entry, mistakes: found } = checkDraft(draft, {
+      trustDomain,
+      path: ['entries', index],
+      newId: derivedEntryId,
+    });
     if (entry !== undefined) entries.set(index, entry);
     else found.forEach(report);
   }
   checkUnique(entries, report);
   checkParents(entries, report);
-  const [first, ...others] = sortMistakes(mistakes);
-  if (first !== undefined) return { mistakes: [first, ...others] };
-  return { value: [...entries.values()].sort(byEntryId), placeOf: (path) => tree.placeOf(path, 'value') };
+  return { entries: [...entries.values()].sort(byEntryId), mistakes };
 }
 
 type Report = (mistake: DraftMistake) => void;

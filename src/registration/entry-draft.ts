@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { describeValue, formatPath, nearestName, type DocumentPath } from '../config/index.ts';
 import { SvidgateError } from '../core/index.ts';
 import {
@@ -71,12 +71,15 @@ export type CheckedDraft =
   | { readonly entry: RegistrationEntry; readonly mistakes?: never }
   | { readonly mistakes: readonly [DraftMistake, ...DraftMistake[]]; readonly entry?: never };
 
+/** What no two entries have in common. */
+export type EntryContent = Pick<RegistrationEntry, 'spiffeId' | 'parentId' | 'selectors'>;
+
 export interface DraftContext {
   readonly trustDomain: TrustDomain;
   /** Where the draft stands, for the paths and messages of mistakes; empty when it stands alone. */
   readonly path: DocumentPath;
-  /** The id of a draft that names none: `derived` from its content, so that a file read again gives it again. */
-  readonly newId: 'derived' | 'random';
+  /** The id of a draft that names none. */
+  readonly newId: (content: EntryContent) => string;
 }
 
 const MAX_ELEMENTS = 1000;
@@ -120,13 +123,18 @@ export function checkDraft(draft: unknown, context: DraftContext): CheckedDraft 
 }
 
 /** Two entries with the same key give the same SPIFFE ID to the same callers for the same parent. */
-export function contentKey(entry: Pick<RegistrationEntry, 'spiffeId' | 'parentId' | 'selectors'>): string {
+export function contentKey(entry: EntryContent): string {
   const { spiffeId, parentId, selectors } = entry;
   // An entry without a parent is the server's own.
   const server = `${trustDomainId(trustDomainOf(spiffeId))}/spire/server`;
   return JSON.stringify(
     parentId === undefined || parentId === server ? [spiffeId, selectors] : [spiffeId, selectors, parentId],
   );
+}
+
+/** An entry id that is the same for the same content, in whatever file and order it stands. */
+export function derivedEntryId(content: EntryContent): string {
+  return createHash('sha256').update(contentKey(content)).digest('hex').slice(0, 32);
 }
 
 class DraftReader {
@@ -165,8 +173,7 @@ class DraftReader {
     this.#checkTogether({ spiffeId, parentId, selectors, dnsNames, storeSvid: rest.storeSvid });
     if (this.mistakes.length > 0 || spiffeId === undefined) return undefined;
     const content = { spiffeId, ...(parentId === undefined ? {} : { parentId }), selectors };
-    const id = entryId ?? (newId === 'random' ? randomUUID() : digest(contentKey(content)));
-    return { entryId: id, ...content, ...withoutUndefined(rest) };
+    return { entryId: entryId ?? newId(content), ...content, ...withoutUndefined(rest) };
   }
 
   /** Sorts the keys by what they mean; SPIRE's own names stand for ours. */
@@ -294,11 +301,6 @@ class DraftReader {
 function describe(path: DocumentPath, value: unknown): string {
   const what = typeof value === 'bigint' ? `the number ${value}` : describeValue(value);
   return `${path.length === 0 ? 'the entry' : `\`${formatPath(path)}\``} is ${what}`;
-}
-
-/** The same for the same content, in whatever file and order it stands. */
-function digest(content: string): string {
-  return createHash('sha256').update(content).digest('hex').slice(0, 32);
 }
 
 function nonEmpty<T>(list: readonly T[]): readonly T[] | undefined {

@@ -1,7 +1,7 @@
 import type { RegisteredEntry, RegistrationEntry, Selector, SpiffeId } from '../spiffe/index.ts';
 import { BucketMap } from './bucket-map.ts';
 import { GroupMap } from './group-map.ts';
-import { mergeSorted } from './merge-sorted.ts';
+import { changeSorted } from './sorted-list.ts';
 
 /** The entries in force at one moment. Never changes, save that entries end at their time. */
 export interface RegistrySnapshot {
@@ -134,11 +134,15 @@ export class EntriesSnapshot implements RegistrySnapshot {
       if (under !== undefined) bySelector.add(under, registered.entry);
     }
     const added = [...changes.values()].filter((registered) => registered !== undefined);
-    const isKept = ({ entry }: RegisteredEntry): boolean => !changes.has(entry.entryId);
+    const removed = old.map(({ registered }) => registered);
     return new EntriesSnapshot({
       ...state,
-      registered: mergeSorted(state.registered.filter(isKept), added, (a, b) => byEntryId(a.entry, b.entry)),
-      expiring: mergeSorted(state.expiring.filter(isKept), added.filter(expires), byExpiry),
+      registered: changeSorted(state.registered, { removed, added, compare: byRegisteredId }),
+      expiring: changeSorted(state.expiring, {
+        removed: removed.filter(expires),
+        added: added.filter(expires),
+        compare: byExpiry,
+      }),
       byId: state.byId.with(byId),
       bySpiffeId: bySpiffeId.done(),
       bySelector: bySelector.done(),
@@ -146,9 +150,9 @@ export class EntriesSnapshot implements RegistrySnapshot {
     });
   }
 
-  /** The same entries, of which these have just expired. */
-  afterExpiryOf(entries: readonly RegistrationEntry[]): EntriesSnapshot {
-    return new EntriesSnapshot({ ...this.#state, changed: entries });
+  /** The same entries, of which these are what `changed` tells. */
+  withChanged(changed: readonly RegistrationEntry[]): EntriesSnapshot {
+    return new EntriesSnapshot({ ...this.#state, changed });
   }
 }
 
@@ -164,6 +168,10 @@ export function createSnapshot(
 export function byEntryId(a: RegistrationEntry, b: RegistrationEntry): number {
   if (a.entryId === b.entryId) return 0;
   return a.entryId < b.entryId ? -1 : 1;
+}
+
+function byRegisteredId({ entry: a }: RegisteredEntry, { entry: b }: RegisteredEntry): number {
+  return byEntryId(a, b);
 }
 
 export function isLive({ expiresAt }: RegistrationEntry, now: number): boolean {
