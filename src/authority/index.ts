@@ -16,3 +16,5 @@ export type { MintedCa, UpstreamAuthority } from './upstream-authority.ts';
 export type { Revocations, RevocationSnapshot } from './revocations.ts';
 export { createVaultClient, type VaultClient, type VaultClientOptions } from './vault-client.ts';
 export type { VaultAuth } from './vault-login.ts';
+export { createDiskUpstream, type DiskUpstreamOptions } from './upstreams/disk-upstream.ts';
+export { createVaultPkiUpstream, type VaultPkiUpstreamOptions } from './upstreams/vault-pki-upstream.ts';
