@@ -12,7 +12,8 @@ const WILDCARD = '*.';
  */
 export function parseDnsName(text: string): string {
   if (text.length > MAX_NAME_LENGTH) throw invalid(`a DNS name has at most ${MAX_NAME_LENGTH} characters`);
-  const name = text.toLowerCase();
+  // Not the whole text: the Kelvin sign would become a k.
+  const name = text.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
   const rest = name.startsWith(WILDCARD) ? name.slice(WILDCARD.length) : name;
   if (rest.includes('*')) throw invalid('a wildcard is the whole first label, and the only one, such as *.acme.test');
   if (rest.endsWith('.')) throw invalid('a DNS name ends without a dot');
