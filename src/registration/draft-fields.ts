@@ -135,6 +135,8 @@ function memberField(trustDomain: TrustDomain, expected: string): DraftField<Spi
 
 function idOfParts(value: unknown, expected: string): string {
   const parts = partsOf(value, ['trust_domain', 'path'], expected);
+  // Else the two could share a trust domain's name between them.
+  if (parts.path !== '' && !parts.path.startsWith('/')) throw refused('expected a path that starts with a slash');
   return `spiffe://${parts.trust_domain}${parts.path}`;
 }
 

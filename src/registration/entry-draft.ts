@@ -202,7 +202,7 @@ class DraftReader {
     const key = KEYS.find((known) => known === name);
     if (key === undefined) this.#reportUnknown(path, KEYS);
     else if (this.#given.has(key)) {
-      const message = `\`${formatPath(path)}\` and another key are both \`${key}\``;
+      const message = `\`${key}\` is given under two names, of which \`${formatPath(path)}\` is one`;
       this.mistakes.push({ path, part: 'key', message, remedy: 'keep one of them' });
     } else this.#given.set(key, { value, path });
   }
