@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 
 export type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -37,7 +36,7 @@ export async function startHttpStandIn({ socket, tls, answer }: HttpStandInOptio
   await once(server, 'listening');
   const address = server.address();
   const standIn: HttpStandIn = {
-    port: typeof address === 'object' && address !== null ? (address as AddressInfo).port : 0,
+    port: typeof address === 'object' && address !== null ? address.port : 0,
     requests,
     answer,
     async [Symbol.asyncDispose]() {

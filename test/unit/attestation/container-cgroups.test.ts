@@ -98,8 +98,8 @@ test('containers are found in the layouts of Docker and Podman, the outermost fi
     [`0::/ecs/0123456789abcdef0123456789abcdef/${A}`, A],
     [`0::/actions_job/${A}`, A],
     [`0::/kubepods/burstable/pod${UID}/${A}`, A],
-    ['0::/', ...[]],
-    ['0::/system.slice/docker.service', ...[]],
+    ['0::/'],
+    ['0::/system.slice/docker.service'],
   ];
   for (const [text, ...ids] of cases)
     assert.deepEqual(
