@@ -3,7 +3,14 @@
  * Promises: no dependency on any other room or package. Must not know what svidgate does.
  */
 export { writeFileAtomic } from './atomic-file.ts';
-export { noAudit, type AuditCaller, type AuditEvent, type AuditLog } from './audit.ts';
+export {
+  AUDIT_EVENT_MEANINGS,
+  AUDIT_FIELD_CATALOGUE,
+  noAudit,
+  type AuditCaller,
+  type AuditEvent,
+  type AuditLog,
+} from './audit.ts';
 export { createBackoff, type Backoff } from './backoff.ts';
 export { systemClock, type Clock } from './clock.ts';
 export { describeError, ERROR_CATALOGUE, SvidgateError, type ErrorCode, type GrpcStatusName } from './errors.ts';

@@ -16,10 +16,15 @@ export const METRIC_CATALOGUE = {
     help: 'Callers that a workload attestor failed to attest.',
     labels: ['attestor'],
   },
+  svidgate_audit_failures_total: {
+    kind: 'counter',
+    help: 'Events that could not be written to the audit log.',
+    labels: [],
+  },
   svidgate_authority_expiry_seconds: {
     kind: 'gauge',
-    help: 'When the signing CA ends, in seconds since the epoch.',
-    labels: [],
+    help: 'When the CA (`x509`) or JWT key (`jwt`) that signs ends, in seconds since the epoch.',
+    labels: ['kind'],
   },
   svidgate_authz_decision_seconds: {
     kind: 'histogram',
@@ -47,7 +52,7 @@ export const METRIC_CATALOGUE = {
   svidgate_sds_nacks_total: { kind: 'counter', help: 'Secrets that an Envoy refused.', labels: [] },
   svidgate_sds_pushes_total: { kind: 'counter', help: 'Discovery responses sent.', labels: [] },
   svidgate_sds_streams: { kind: 'gauge', help: 'Open SDS streams.', labels: [] },
-  svidgate_svids_issued_total: { kind: 'counter', help: 'X.509-SVIDs signed by result.', labels: ['result'] },
+  svidgate_svids_issued_total: { kind: 'counter', help: 'SVIDs signed by type and result.', labels: ['type', 'result'] },
   svidgate_workload_api_answers_total: {
     kind: 'counter',
     help: 'Responses of the Workload API by method.',

@@ -58,9 +58,8 @@ class ThreadClient implements SqliteClient {
 
   async send(request: SqliteRequest): Promise<SqliteResult> {
     if (this.#failure !== undefined) throw this.#failure;
-    const reply = this.#expectReply();
-    this.#thread.postMessage(request);
-    return await reply;
+    this.#thread.postMessage(request); // first: one that cannot be sent must not wait for the next one's reply
+    return await this.#expectReply();
   }
 
   async close(): Promise<void> {

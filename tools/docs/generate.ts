@@ -7,12 +7,17 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { writeFileAtomic } from '../../src/core/index.ts';
-import { errorsPage, logFieldsPage, metricsPage } from './pages.ts';
+import { auditLogPage, errorsPage, logFieldsPage, metricsPage } from './pages.ts';
 
 const OUTPUT_FOLDER = fileURLToPath(new URL('../../docs/reference/', import.meta.url));
 
 async function main(isCheck: boolean): Promise<void> {
-  const pages = { 'errors.md': errorsPage(), 'log-fields.md': logFieldsPage(), 'metrics.md': await metricsPage() };
+  const pages = {
+    'audit-log.md': auditLogPage(),
+    'errors.md': errorsPage(),
+    'log-fields.md': logFieldsPage(),
+    'metrics.md': await metricsPage(),
+  };
   if (!isCheck) await mkdir(OUTPUT_FOLDER, { recursive: true });
   for (const [name, text] of Object.entries(pages)) {
     const path = join(OUTPUT_FOLDER, name);

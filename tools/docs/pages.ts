@@ -1,11 +1,13 @@
 import {
+  AUDIT_EVENT_MEANINGS,
+  AUDIT_FIELD_CATALOGUE,
   ERROR_CATALOGUE,
   LOG_FIELD_CATALOGUE,
   METRIC_CATALOGUE,
   SvidgateError,
   type Logger,
 } from '../../src/core/index.ts';
-import { createLogger, createMetrics } from '../../src/telemetry/index.ts';
+import { createLogger, createMetrics, formatAuditLine } from '../../src/telemetry/index.ts';
 
 const FROM_SOURCE = '<!-- Written by tools/docs/generate.ts; edit the catalogue in src/core/ instead. -->';
 
@@ -16,6 +18,13 @@ const FAULTS = {
 } as const;
 
 const FIELD_TYPES = { text: 'text', texts: 'list of texts', number: 'number', outcome: '`allow` or `deny`' } as const;
+
+const AUDIT_FIELD_TYPES = {
+  text: 'text',
+  texts: 'list of texts',
+  number: 'number',
+  flag: '`true` or `false`',
+} as const;
 
 /** docs/reference/errors.md. */
 export function errorsPage(): string {
@@ -63,6 +72,55 @@ export function logFieldsPage(): string {
       'replaced by `[redacted]`.',
     'Messages are fixed texts: filter on `msg`, read `reason`.',
     table(['Field', 'Type', 'Meaning'], rows),
+  ]);
+}
+
+/** docs/reference/audit-log.md. */
+export function auditLogPage(): string {
+  const issuedAt = Date.UTC(2026, 0, 1);
+  const line = formatAuditLine(
+    {
+      event: 'svid_issued',
+      result: 'success',
+      method: 'FetchX509SVID',
+      svid_type: 'x509',
+      caller: {
+        pid: 4711,
+        uid: 1001,
+        gid: 1001,
+        executable: '/usr/bin/envoy',
+        selectors: ['unix:path:/usr/bin/envoy', 'unix:uid:1001'],
+      },
+      spiffe_id: 'spiffe://prod.acme.test/web',
+      entry_id: 'web',
+      serial: '5f1d3c8a90b4e672',
+      authority_id: '7f9b2e40c1d8a5f3',
+      rotation: false,
+      expires_at: new Date(issuedAt + 3_600_000).toISOString(),
+      ttl_seconds: 3600,
+      duration_ms: 1.2,
+    },
+    issuedAt,
+  );
+  const events = Object.entries(AUDIT_EVENT_MEANINGS).map(([event, meaning]) => [`\`${event}\``, meaning]);
+  const fields = Object.entries(AUDIT_FIELD_CATALOGUE).map(([name, { type, meaning }]) => [
+    `\`${name}\``,
+    AUDIT_FIELD_TYPES[type],
+    meaning,
+  ]);
+  return page('Audit log', [
+    codeBlock('text', [line.trimEnd()]),
+    'One JSON object a line in a file of its own, made with mode 0600. A line is handed to the kernel before the work goes ' +
+      'on, so it is there after a crash of svidgate, though not always after a power cut.',
+    'Each line has `time` (ISO 8601, UTC), `level` (always `audit`) and, in this order, what applies of the fields below. ' +
+      'The list is closed: no key and no token is ever written. Long texts are cut; anything that looks like a key, a ' +
+      'certificate or a token is replaced by `[redacted]`.',
+    'The file is rotated by size: `FILE.1` is the newest of the old ones. When something else moves it away, the next line ' +
+      'starts a new one.',
+    'An event that cannot be written counts in `svidgate_audit_failures_total` and is logged with the code ' +
+      '`audit_failed`, at most once a minute. With `audit.required` set, what it is about does not happen either.',
+    table(['Event', 'What happened'], events),
+    table(['Field', 'Type', 'Meaning'], fields),
   ]);
 }
 
