@@ -74,7 +74,10 @@ export function readCertificate(der: Uint8Array, where: string): Certificate {
 
 /** Whether both are the same certificates in the same order. */
 export function sameCertificates(one: readonly Uint8Array[], other: readonly Uint8Array[]): boolean {
-  return one.length === other.length && one.every((der, index) => Buffer.compare(der, other[index] ?? new Uint8Array()) === 0);
+  return (
+    one.length === other.length &&
+    one.every((der, index) => Buffer.compare(der, other[index] ?? new Uint8Array()) === 0)
+  );
 }
 
 /** `depth`: how many stand below it but above ours; -1 for ours. */
