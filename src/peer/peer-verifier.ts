@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto';
-import { SvidgateError, type Clock, type ReadonlyWatchable } from '../core/index.ts';
+import { SvidgateError, Watchable, type Clock, type ReadonlyWatchable } from '../core/index.ts';
 import { parseCertificate, pemCertificates, type Certificate } from '../pki/index.ts';
 import {
+  isSpiffeId,
+  trustDomainOf,
   verifyX509Svid,
+  type ForeignBundles,
   type SpiffeId,
   type SvidRefusal,
   type SvidVerdict,
   type TrustBundle,
+  type TrustDomain,
 } from '../spiffe/index.ts';
 
 /** Why the peer is not verified. A closed set: policies read it as `input.svidgate.peer.reason`. */
@@ -27,9 +31,40 @@ export interface PresentedPeer {
 }
 
 export interface PeerVerifier {
-  /** Checks the presented certificate against the live bundle. Certificates are public: the caller must be proven, too. */
+  /** Checks the presented certificate against the live bundles. Certificates are public: the caller must be proven, too. */
   verify(presented: PresentedPeer): VerifiedPeer;
+  /**
+   * Whether any of what is presented is revoked, verified or not: the serial, or the SPIFFE ID. Where no certificate can be
+   * read, one revoked serial of the ID is enough, since it may be this one.
+   */
+  isRevoked(presented: PresentedPeer): boolean;
 }
+
+export interface PeerVerifierOptions {
+  /** Of our own trust domain. */
+  readonly bundle: ReadonlyWatchable<TrustBundle>;
+  /** Of foreign trust domains; none when left out. */
+  readonly foreignBundles?: ReadonlyWatchable<ForeignBundles>;
+  /** CAs between our roots and our SVIDs, in DER: Envoy passes on the leaf alone. */
+  readonly intermediates?: ReadonlyWatchable<readonly Uint8Array[]>;
+  readonly revocations?: ReadonlyWatchable<PeerRevocations>;
+  readonly clock: Clock;
+}
+
+/** What the verifier asks of the revocations in force. */
+export interface PeerRevocations {
+  readonly all: { readonly length: number };
+  hasSerial(serial: string): boolean;
+  hasSpiffeId(id: SpiffeId): boolean;
+  hasSerialOf(id: SpiffeId): boolean;
+}
+
+const NO_REVOCATIONS: PeerRevocations = {
+  all: [],
+  hasSerial: () => false,
+  hasSpiffeId: () => false,
+  hasSerialOf: () => false,
+};
 
 /** Valid verdicts kept; each is a few KiB. Others are not, or anybody's certificates would push the good ones out. */
 const MAX_CACHED = 4096;
@@ -37,56 +72,89 @@ const MAX_CACHED = 4096;
 /** The longest URL-encoded PEM that is looked at. */
 const MAX_ENCODED_LENGTH = 256 * 1024;
 
-interface CachedVerdict {
-  readonly verdict: SvidVerdict & { readonly valid: true };
-  readonly bundle: TrustBundle;
+/** Verdicts are kept by certificate and bundle, so that a request costs a hash; validity in time is looked at each time. */
+export function createPeerVerifier(options: PeerVerifierOptions): PeerVerifier {
+  const revocations = options.revocations ?? new Watchable(NO_REVOCATIONS);
+  const judge = createJudge(options);
+  return {
+    verify({ certificate, principal }) {
+      if (certificate === '') return { verified: false, reason: 'no_certificate' };
+      let verdict: SvidVerdict;
+      try {
+        verdict = judge(certificate);
+      } catch {
+        return { verified: false, reason: 'certificate_unreadable' };
+      }
+      if (!verdict.valid) return { verified: false, reason: verdict.reason };
+      if (principal !== '' && principal !== verdict.spiffeId) {
+        return { verified: false, reason: 'principal_mismatch' };
+      }
+      return { verified: true, spiffeId: verdict.spiffeId, serial: verdict.certificate.serial };
+    },
+    isRevoked(presented) {
+      const { value } = revocations;
+      return value.all.length > 0 && isRevoked(presented, value);
+    },
+  };
 }
 
-/** Verdicts are kept by certificate and bundle, so that a request costs a hash; validity in time is looked at each time. */
-export function createPeerVerifier(options: {
-  readonly bundle: ReadonlyWatchable<TrustBundle>;
-  readonly clock: Clock;
-}): PeerVerifier {
+function isRevoked({ certificate, principal }: PresentedPeer, revocations: PeerRevocations): boolean {
+  const ids: SpiffeId[] = isSpiffeId(principal) ? [principal] : [];
+  let leaf: Certificate;
+  try {
+    leaf = readLeaf(certificate);
+  } catch {
+    return ids.some((id) => revocations.hasSpiffeId(id) || revocations.hasSerialOf(id));
+  }
+  ids.push(...leaf.uris.filter(isSpiffeId));
+  return revocations.hasSerial(leaf.serial) || ids.some((id) => revocations.hasSpiffeId(id));
+}
+
+interface CachedVerdict {
+  readonly verdict: SvidVerdict & { readonly valid: true };
+  readonly bundle: TrustBundle | undefined;
+  readonly intermediates: readonly Uint8Array[];
+}
+
+/** Throws what readLeaf throws. */
+function createJudge(options: PeerVerifierOptions): (encoded: string) => SvidVerdict {
   const cache = new Map<string, CachedVerdict>();
   const authorities = createAuthorityReader();
-
-  const judge = (encoded: string): SvidVerdict => {
-    const bundle = options.bundle.value;
+  const bundleOf = (trustDomain: TrustDomain): TrustBundle | undefined => {
+    const own = options.bundle.value;
+    return trustDomain === own.trustDomain ? own : options.foreignBundles?.value.get(trustDomain);
+  };
+  return (encoded) => {
     const now = options.clock.now();
+    const intermediates = options.intermediates?.value ?? NO_INTERMEDIATES;
     const key = createHash('sha256').update(encoded).digest('base64');
     const cached = cache.get(key);
-    if (cached?.bundle === bundle && isWithin(cached.verdict.certificate, now)) {
+    if (
+      cached !== undefined &&
+      cached.bundle === bundleOf(trustDomainOf(cached.verdict.spiffeId)) &&
+      cached.intermediates === intermediates &&
+      isWithin(cached.verdict.certificate, now)
+    ) {
       return cached.verdict;
     }
     const verdict = verifyX509Svid(readLeaf(encoded), {
-      authorities: (trustDomain) => (trustDomain === bundle.trustDomain ? authorities(bundle) : undefined),
+      authorities: (trustDomain) => {
+        const bundle = bundleOf(trustDomain);
+        return bundle === undefined ? undefined : authorities(bundle.x509Authorities);
+      },
+      intermediates: authorities(intermediates),
       now,
     });
     cache.delete(key);
     if (!verdict.valid) return verdict;
     const [oldest] = cache.keys();
     if (cache.size >= MAX_CACHED && oldest !== undefined) cache.delete(oldest);
-    cache.set(key, { verdict, bundle });
+    cache.set(key, { verdict, bundle: bundleOf(trustDomainOf(verdict.spiffeId)), intermediates });
     return verdict;
   };
-
-  return {
-    verify(presented) {
-      if (presented.certificate === '') return { verified: false, reason: 'no_certificate' };
-      let verdict: SvidVerdict;
-      try {
-        verdict = judge(presented.certificate);
-      } catch {
-        return { verified: false, reason: 'certificate_unreadable' };
-      }
-      if (!verdict.valid) return { verified: false, reason: verdict.reason };
-      if (presented.principal !== '' && presented.principal !== verdict.spiffeId) {
-        return { verified: false, reason: 'principal_mismatch' };
-      }
-      return { verified: true, spiffeId: verdict.spiffeId, serial: verdict.certificate.serial };
-    },
-  };
 }
+
+const NO_INTERMEDIATES: readonly Uint8Array[] = [];
 
 function isWithin(certificate: Certificate, now: number): boolean {
   return now >= certificate.notBefore && now <= certificate.notAfter;
@@ -103,12 +171,12 @@ function readLeaf(encoded: string): Certificate {
   return parseCertificate(leaf);
 }
 
-/** Parses each bundle's roots once. */
-function createAuthorityReader(): (bundle: TrustBundle) => readonly Certificate[] {
-  const parsed = new WeakMap<TrustBundle, readonly Certificate[]>();
-  return (bundle) => {
-    const found = parsed.get(bundle) ?? bundle.x509Authorities.map(parseCertificate);
-    parsed.set(bundle, found);
+/** Parses each list of CAs once. */
+function createAuthorityReader(): (ders: readonly Uint8Array[]) => readonly Certificate[] {
+  const parsed = new WeakMap<readonly Uint8Array[], readonly Certificate[]>();
+  return (ders) => {
+    const found = parsed.get(ders) ?? ders.map(parseCertificate);
+    parsed.set(ders, found);
     return found;
   };
 }

@@ -1,10 +1,10 @@
 import { SvidgateError } from '../../core/index.ts';
-import type { PeerVerifier, VerifiedPeer } from '../../peer/index.ts';
+import type { PeerVerifier, PresentedPeer, VerifiedPeer } from '../../peer/index.ts';
 import { isFailure, type PolicyEngine } from '../../policy/index.ts';
 import { CheckRequest, decodeMessage, type AttributeContext } from '../../proto/index.ts';
 import type { SpiffeId } from '../../spiffe/index.ts';
 import type { Peer } from '../../transport/index.ts';
-import { identifyCaller, type Caller, type CallerSources } from './caller.ts';
+import { identifyCaller, type CallerSources } from './caller.ts';
 import { inputDocument } from './input-document.ts';
 
 /** How one check ended. `failure` means that no decision could be made: `authz.on_error` says how Envoy is told. */
@@ -56,7 +56,11 @@ export async function check(
   if (caller.kind === 'anonymous' && policy !== DEFAULT_POLICY) {
     return { kind: 'deny', policy, reason: 'policy_not_allowed', httpStatus: 403 };
   }
-  const peer = verifiedPeer(request.attributes, caller, sources.peers);
+  const presented = presentedPeer(request.attributes);
+  const peer: VerifiedPeer =
+    caller.kind === 'anonymous' ? { verified: false, reason: 'caller_anonymous' } : sources.peers.verify(presented);
+  if (sources.peers.isRevoked(presented))
+    return { kind: 'deny', policy, peer, reason: 'peer_revoked', httpStatus: 403 };
   if (peer.verified && sources.isRegistered !== undefined && !sources.isRegistered(peer.spiffeId)) {
     return { kind: 'deny', policy, peer, reason: 'peer_unregistered', httpStatus: 403 };
   }
@@ -90,8 +94,7 @@ function policyName(attributes: AttributeContext | null): string {
   return Object.hasOwn(extensions, POLICY_KEY) ? (extensions[POLICY_KEY] ?? '') : DEFAULT_POLICY;
 }
 
-function verifiedPeer(attributes: AttributeContext | null, caller: Caller, peers: PeerVerifier): VerifiedPeer {
-  if (caller.kind === 'anonymous') return { verified: false, reason: 'caller_anonymous' };
+function presentedPeer(attributes: AttributeContext | null): PresentedPeer {
   const { certificate = '', principal = '' } = attributes?.source ?? {};
-  return peers.verify({ certificate, principal });
+  return { certificate, principal };
 }

@@ -7,6 +7,8 @@ import type { SubscriptionRequest } from './subscription.ts';
 /** Envoy lists its thousand extensions in the first request: some 100 KiB. */
 const MAX_REQUEST_BYTES = 1024 * 1024;
 const MAX_REFUSAL_LENGTH = 512;
+/** Of `node.id` and `node.cluster`, which are kept for as long as the stream lives. */
+const MAX_NODE_TEXT_LENGTH = 256;
 
 /** Reads a DiscoveryRequest for secrets. Throws `invalid_request` or `too_large`. */
 export function readDiscoveryRequest(bytes: Uint8Array): SubscriptionRequest {
@@ -27,7 +29,8 @@ function readNode(node: Node): EnvoyNode {
   const version = node.userAgentBuildVersion?.version;
   const metadata = node.metadata === null ? {} : structToJson(node.metadata);
   return {
-    id: node.id,
+    id: node.id.slice(0, MAX_NODE_TEXT_LENGTH),
+    cluster: node.cluster.slice(0, MAX_NODE_TEXT_LENGTH),
     version:
       version === null || version === undefined
         ? undefined

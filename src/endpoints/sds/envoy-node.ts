@@ -1,13 +1,19 @@
 /** What SDS needs to know of the Envoy that asks. Every field may be missing or odd; none may do harm. */
 export interface EnvoyNode {
   readonly id: string;
+  readonly cluster: string;
   /** Major and minor version, or undefined when Envoy did not say. */
   readonly version: { readonly major: number; readonly minor: number } | undefined;
   /** `node.metadata.disable_spiffe_cert_validation`, or undefined when it is absent or no boolean. */
   readonly disableSpiffeCertValidation: boolean | undefined;
 }
 
-export const UNKNOWN_NODE: EnvoyNode = { id: '', version: undefined, disableSpiffeCertValidation: undefined };
+export const UNKNOWN_NODE: EnvoyNode = {
+  id: '',
+  cluster: '',
+  version: undefined,
+  disableSpiffeCertValidation: undefined,
+};
 
 /** The texts that Go's strconv.ParseBool takes, as spire-agent does. */
 const TRUE_TEXTS = new Set(['1', 't', 'T', 'TRUE', 'true', 'True']);

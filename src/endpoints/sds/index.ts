@@ -5,3 +5,4 @@
  */
 export { createSdsEndpoint, type SdsEndpointOptions } from './sds-endpoint.ts';
 export type { SdsSettings } from './secret-stream.ts';
+export { StreamTable, type StreamResource, type StreamStatus } from './stream-table.ts';

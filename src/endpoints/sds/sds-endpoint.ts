@@ -1,17 +1,24 @@
-import { SvidgateError, type Logger, type Metrics } from '../../core/index.ts';
+import { SvidgateError, type AuditCaller, type Logger, type Metrics } from '../../core/index.ts';
 import type { Attestation } from '../../attestation/index.ts';
 import type { CallerIdentity } from '../../identity/index.ts';
 import { SECRET_DISCOVERY_SERVICE } from '../../proto/index.ts';
 import type { Selector } from '../../spiffe/index.ts';
 import type { CallContext, GrpcMethod, PeerProcess } from '../../transport/index.ts';
 import { fetchSecrets, streamSecrets, type SdsSettings, type SecretStreamContext } from './secret-stream.ts';
+import type { StreamTable } from './stream-table.ts';
 
 export interface SdsEndpointOptions {
   readonly settings: SdsSettings;
   readonly attestor: { attest(peer: PeerProcess): Promise<Attestation> };
   readonly identities: {
-    watch(selectors: ReadonlySet<Selector>, signal: AbortSignal): AsyncGenerator<CallerIdentity, void, void>;
+    watch(
+      selectors: ReadonlySet<Selector>,
+      signal: AbortSignal,
+      caller?: AuditCaller,
+    ): AsyncGenerator<CallerIdentity, void, void>;
   };
+  /** Told what each Envoy holds. */
+  readonly streams: StreamTable;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -31,7 +38,8 @@ export function createSdsEndpoint(options: SdsEndpointOptions): readonly GrpcMet
         countStream(1);
         try {
           const caller = await prepare(options, call);
-          yield* streamSecrets(requests, caller.identities(call.signal), caller.context);
+          using record = options.streams.open(caller.process);
+          yield* streamSecrets(requests, caller.identities(call.signal), { ...caller.context, record });
         } finally {
           countStream(-1);
         }
@@ -55,7 +63,8 @@ export function createSdsEndpoint(options: SdsEndpointOptions): readonly GrpcMet
 }
 
 interface PreparedCaller {
-  readonly context: SecretStreamContext;
+  readonly process: PeerProcess;
+  readonly context: Omit<SecretStreamContext, 'record'>;
   readonly identities: (signal: AbortSignal) => AsyncGenerator<CallerIdentity, void, void>;
 }
 
@@ -66,7 +75,8 @@ async function prepare(options: SdsEndpointOptions, call: CallContext): Promise<
   const attestation = await attestor.attest(call.peer.process);
   const logger = options.logger.child({ connection_id: call.peer.connectionId, caller_pid: call.peer.process.pid });
   return {
+    process: call.peer.process,
     context: { settings, logger, metrics, assertAlive: () => attestation.assertAlive() },
-    identities: (signal) => identities.watch(attestation.selectors, signal),
+    identities: (signal) => identities.watch(attestation.selectors, signal, attestation.caller),
   };
 }

@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { merge, SvidgateError, type Logger, type Metrics } from '../../core/index.ts';
 import type { CallerIdentity } from '../../identity/index.ts';
 import { DiscoveryResponse, encodeMessage, SECRET_TYPE_URL } from '../../proto/index.ts';
+import type { TrustBundle } from '../../spiffe/index.ts';
 import { readDiscoveryRequest } from './discovery-request.ts';
 import { usesSpiffeValidator, type EnvoyNode } from './envoy-node.ts';
-import { resolveNames, showNames, type SdsAliases } from './resource-names.ts';
+import { resolveNames, showNames, type NamedSecret, type SdsAliases } from './resource-names.ts';
 import { encodeSecrets, type EncodedSecrets } from './secrets.ts';
+import type { AnswerContent, StreamRecord } from './stream-table.ts';
 import { Subscription } from './subscription.ts';
 
 export interface SdsSettings extends SdsAliases {
@@ -18,6 +20,8 @@ export interface SecretStreamContext {
   readonly settings: SdsSettings;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** The books of this stream, for status and for the activation of new CAs. */
+  readonly record: StreamRecord;
   /** Throws `attestation_failed` when the process that was attested is gone. Asked before each answer. */
   readonly assertAlive: () => void;
 }
@@ -41,9 +45,11 @@ export async function* streamSecrets(
     // A request that came before the identity is answered when that is there.
     if (identity === undefined || subscription.names === undefined) continue;
     const answer = buildAnswer(subscription, identity, context.settings);
-    if (answer === undefined || !(asked || subscription.isNews(answer))) continue;
-    context.assertAlive();
-    yield send(subscription, answer, context);
+    if (answer === undefined) continue;
+    const sends = asked || subscription.isNews(answer);
+    if (sends) context.assertAlive();
+    context.record.holds(answer, sends);
+    if (sends) yield send(subscription, answer, context);
   }
 }
 
@@ -51,7 +57,7 @@ export async function* streamSecrets(
 export async function fetchSecrets(
   request: Uint8Array,
   identities: AsyncIterable<CallerIdentity>,
-  context: SecretStreamContext,
+  context: Omit<SecretStreamContext, 'record'>,
 ): Promise<Uint8Array> {
   const { names, node } = readDiscoveryRequest(request);
   const spiffeValidator = usesSpiffeValidator(
@@ -72,7 +78,10 @@ export async function fetchSecrets(
 /** Takes a request in; true when it must be answered whatever the content. */
 function receive(subscription: Subscription, bytes: Uint8Array, context: SecretStreamContext): boolean {
   const request = readDiscoveryRequest(bytes);
+  const acknowledges = subscription.isAcknowledgement(request);
   const outcome = subscription.receive(request);
+  if (request.node !== undefined) context.record.named(request.node);
+  if (acknowledges) context.record.acknowledged();
   const fields = { node_id: subscription.node.id, version: request.versionInfo, nonce: request.responseNonce };
   switch (outcome.kind) {
     case 'answer':
@@ -82,6 +91,7 @@ function receive(subscription: Subscription, bytes: Uint8Array, context: SecretS
       return false;
     case 'nack':
       context.metrics.count('svidgate_sds_nacks_total', {});
+      context.record.refused(outcome.refusal);
       context.logger.warn({ ...fields, reason: outcome.refusal }, 'secrets refused by envoy');
       return outcome.answer;
     case 'stale':
@@ -90,8 +100,8 @@ function receive(subscription: Subscription, bytes: Uint8Array, context: SecretS
   }
 }
 
-interface BuiltAnswer extends EncodedSecrets {
-  readonly names: readonly string[];
+interface BuiltAnswer extends EncodedSecrets, AnswerContent {
+  readonly version: string;
 }
 
 /** What the names stand for now, or undefined when there is nothing to say yet. Throws `not_authorized` or `no_identity`. */
@@ -104,7 +114,20 @@ function buildAnswer(
   if (settings.unknownName === 'error' && (unknown.length > 0 || secrets.length === 0)) throw notAuthorized(unknown);
   if (secrets.length === 0) return undefined;
   const spiffeValidator = validatorFor(subscription.node, settings);
-  return { ...encodeSecrets(secrets, spiffeValidator), names: secrets.map((secret) => secret.name) };
+  return { ...encodeSecrets(secrets, spiffeValidator), ...contentOf(secrets, identity.bundle) };
+}
+
+function contentOf(secrets: readonly NamedSecret[], own: TrustBundle): Omit<AnswerContent, 'version'> {
+  const svids = secrets.flatMap((secret) => (secret.kind === 'svid' ? secret.svid : []));
+  const holdsOwn = secrets.some(
+    (secret) => secret.kind === 'all-bundles' || (secret.kind === 'bundle' && secret.bundle === own),
+  );
+  return {
+    names: secrets.map((secret) => secret.name),
+    spiffeIds: [...new Set(svids.map((svid) => svid.spiffeId))],
+    expiresAt: svids.length === 0 ? undefined : Math.min(...svids.map((svid) => svid.notAfter)),
+    bundleSequence: holdsOwn ? own.sequence : undefined,
+  };
 }
 
 function validatorFor(node: EnvoyNode, settings: SdsSettings): boolean {

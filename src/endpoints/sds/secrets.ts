@@ -43,9 +43,7 @@ function toSecret(secret: NamedSecret, spiffeValidator: boolean): SecretInit {
     case 'bundle':
       return {
         name: secret.name,
-        validationContext: spiffeValidator
-          ? spiffeContext([secret.bundle])
-          : { trustedCa: inline(bundlePem(secret.bundle)) },
+        validationContext: spiffeValidator ? spiffeContext([secret.bundle]) : plainContext(secret.bundle),
       };
     case 'all-bundles':
       if (!spiffeValidator) {
@@ -68,7 +66,7 @@ function toTlsCertificate(svid: X509Svid): TlsCertificateInit {
 function spiffeContext(bundles: readonly TrustBundle[]): CertificateValidationContextInit {
   const trustDomains = bundles
     .filter((bundle) => bundle.x509Authorities.length > 0)
-    .map((bundle) => ({ name: bundle.trustDomain, trustBundle: inline(bundlePem(bundle)) }))
+    .map((bundle) => ({ name: bundle.trustDomain, trustBundle: inline(rootsPem(bundle) + revocationsPem(bundle)) }))
     .sort((one, other) => (one.name < other.name ? -1 : 1));
   const config = encodeMessage(SpiffeCertValidatorConfig, { trustDomains });
   return {
@@ -79,8 +77,18 @@ function spiffeContext(bundles: readonly TrustBundle[]): CertificateValidationCo
   };
 }
 
-function bundlePem(bundle: TrustBundle): string {
+function plainContext(bundle: TrustBundle): CertificateValidationContextInit {
+  const revocations = revocationsPem(bundle);
+  return { trustedCa: inline(rootsPem(bundle)), ...(revocations === '' ? {} : { crl: inline(revocations) }) };
+}
+
+function rootsPem(bundle: TrustBundle): string {
   return bundle.x509Authorities.map((der) => pemEncode('CERTIFICATE', der)).join('');
+}
+
+/** Envoy's SPIFFE validator takes them beside the roots, and then wants one for each CA of a chain. */
+function revocationsPem(bundle: TrustBundle): string {
+  return (bundle.revocationLists ?? []).map((der) => pemEncode('X509 CRL', der)).join('');
 }
 
 function inline(text: string): DataSourceInit {

@@ -46,6 +46,12 @@ export class Subscription {
     return this.#node;
   }
 
+  /** Whether the request says that the Envoy took what was sent last; it may ask for other names as well. */
+  isAcknowledgement({ responseNonce, versionInfo, refusal }: SubscriptionRequest): boolean {
+    if (this.#sent === undefined || refusal !== undefined) return false;
+    return responseNonce === this.#sent.nonce && versionInfo === this.#sent.version;
+  }
+
   receive(request: SubscriptionRequest): RequestOutcome {
     if (request.node !== undefined) this.#node = request.node;
     if (this.#sent !== undefined && request.responseNonce !== this.#sent.nonce) return { kind: 'stale' };

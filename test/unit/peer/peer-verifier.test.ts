@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Watchable } from '../../../src/core/index.ts';
-import { createPeerVerifier } from '../../../src/peer/index.ts';
+import { createPeerVerifier, type PresentedPeer } from '../../../src/peer/index.ts';
 import {
   createLeafCertificate,
   createRootCertificate,
@@ -9,7 +9,7 @@ import {
   pemEncode,
   type SigningCa,
 } from '../../../src/pki/index.ts';
-import { parseSpiffeId, parseTrustDomain, type TrustBundle } from '../../../src/spiffe/index.ts';
+import { parseSpiffeId, parseTrustDomain, type ForeignBundles, type TrustBundle } from '../../../src/spiffe/index.ts';
 import { forgeAround } from '../../support/forged-certificate.ts';
 import { TRUST_DOMAIN } from '../../support/svid-fixtures.ts';
 import { createTestClock } from '../../support/test-clock.ts';
@@ -143,4 +143,74 @@ test('a bundle of another trust domain proves nothing for ours', async () => {
     verified: false,
     reason: 'unknown_trust_domain',
   });
+});
+
+test('a peer of a foreign trust domain is verified by its own bundle, as long as we hold that', async () => {
+  const FOREIGN = parseTrustDomain('other.test');
+  const { certificate } = await leaf(otherCa, { uri: 'spiffe://other.test/web' });
+  const foreignBundles = new Watchable<ForeignBundles>(
+    new Map([[FOREIGN, { ...bundleOf(otherCa), trustDomain: FOREIGN }]]),
+  );
+  const peers = createPeerVerifier({ bundle: new Watchable(bundleOf(ca)), foreignBundles, clock: createTestClock() });
+  const presented = { certificate: encode(certificate), principal: '' };
+  assert.equal(peers.verify(presented).verified, true);
+  assert.deepEqual(peers.verify({ certificate: encode((await leaf(otherCa)).certificate), principal: '' }), {
+    verified: false,
+    reason: 'intermediate_unknown',
+  });
+  foreignBundles.set(new Map());
+  assert.deepEqual(peers.verify(presented), { verified: false, reason: 'unknown_trust_domain' });
+});
+
+test('what is revoked is told whatever else is presented', async () => {
+  const { certificate, serial } = await leaf(ca);
+  const other = await leaf(ca);
+  const strange = await leaf(otherCa);
+  const cases: readonly {
+    readonly revoked: { serials?: readonly string[]; ids?: readonly string[]; idsOfSerials?: readonly string[] };
+    readonly presented: PresentedPeer;
+    readonly isRevoked: boolean;
+  }[] = [
+    {
+      revoked: { serials: [serial] },
+      presented: { certificate: encode(certificate), principal: WEB },
+      isRevoked: true,
+    },
+    {
+      revoked: { serials: [serial], idsOfSerials: [WEB] },
+      presented: { certificate: encode(other.certificate), principal: WEB },
+      isRevoked: false,
+    },
+    {
+      revoked: { serials: [serial], idsOfSerials: [WEB] },
+      presented: { certificate: '', principal: WEB },
+      isRevoked: true,
+    },
+    {
+      revoked: { serials: [serial], idsOfSerials: [WEB] },
+      presented: { certificate: '%', principal: WEB },
+      isRevoked: true,
+    },
+    { revoked: { ids: [WEB] }, presented: { certificate: encode(other.certificate), principal: '' }, isRevoked: true },
+    {
+      revoked: { ids: [WEB] },
+      presented: { certificate: encode(strange.certificate), principal: '' },
+      isRevoked: true,
+    },
+    { revoked: { ids: [WEB] }, presented: { certificate: '', principal: WEB }, isRevoked: true },
+    { revoked: { ids: [WEB] }, presented: { certificate: '', principal: `${WEB}2` }, isRevoked: false },
+    { revoked: { ids: [WEB] }, presented: { certificate: '', principal: '' }, isRevoked: false },
+    { revoked: {}, presented: { certificate: encode(certificate), principal: WEB }, isRevoked: false },
+  ];
+  for (const { revoked, presented, isRevoked } of cases) {
+    const { serials = [], ids = [], idsOfSerials = [] } = revoked;
+    const revocations = new Watchable({
+      all: [...serials, ...ids],
+      hasSerial: (text: string) => serials.includes(text),
+      hasSpiffeId: (id: string) => ids.includes(id),
+      hasSerialOf: (id: string) => idsOfSerials.includes(id),
+    });
+    const peers = createPeerVerifier({ bundle: new Watchable(bundleOf(ca)), revocations, clock });
+    assert.equal(peers.isRevoked(presented), isRevoked, JSON.stringify({ revoked, principal: presented.principal }));
+  }
 });

@@ -150,7 +150,7 @@ const validators = [
 
 for (const { version, own, config, spiffe } of validators) {
   test(`the SPIFFE validator is ${spiffe ? 'used' : 'not used'} for ${JSON.stringify({ version, own, config })}`, () => {
-    const node = { id: '', version, disableSpiffeCertValidation: own };
+    const node = { id: '', cluster: '', version, disableSpiffeCertValidation: own };
     assert.equal(usesSpiffeValidator(node, config), spiffe);
   });
 }
