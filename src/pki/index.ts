@@ -14,6 +14,7 @@ export {
   type CertificationRequest,
   type OutsideCa,
 } from './intermediate-issuer.ts';
+export { splitDer } from './der-list.ts';
 export { publicKeyFromJwk, publicKeyToJwk, type PublicJwk } from './jwk.ts';
 export {
   generateKeyPair,

@@ -1,7 +1,7 @@
 import type { AuditCaller } from '../../core/index.ts';
 import { msToTimestamp, type svidgate } from '../../proto/index.ts';
 import type { GrpcMethod } from '../../transport/index.ts';
-import type { AdminMethods } from './admin-call.ts';
+import type { AdminCall, AdminMethods } from './admin-call.ts';
 import { enumField, textField } from './request-fields.ts';
 
 /** In the order of the proto's enums, from 1. */
@@ -33,7 +33,8 @@ export interface AuthoritySlot {
 export interface AuthorityAdmin {
   slots(): readonly AuthoritySlot[];
   prepare(kind: AuthorityKind, by: AuditCaller): Promise<unknown>;
-  activate(slot: AuthorityName, by: AuditCaller): Promise<unknown>;
+  /** Returns when it signs; the signal ends the waiting, not the activation. */
+  activate(slot: AuthorityName, by: AuditCaller, signal: AbortSignal): Promise<unknown>;
   taint(slot: AuthorityName, by: AuditCaller): Promise<unknown>;
   revoke(slot: AuthorityName, by: AuditCaller): Promise<unknown>;
 }
@@ -51,13 +52,13 @@ export function authorityMethods(methods: AdminMethods, authorities: AuthorityAd
   const list = (): ListInit => ({ authorities: authorities.slots().map(toAuthority) });
   const change = (
     name: 'activateAuthority' | 'taintAuthority' | 'revokeAuthority',
-    act: (slot: AuthorityName, by: AuditCaller) => Promise<unknown>,
+    act: (slot: AuthorityName, call: AdminCall) => Promise<unknown>,
   ): GrpcMethod =>
     methods.unary(name, async (request, call) => {
       const kind = enumField('kind', request.kind, AUTHORITY_KINDS);
       const id = authorityIdField(request.authorityId);
       call.about({ authority_id: id });
-      await act({ kind, id }, call.caller);
+      await act({ kind, id }, call);
       return list();
     });
   return [
@@ -66,9 +67,9 @@ export function authorityMethods(methods: AdminMethods, authorities: AuthorityAd
       await authorities.prepare(enumField('kind', request.kind, AUTHORITY_KINDS), call.caller);
       return list();
     }),
-    change('activateAuthority', (slot, by) => authorities.activate(slot, by)),
-    change('taintAuthority', (slot, by) => authorities.taint(slot, by)),
-    change('revokeAuthority', (slot, by) => authorities.revoke(slot, by)),
+    change('activateAuthority', (slot, { caller, signal }) => authorities.activate(slot, caller, signal)),
+    change('taintAuthority', (slot, { caller }) => authorities.taint(slot, caller)),
+    change('revokeAuthority', (slot, { caller }) => authorities.revoke(slot, caller)),
   ];
 }
 

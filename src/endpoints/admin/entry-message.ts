@@ -70,14 +70,15 @@ function wholeSeconds(ms: number | undefined): number {
 
 export function toEntry({ entry, source, revision, createdAt }: RegisteredEntry): svidgate.admin.v1.EntryInit {
   return {
-    fields: toFields(entry),
+    fields: toEntryFields(entry),
     source: ENTRY_SOURCES.indexOf(source) + 1,
     revision,
     createdAt: msToTimestamp(createdAt),
   };
 }
 
-function toFields(entry: RegistrationEntry): EntryFieldsInit {
+/** The message of an entry that was checked. */
+export function toEntryFields(entry: RegistrationEntry): EntryFieldsInit {
   return {
     entryId: entry.entryId,
     spiffeId: entry.spiffeId,

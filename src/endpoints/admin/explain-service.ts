@@ -1,4 +1,5 @@
-import type { SpiffeId } from '../../spiffe/index.ts';
+import { maskSelector } from '../../attestation/index.ts';
+import type { Selector, SpiffeId } from '../../spiffe/index.ts';
 import type { svidgate } from '../../proto/index.ts';
 import type { GrpcMethod } from '../../transport/index.ts';
 import type { AdminMethods } from './admin-call.ts';
@@ -17,13 +18,13 @@ export interface AttestationExplanation {
   readonly nearMisses: readonly {
     readonly entryId: string;
     readonly spiffeId: SpiffeId;
-    readonly missing: readonly string[];
+    readonly missing: readonly Selector[];
   }[];
 }
 
 export interface AttestorFinding {
   readonly name: string;
-  readonly selectors: readonly string[];
+  readonly selectors: readonly Selector[];
   /** Why it gave none, when it failed. */
   readonly problem?: string;
 }
@@ -35,8 +36,6 @@ export type ExplainAttestation = (pid: number, signal: AbortSignal) => Promise<A
 const MAX_PID = 4_194_304;
 /** Each may hash a large executable. */
 const MAX_AT_ONCE = 4;
-/** Values of the environment, which are often secrets. */
-const SECRET_SELECTOR = /^(docker:env:[^=]*=).+$/s;
 
 /** AttestAdmin of the admin API. */
 export function explainMethods(methods: AdminMethods, explain: ExplainAttestation): readonly GrpcMethod[] {
@@ -46,14 +45,17 @@ export function explainMethods(methods: AdminMethods, explain: ExplainAttestatio
       const pid = numberField('pid', request.pid, { min: 1, max: MAX_PID });
       using _ = limit.enter();
       const explanation = await explain(pid, signal);
-      return toResponse(explanation, grant.isAuthority ? (selector) => selector : maskSelector);
+      return toResponse(
+        explanation, // Values of the environment are often secrets.
+        grant.isAuthority ? (selector) => selector : maskSelector,
+      );
     }),
   ];
 }
 
 function toResponse(
   explanation: AttestationExplanation,
-  show: (selector: string) => string,
+  show: (selector: Selector) => string,
 ): svidgate.admin.v1.ExplainAttestationResponseInit {
   return {
     pid: explanation.pid,
@@ -71,8 +73,4 @@ function toResponse(
       missingSelectors: missing.map(show),
     })),
   };
-}
-
-function maskSelector(selector: string): string {
-  return selector.replace(SECRET_SELECTOR, '$1[hidden]');
 }

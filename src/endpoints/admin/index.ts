@@ -8,6 +8,7 @@ export { ADMIN_MAX_MESSAGE_BYTES } from './admin-call.ts';
 export { createAdminEndpoint, type AdminEndpointOptions } from './admin-endpoint.ts';
 export type { AuthorityAdmin, AuthorityKind, AuthorityName, AuthoritySlot } from './authority-service.ts';
 export type { ForeignBundle, ForeignBundleAdmin } from './bundle-service.ts';
+export { toEntryFields } from './entry-message.ts';
 export type { EntryAdmin } from './entry-service.ts';
 export type { AttestationExplanation, AttestorFinding, ExplainAttestation } from './explain-service.ts';
 export type { RevocationAdmin } from './revocation-service.ts';

@@ -1,0 +1,134 @@
+import { int64ToBigInt, type svidgate } from '../proto/index.ts';
+import { authorityJson, formatAuthorities } from './authority-view.ts';
+import { formatFields, formatTable } from './table.ts';
+import { formatAge, formatWhen, isoTime } from './when.ts';
+
+type Status = svidgate.admin.v1.Status;
+type Envoy = svidgate.admin.v1.ConnectedEnvoy;
+
+/** In the order of the proto's enum, from 0. */
+const AUDIT_STATES = ['unknown', 'off', 'writing', 'failing'] as const;
+/** Of a version, which is a hash. */
+const SHOWN_VERSION_LENGTH = 12;
+
+/** The status with the given Envoys, which may come from several pages. */
+export function formatStatus(status: Status, envoys: readonly Envoy[], now: number): string {
+  const { entries, revocations, audit } = status;
+  const hidden = Number(int64ToBigInt(status.envoyCount)) - envoys.length;
+  const summary = formatFields({
+    svidgate: `${status.version}, up for ${formatAge(status.startedAt, now)}`,
+    'Trust domain': status.trustDomain,
+    Listeners: status.listeners.map(({ name, address }) => `${name} on ${address}`),
+    Entries: entries === null ? '' : `${String(entries.count)}${staleNote(entries)}`,
+    Revocations: revocations === null ? '' : revocationsText(revocations),
+    'Foreign bundles': String(status.foreignBundleCount),
+    'Audit log': audit === null ? '' : auditText(audit),
+    Warnings: status.warnings,
+  });
+  const policies = status.policies.map(({ name, state, revision, problem }) => [
+    name,
+    state,
+    revision.slice(0, SHOWN_VERSION_LENGTH),
+    problem,
+  ]);
+  return [
+    summary,
+    formatAuthorities(status.authorities, now),
+    ...(policies.length === 0 ? [] : [formatTable(['POLICY', 'STATE', 'REVISION', 'PROBLEM'], policies)]),
+    formatTable(
+      ['ENVOY', 'PID', 'UID', 'SPIFFE IDS', 'RESOURCE', 'VERSION', 'STATE', 'ENDS', 'LAST NACK'],
+      envoys.flatMap((envoy) => envoyRows(envoy, now)),
+      'no Envoy is connected',
+    ),
+    ...(hidden > 0 ? [`and ${hidden} more\n`] : []),
+  ].join('\n');
+}
+
+/** A row for each resource; what is the Envoy's own stands in the first. */
+function envoyRows(envoy: Envoy, now: number): readonly (readonly string[])[] {
+  const own = [envoy.nodeId, String(envoy.pid), int64ToBigInt(envoy.uid).toString(), envoy.spiffeIds.join(',')];
+  if (envoy.resources.length === 0) return [[...own, '', '', 'subscribed to nothing', '', '']];
+  return envoy.resources.map(({ name, version, acknowledged, lastNack, lastNackAt }, index) => [
+    ...(index === 0 ? own : [' ', ' ', ' ', ' ']),
+    name,
+    version.slice(0, SHOWN_VERSION_LENGTH),
+    acknowledged ? 'acknowledged' : 'sent',
+    index === 0 ? formatWhen(envoy.expiresAt, now) : ' ',
+    lastNack === '' ? '' : `${formatWhen(lastNackAt, now)}: ${lastNack}`,
+  ]);
+}
+
+/** As --output json shows it. */
+export function statusJson(status: Status, envoys: readonly Envoy[]): Readonly<Record<string, unknown>> {
+  const { entries, revocations, audit } = status;
+  return {
+    version: status.version,
+    trust_domain: status.trustDomain,
+    started_at: isoTime(status.startedAt),
+    authorities: status.authorities.map(authorityJson),
+    listeners: status.listeners.map(({ name, address }) => ({ name, address })),
+    policies: status.policies.map(({ name, state, revision, problem }) => ({
+      name,
+      state,
+      ...(revision === '' ? {} : { revision }),
+      ...(problem === '' ? {} : { problem }),
+    })),
+    entries: {
+      count: numberOf(entries?.count),
+      stale: entries?.stale ?? false,
+      mistake_count: entries?.mistakeCount ?? 0,
+    },
+    revocations: {
+      serial_count: numberOf(revocations?.serialCount),
+      spiffe_id_count: numberOf(revocations?.spiffeIdCount),
+      crl_published: revocations?.crlPublished ?? false,
+    },
+    audit: {
+      state: AUDIT_STATES[audit?.state ?? 0] ?? 'unknown',
+      required: audit?.required ?? false,
+      ...(audit === null || audit.file === '' ? {} : { file: audit.file }),
+    },
+    foreign_bundle_count: status.foreignBundleCount,
+    warnings: status.warnings,
+    envoy_count: numberOf(status.envoyCount),
+    envoys: envoys.map(envoyJson),
+  };
+}
+
+function envoyJson(envoy: Envoy): object {
+  return {
+    connection_id: numberOf(envoy.connectionId),
+    node_id: envoy.nodeId,
+    node_cluster: envoy.nodeCluster,
+    pid: envoy.pid,
+    uid: numberOf(envoy.uid),
+    spiffe_ids: envoy.spiffeIds,
+    connected_at: isoTime(envoy.connectedAt),
+    expires_at: isoTime(envoy.expiresAt),
+    resources: envoy.resources.map(({ name, version, acknowledged, lastNack, lastNackAt }) => ({
+      name,
+      version,
+      acknowledged,
+      ...(lastNack === '' ? {} : { last_nack: lastNack, last_nack_at: isoTime(lastNackAt) }),
+    })),
+  };
+}
+
+function staleNote({ stale, mistakeCount }: svidgate.admin.v1.EntriesStatus): string {
+  if (!stale) return '';
+  return `, those of before: the entries file has ${mistakeCount} ${mistakeCount === 1 ? 'mistake' : 'mistakes'}`;
+}
+
+function revocationsText({ serialCount, spiffeIdCount, crlPublished }: svidgate.admin.v1.RevocationsStatus): string {
+  const how = crlPublished ? 'by revocation lists and at the gate' : 'at the gate alone';
+  return `${String(serialCount)} serials and ${String(spiffeIdCount)} SPIFFE IDs, enforced ${how}`;
+}
+
+function auditText({ state, required, file }: svidgate.admin.v1.AuditStatus): string {
+  const name = AUDIT_STATES[state] ?? 'unknown';
+  return `${name}${file === '' ? '' : ` ${file}`}${required ? ', required' : ''}`;
+}
+
+function numberOf(value: svidgate.admin.v1.Status['envoyCount'] | undefined): number {
+  return value === undefined ? 0 : Number(int64ToBigInt(value));
+}

@@ -1,0 +1,266 @@
+import { silentLogger, SvidgateError, type AuditEvent, type AuditLog } from '../../../../src/core/index.ts';
+import {
+  createAdminEndpoint,
+  type AdminCaller,
+  type AdminEndpointOptions,
+  type EntryAdmin,
+  type ForeignBundle,
+  type StatusReport,
+} from '../../../../src/endpoints/admin/index.ts';
+import {
+  adminRpc,
+  decodeMessage,
+  encodeMessage,
+  type AdminRequestInit,
+  type AdminResponse,
+  type AdminRpcName,
+} from '../../../../src/proto/index.ts';
+import {
+  parseSelector,
+  parseSpiffeId,
+  parseTrustDomain,
+  type RegisteredEntry,
+  type RegistrationEntry,
+  type Revocation,
+  type TrustBundle,
+} from '../../../../src/spiffe/index.ts';
+import type { CallContext, Peer } from '../../../../src/transport/index.ts';
+import { createTestClock, type TestClock } from '../../../support/test-clock.ts';
+
+const MAX_BYTES = 64 * 1024 * 1024;
+export const TRUST_DOMAIN = parseTrustDomain('example.test');
+export const UID = 1000;
+
+/** The admin endpoint with small parts behind it, called without a socket. */
+export interface TestAdmin {
+  readonly clock: TestClock;
+  readonly events: AuditEvent[];
+  /** What was asked of the parts that only note it. */
+  readonly asked: string[];
+  readonly entries: Map<string, RegisteredEntry>;
+  readonly foreign: Map<string, ForeignBundle>;
+  readonly revocations: Map<string, Revocation>;
+  call<Name extends AdminRpcName>(
+    name: Name,
+    request: AdminRequestInit<Name>,
+    options?: CallOptions,
+  ): Promise<AdminResponse<Name>>;
+  callBytes(name: AdminRpcName, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>;
+  stream<Name extends AdminRpcName>(
+    name: Name,
+    request: AdminRequestInit<Name>,
+    options?: CallOptions,
+  ): AsyncGenerator<AdminResponse<Name>, void, void>;
+  /** The paths that the endpoint serves. */
+  readonly paths: readonly string[];
+}
+
+export interface CallOptions {
+  readonly uid?: number;
+  readonly peer?: Peer;
+  readonly signal?: AbortSignal;
+}
+
+export interface TestAdminOptions extends Partial<AdminEndpointOptions> {
+  readonly status?: { status(): StatusReport };
+}
+
+export function createTestAdmin(options: TestAdminOptions = {}): TestAdmin {
+  const clock = createTestClock();
+  const events: AuditEvent[] = [];
+  const asked: string[] = [];
+  const entries = new Map<string, RegisteredEntry>();
+  const foreign = new Map<string, ForeignBundle>();
+  const revocations = new Map<string, Revocation>();
+  const note = (text: string): Promise<void> => Promise.resolve(void asked.push(text));
+  const methods = createAdminEndpoint({
+    callers: [{ uid: UID, role: 'authority' }],
+    clock,
+    audit: { record: (event) => void events.push(event) } satisfies AuditLog,
+    logger: silentLogger,
+    entries: entryMap(entries, () => clock.now()),
+    authorities: {
+      slots: () => [testSlot()],
+      prepare: (kind) => note(`prepare ${kind}`),
+      activate: ({ kind, id }) => note(`activate ${kind} ${id}`),
+      taint: ({ kind, id }) => note(`taint ${kind} ${id}`),
+      revoke: ({ kind, id }) => note(`revoke ${kind} ${id}`),
+    },
+    ownBundle: () => emptyBundle('example.test'),
+    foreignBundles: {
+      list: () => [...foreign.values()],
+      set: (bundle) => Promise.resolve(foreign.set(bundle.trustDomain, { bundle, source: 'api' })),
+      delete: (trustDomain) => {
+        if (foreign.delete(trustDomain)) return Promise.resolve();
+        return Promise.reject(new SvidgateError('not_found', `no bundle of ${trustDomain}`));
+      },
+    },
+    revocations: {
+      list: () => [...revocations.values()],
+      revoke: ({ target, reason }) => {
+        const revocation = { id: `r${revocations.size}`, target, reason, revokedAt: clock.now() };
+        revocations.set(revocation.id, revocation);
+        return Promise.resolve(revocation);
+      },
+      undo: (id) => {
+        const found = revocations.get(id);
+        if (found === undefined) return Promise.reject(new SvidgateError('not_found', `no revocation ${id}`));
+        revocations.delete(id);
+        return Promise.resolve(found);
+      },
+    },
+    explain: (pid) =>
+      Promise.resolve({
+        pid,
+        uid: 7,
+        executable: '/bin/true',
+        attestors: [
+          { name: 'unix', selectors: [parseSelector('unix:uid:7')] },
+          { name: 'docker', selectors: [parseSelector('docker:env:TOKEN=abc')] },
+          { name: 'k8s', selectors: [], problem: 'no kubelet' },
+        ],
+        matches: [{ entryId: 'e1', spiffeId: parseSpiffeId('spiffe://example.test/a') }],
+        nearMisses: [
+          {
+            entryId: 'e2',
+            spiffeId: parseSpiffeId('spiffe://example.test/b'),
+            missing: [parseSelector('docker:env:TOKEN=def')],
+          },
+        ],
+      }),
+    takeBackup: (passphrase) => Promise.resolve(new Uint8Array(600_000).fill(passphrase.length)),
+    ...options,
+    status: options.status ?? { status: () => testReport() },
+  });
+  const byPath = new Map(methods.map((method) => [method.path, method]));
+  const contextOf = ({ uid = UID, peer, signal }: CallOptions): CallContext => ({
+    peer: peer ?? unixPeer(uid),
+    signal: signal ?? new AbortController().signal,
+    deadline: undefined,
+    header: () => [],
+  });
+  const callBytes: TestAdmin['callBytes'] = async (name, bytes, options = {}) => {
+    const method = byPath.get(adminRpc(name).path);
+    if (method?.kind === 'unary') return await method.handle(bytes, contextOf(options));
+    if (method?.kind !== 'server-stream') throw new Error(`${name} is not served`);
+    for await (const response of method.handle(bytes, contextOf(options))) return response;
+    throw new Error('no answer');
+  };
+  return {
+    clock,
+    events,
+    asked,
+    entries,
+    foreign,
+    revocations,
+    paths: methods.map(({ path }) => path),
+    callBytes,
+    async call(name, request, options) {
+      const rpc = adminRpc(name);
+      return decodeMessage(
+        rpc.response,
+        await callBytes(name, encodeMessage(rpc.request, request), options),
+        MAX_BYTES,
+      );
+    },
+    async *stream(name, request, options = {}) {
+      const rpc = adminRpc(name);
+      const method = byPath.get(rpc.path);
+      if (method?.kind !== 'server-stream') throw new Error(`${name} is no stream`);
+      for await (const bytes of method.handle(encodeMessage(rpc.request, request), contextOf(options))) {
+        yield decodeMessage(rpc.response, bytes, MAX_BYTES);
+      }
+    },
+  };
+}
+
+export function unixPeer(uid: number): Peer {
+  const process = { pid: 4711, uid, gid: uid, exited: new AbortController().signal, close: () => undefined };
+  return { kind: 'unix', connectionId: 1, process };
+}
+
+export function testEntry(entryId: string, path: string, more: Partial<RegistrationEntry> = {}): RegisteredEntry {
+  const spiffeId = parseSpiffeId(`spiffe://example.test${path}`);
+  const entry = { entryId, spiffeId, selectors: [parseSelector('unix:uid:1')], ...more };
+  return { entry, source: 'api', revision: 0, createdAt: Date.UTC(2026, 0, 1) };
+}
+
+export function emptyBundle(trustDomain: string): TrustBundle {
+  return { trustDomain: parseTrustDomain(trustDomain), x509Authorities: [], jwtAuthorities: [], sequence: 3 };
+}
+
+export function testSlot() {
+  return {
+    kind: 'x509',
+    id: 'abc123',
+    state: 'active',
+    notBefore: Date.UTC(2026, 0, 1),
+    notAfter: Date.UTC(2026, 0, 2),
+    keyType: 'ec-p256',
+    publishedSequence: 2,
+    upstreamAuthorityId: 'ffee',
+    waitingFor: ['node-1'],
+  } as const;
+}
+
+export function testReport(more: Partial<StatusReport> = {}): StatusReport {
+  return {
+    version: '1.2.3',
+    trustDomain: TRUST_DOMAIN,
+    startedAt: Date.UTC(2026, 0, 1),
+    authorities: [testSlot()],
+    listeners: [{ name: 'workload', address: 'unix:/run/api.sock' }],
+    policies: [{ name: 'default', state: 'failed', problem: 'rego' }],
+    entries: { count: 2, stale: true, mistakeCount: 1 },
+    revocations: { serialCount: 1, spiffeIdCount: 2, crlPublished: false },
+    audit: { state: 'writing', required: true, file: '/var/log/audit.jsonl' },
+    foreignBundleCount: 1,
+    warnings: ['a warning'],
+    envoys: [],
+    ...more,
+  };
+}
+
+/** The registry in little: no check but of ids. */
+function entryMap(entries: Map<string, RegisteredEntry>, now: () => number): EntryAdmin {
+  const make = (draft: Parameters<EntryAdmin['create']>[0]): RegisteredEntry => {
+    const entryId = draft.entry_id === '' ? `made-${entries.size}` : String(draft.entry_id);
+    const spiffeId = parseSpiffeId(typeof draft.spiffe_id === 'string' ? draft.spiffe_id : '');
+    const selectors = (draft.selectors ?? []).map((text) => parseSelector(typeof text === 'string' ? text : ''));
+    const ttl = typeof draft.x509_svid_ttl === 'number' ? draft.x509_svid_ttl : 0;
+    const entry = { entryId, spiffeId, selectors, ...(ttl === 0 ? {} : { x509SvidTtlMs: ttl * 1000 }) };
+    return { entry, source: 'api', revision: 0, createdAt: now() };
+  };
+  return {
+    list: () => [...entries.values()],
+    find: (entryId) => entries.get(entryId),
+    create(draft) {
+      const made = make(draft);
+      if (entries.has(made.entry.entryId)) return Promise.reject(new SvidgateError('already_exists', 'it is there'));
+      entries.set(made.entry.entryId, made);
+      return Promise.resolve(made);
+    },
+    update(entryId, { expectedRevision, ...patch }) {
+      const before = entries.get(entryId);
+      if (before === undefined) return Promise.reject(new SvidgateError('not_found', 'gone'));
+      if (expectedRevision !== undefined && expectedRevision !== before.revision) {
+        return Promise.reject(new SvidgateError('conflict', `revision ${before.revision}`));
+      }
+      const { entryId: id, spiffeId, selectors } = before.entry;
+      const after = make({ entry_id: id, spiffe_id: spiffeId, selectors, ...patch });
+      entries.set(entryId, { ...after, revision: before.revision + 1 });
+      return Promise.resolve({ ...after, revision: before.revision + 1 });
+    },
+    delete: (entryId) => Promise.resolve(entries.delete(entryId)),
+    import(drafts) {
+      for (const made of drafts.map(make)) entries.set(made.entry.entryId, made);
+      return Promise.resolve();
+    },
+  };
+}
+
+export const VIEWER: AdminCaller = { uid: 1, role: 'viewer' };
+export const REGISTRAR: AdminCaller = { uid: 2, role: 'registrar', pathPrefix: '/team-a' };
+export const POLICY: AdminCaller = { uid: 3, role: 'policy' };
+export const AUTHORITY: AdminCaller = { uid: 4, role: 'authority' };
+export const ALL_CALLERS = [VIEWER, REGISTRAR, POLICY, AUTHORITY];
