@@ -139,7 +139,10 @@ describe("Vault's PKI", () => {
       await bao.start();
       await waitUntil('the root', 20_000, () => upstream.roots.value.length === 1);
       const { ca_chain: chain } = await bao.call('GET', `${mount}/cert/ca_chain`);
-      assert.deepEqual(upstream.roots.value.map(Buffer.from), pemCertificates(String(chain)).map(Buffer.from));
+      assert.deepEqual(
+        upstream.roots.value.map((der) => Buffer.from(der)),
+        pemCertificates(String(chain)),
+      );
       const reasons = lines.map(({ reason }) => reason ?? '');
       assert.match(reasons[0] ?? '', /^Vault at http:\/\/127\.0\.0\.1:\d+ cannot be reached \(ECONNREFUSED\)/);
       assert.equal(new Set(reasons).size, reasons.length, 'nothing is told twice');
