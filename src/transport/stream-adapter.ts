@@ -50,16 +50,20 @@ export async function* requestsOf(
   }
 }
 
-/** Sends one message and waits while the caller does not read. Resolves at once when the signal is aborted. */
+/**
+ * Sends one message and waits while the caller does not read. Resolves at once when the signal is aborted. It waits for the
+ * write itself: by its return value, grpc-js would queue 16 messages, and a reader that comes back would get old ones.
+ */
 export async function sendOn(call: WritableCall, message: Uint8Array, signal: AbortSignal): Promise<void> {
-  if (signal.aborted || call.write(message)) return;
+  if (signal.aborted) return;
   await new Promise<void>((resolve) => {
     const done = (): void => {
-      call.off('drain', done).off('close', done);
+      call.off('close', done);
       signal.removeEventListener('abort', done);
       resolve();
     };
-    call.once('drain', done).once('close', done);
+    call.once('close', done);
     signal.addEventListener('abort', done);
+    call.write(message, done);
   });
 }

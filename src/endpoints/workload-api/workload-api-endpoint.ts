@@ -100,11 +100,11 @@ class WorkloadApi {
   }
 
   /** WIT-SVIDs are another profile of the standard; a server without it says so. */
-  missing(path: string): ServerStreamMethod {
+  missing(path: string): UnaryMethod {
     return {
-      kind: 'server-stream',
+      kind: 'unary',
       path,
-      async *handle(_request, call) {
+      handle: (_request, call) => {
         checkSecurityHeader(call);
         throw new SvidgateError('unimplemented', 'WIT-SVIDs are not supported: fetch a JWT-SVID or an X.509-SVID');
       },
