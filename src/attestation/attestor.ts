@@ -11,7 +11,7 @@ import {
 import type { Selector } from '../spiffe/index.ts';
 import type { PeerProcess } from '../transport/index.ts';
 import type { PeerTracker, TrackedProcess } from './peer-tracker.ts';
-import { readProcessImage, sameImage } from './process-files.ts';
+import { readProcessImage, sameImage, type ProcessImage } from './process-files.ts';
 import { maskSelector } from './selectors.ts';
 import { askAttestors, type AttestorAnswer, type WorkloadAttestor } from './workload-attestor.ts';
 
@@ -148,10 +148,19 @@ async function discover(process: TrackedProcess, options: AttestorOptions): Prom
 
 /** The second reading: what was attested must be what connected, and it must still be there. */
 export function assertUnchanged(process: TrackedProcess): void {
-  if (process.image !== undefined && !sameImage(process.image, readProcessImage(process.pid))) {
+  process.assertAlive();
+  if (process.image !== undefined && !sameImage(process.image, imageNow(process.pid))) {
     throw new SvidgateError('attestation_failed', 'the caller changed its executable during attestation');
   }
-  process.assertAlive();
+  process.assertAlive(); // what was read meanwhile was this process's
+}
+
+function imageNow(pid: number): ProcessImage {
+  try {
+    return readProcessImage(pid);
+  } catch (error) {
+    throw new SvidgateError('attestation_failed', 'the caller cannot be seen any more', { cause: error });
+  }
 }
 
 function toAttestation(process: TrackedProcess, answers: readonly AttestorAnswer[], caller: AuditCaller): Attestation {

@@ -16,7 +16,7 @@ import {
   type Logger,
 } from '../../../src/core/index.ts';
 import { createTestClock } from '../../support/test-clock.ts';
-import { ownPeer } from './support.ts';
+import { ownPeer } from '../../support/own-peer.ts';
 
 const settings = {
   attestors: [createUnixAttestor({ discoverWorkloadPath: true, executableDigest: { kind: 'off' } })],

@@ -6,7 +6,7 @@ import { containerCgroups, isInContainer, locatePod } from '../../../src/attesta
 const A = 'a1'.repeat(32);
 const B = 'b2'.repeat(32);
 const UID = '6b7f1c2e-0a1b-4c2d-8e3f-001122334455';
-const UID_ = UID.replaceAll('-', '_');
+const ESCAPED_UID = UID.replaceAll('-', '_');
 const OTHER = '11111111-2222-3333-4444-555555555555';
 const STATIC = 'f32fd1e5a0a24d4fbb1fe5fd3b2d5a31';
 
@@ -16,19 +16,19 @@ test('pod and container are found in the layouts of all drivers and runtimes', (
     'cgroupfs, guaranteed': `0::/kubepods/pod${UID}/${A}`,
     'cgroupfs, burstable': `0::/kubepods/burstable/pod${UID}/${A}`,
     'cgroupfs, besteffort, v1': `11:memory:/kubepods/besteffort/pod${UID}/${A}\n10:cpu,cpuacct:/kubepods/besteffort/pod${UID}/${A}\n1:name=systemd:/kubepods/besteffort/pod${UID}/${A}`,
-    'systemd, containerd': `0::${burstable}${UID_}.slice/cri-containerd-${A}.scope`,
-    'systemd, CRI-O': `0::${burstable}${UID_}.slice/crio-${A}.scope`,
-    'systemd, CRI-O with its inner cgroup': `0::${burstable}${UID_}.slice/crio-${A}.scope/container`,
-    'systemd, Docker': `0::${burstable}${UID_}.slice/docker-${A}.scope`,
-    'systemd, guaranteed': `0::/kubepods.slice/kubepods-pod${UID_}.slice/cri-containerd-${A}.scope`,
+    'systemd, containerd': `0::${burstable}${ESCAPED_UID}.slice/cri-containerd-${A}.scope`,
+    'systemd, CRI-O': `0::${burstable}${ESCAPED_UID}.slice/crio-${A}.scope`,
+    'systemd, CRI-O with its inner cgroup': `0::${burstable}${ESCAPED_UID}.slice/crio-${A}.scope/container`,
+    'systemd, Docker': `0::${burstable}${ESCAPED_UID}.slice/docker-${A}.scope`,
+    'systemd, guaranteed': `0::/kubepods.slice/kubepods-pod${ESCAPED_UID}.slice/cri-containerd-${A}.scope`,
     'CRI-O, cgroupfs': `0::/kubepods/besteffort/pod${UID}/crio-${A}`,
-    'containerd without scopes': `0::/system.slice/containerd.service/kubepods-burstable-pod${UID_}.slice:cri-containerd:${A}`,
-    'containerd without scopes, at the root': `8:cpuset:/kubepods-besteffort-pod${UID_}.slice:cri-containerd:${A}`,
+    'containerd without scopes': `0::/system.slice/containerd.service/kubepods-burstable-pod${ESCAPED_UID}.slice:cri-containerd:${A}`,
+    'containerd without scopes, at the root': `8:cpuset:/kubepods-besteffort-pod${ESCAPED_UID}.slice:cri-containerd:${A}`,
     k3s: `0::/k3s.slice/k3s.service/kubepods/burstable/pod${UID}/${A}`,
     'kind, seen from the host': `0::/docker/${B}/kubelet/kubepods/burstable/pod${UID}/${A}`,
-    'kind, a kubelet slice': `0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod${UID_}.slice/cri-containerd-${A}.scope`,
+    'kind, a kubelet slice': `0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod${ESCAPED_UID}.slice/cri-containerd-${A}.scope`,
     'seen from another pod': `0::/../../burstable/pod${UID}/${A}`,
-    'seen from another pod, systemd': `0::/../../kubepods-besteffort-pod${UID_}.slice/cri-containerd-${A}.scope`,
+    'seen from another pod, systemd': `0::/../../kubepods-besteffort-pod${ESCAPED_UID}.slice/cri-containerd-${A}.scope`,
     'v1 with a hierarchy that has no container': `3:rdma:/\n2:memory:/kubepods/pod${UID}/${A}\n0::/`,
     'a line with the pod beside one with its node alone': `1:cpuset:/docker/${B}/kubepods/besteffort/pod${UID}/${A}\n0::/docker/${B}/system.slice/containerd.service`,
     'a process deeper in the container': `0::/kubepods/pod${UID}/${A}/init.scope/x`,
@@ -50,7 +50,7 @@ test('nothing is found where there is no container of a pod', () => {
     'Docker without Kubernetes': `0::/system.slice/docker-${A}.scope`,
     'a pod without a container': `0::/kubepods/burstable/pod${UID}`,
     'something between pod and container': `0::/kubepods/pod${UID}/x/${A}`,
-    'the monitor of CRI-O': `0::/kubepods.slice/kubepods-pod${UID_}.slice/crio-conmon-${A}.scope`,
+    'the monitor of CRI-O': `0::/kubepods.slice/kubepods-pod${ESCAPED_UID}.slice/crio-conmon-${A}.scope`,
     'an id that is too short': `0::/kubepods/pod${UID}/${A.slice(1)}`,
     'an id that is too long': `0::/kubepods/pod${UID}/${A}0`,
     'an id in capitals': `0::/kubepods/pod${UID}/${A.toUpperCase()}`,
@@ -135,7 +135,7 @@ const piece = fc.oneof(
     '\n',
     'kubepods',
     `pod${UID}`,
-    `-pod${UID_}.slice`,
+    `-pod${ESCAPED_UID}.slice`,
     A,
     B,
     `docker-${A}.scope`,

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { createDockerAttestor, type WorkloadAttestor } from '../../../src/attestation/index.ts';
 import { json, startHttpStandIn, type Answer, type HttpStandIn } from '../../support/http-stand-in.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
-import { never, processOf } from './support.ts';
+import { never, processOf } from '../../support/own-peer.ts';
 
 const ID = 'a1'.repeat(32);
 const OTHER = 'b2'.repeat(32);

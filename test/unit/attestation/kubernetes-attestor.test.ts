@@ -12,7 +12,7 @@ import { json, startHttpStandIn, type Answer, type HttpStandIn } from '../../sup
 import { tempFolder, type TempFolder } from '../../support/temp-folder.ts';
 import { createTestClock, type TestClock } from '../../support/test-clock.ts';
 import { createWebCa } from '../../support/web-certificate.ts';
-import { never, processOf } from './support.ts';
+import { never, processOf } from '../../support/own-peer.ts';
 
 const UID = '6b7f1c2e-0a1b-4c2d-8e3f-001122334455';
 const ID = 'a1'.repeat(32);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createLimiter } from '../../../src/attestation/limiter.ts';
-import { never } from './support.ts';
+import { never } from '../../support/own-peer.ts';
 
 test('works wait in order, and one that fails or leaves gives its place free', async () => {
   const limited = createLimiter(1);

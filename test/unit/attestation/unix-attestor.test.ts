@@ -10,7 +10,7 @@ import { createExecutableDigests } from '../../../src/attestation/executable-dig
 import { createUnixAttestor } from '../../../src/attestation/index.ts';
 import { readOwner, readSupplementaryGroups } from '../../../src/attestation/process-files.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
-import { never, ownPeer, processOf } from './support.ts';
+import { never, ownPeer, processOf } from '../../support/own-peer.ts';
 
 const settings = { discoverWorkloadPath: true, executableDigest: { kind: 'off' } } as const;
 

@@ -1,15 +1,10 @@
 import { once } from 'node:events';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import {
-  createPeerTracker,
-  openKernel,
-  type PeerTracker,
-  type TrackedProcess,
-} from '../../../src/attestation/index.ts';
-import { SvidgateError } from '../../../src/core/index.ts';
-import type { PeerProcess } from '../../../src/transport/index.ts';
-import { tempFolder } from '../../support/temp-folder.ts';
+import { createPeerTracker, openKernel, type PeerTracker, type TrackedProcess } from '../../src/attestation/index.ts';
+import { SvidgateError } from '../../src/core/index.ts';
+import type { PeerProcess } from '../../src/transport/index.ts';
+import { tempFolder } from './temp-folder.ts';
 
 export interface OwnPeer extends AsyncDisposable {
   readonly tracker: PeerTracker;
