@@ -3,7 +3,11 @@
  * Promises: an SVID never outlives its CA; a root is published long before it signs; keys are on disk before use.
  * Must not know who asks, entries or protocols.
  */
-export { createAuthority, type Authority, type AuthorityOptions } from './authority.ts';
+export { createAuthority, type Authority, type AuthorityName, type AuthorityOptions } from './authority.ts';
+export type { BundleAcknowledgements } from './bundle-acknowledgements.ts';
+export type { SvidKeyType } from './issue-x509-svid.ts';
+export type { AuthorityKind, AuthoritySlotStatus, AuthorityState } from './slot.ts';
+export type { JwtSvidRequest, X509SvidRequest } from './svid-issuer.ts';
 export { createDiskKeyManager, type DiskKeyManagerOptions } from './key-managers/disk.ts';
 export { readEncryptionKey } from './key-managers/encryption-key.ts';
 export type { KeyEncryption } from './key-managers/key-file.ts';
@@ -13,7 +17,12 @@ export { createPkcs11KeyManager, type Pkcs11KeyManagerOptions } from './key-mana
 export { readSecret, type SecretSource } from './key-managers/secret-source.ts';
 export type { KeyExports, KeyManager, KeyType, SigningKey } from './key-manager.ts';
 export type { MintedCa, UpstreamAuthority } from './upstream-authority.ts';
-export type { Revocations, RevocationSnapshot } from './revocations.ts';
+export {
+  createRevocations,
+  type Revocations,
+  type RevocationsOptions,
+  type RevocationSnapshot,
+} from './revocations.ts';
 export { createVaultClient, type VaultClient, type VaultClientOptions } from './vault-client.ts';
 export type { VaultAuth } from './vault-login.ts';
 export { createDiskUpstream, type DiskUpstreamOptions } from './upstreams/disk-upstream.ts';

@@ -20,7 +20,7 @@ export const LOG_FIELD_CATALOGUE = {
   address: { type: 'text', meaning: 'Where a listener is: `unix:PATH` or `HOST:PORT`.' },
   attempt: { type: 'number', meaning: 'How many times this was tried, counting from 1.' },
   attestor: { type: 'text', meaning: 'The workload attestor: `unix`, `systemd`, `docker` or `k8s`.' },
-  ca_id: { type: 'text', meaning: 'The signing CA.' },
+  ca_id: { type: 'text', meaning: 'The CA or JWT key.' },
   caller_gid: { type: 'number', meaning: "The caller's group, from the kernel." },
   caller_pid: { type: 'number', meaning: "The caller's process, from the kernel." },
   caller_uid: { type: 'number', meaning: "The caller's user, from the kernel." },
@@ -53,6 +53,7 @@ export const LOG_FIELD_CATALOGUE = {
   spiffe_id: { type: 'text', meaning: 'The SPIFFE ID it is about.' },
   trust_domain: { type: 'text', meaning: 'The trust domain it is about, without `spiffe://`.' },
   version: { type: 'text', meaning: 'The version of a discovery response: a hash of its content.' },
+  waiting_for: { type: 'texts', meaning: 'Connected Envoys that have not acknowledged the bundle.' },
 } as const satisfies Record<string, FieldDescription>;
 
 export type LogFieldName = keyof typeof LOG_FIELD_CATALOGUE;

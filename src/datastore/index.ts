@@ -2,12 +2,7 @@
  * datastore: what must survive a restart and kill -9.
  * Promises: one process at a time; a write is whole or has not happened. Must not know what the records mean.
  */
-export {
-  openAuthorityJournal,
-  type AuthorityJournal,
-  type AuthorityRecord,
-  type AuthorityState,
-} from './authority-journal.ts';
+export { MIN_PASSPHRASE_LENGTH, openBackup, sealBackup, type BackupContent, type BackupKey } from './backup-file.ts';
 export { createCompiledPolicies, type CompiledPolicies } from './compiled-policies.ts';
 export { openDataDirectory, type DataDirectory } from './data-directory.ts';
 export { openPrivateFolder } from './private-folder.ts';

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import {
   createAttestor,
   createPeerTracker,
@@ -6,10 +7,10 @@ import {
   type Attestor,
   type PeerTracker,
 } from '../attestation/index.ts';
-import { createAuthority, type Authority } from '../authority/index.ts';
+import { createAuthority, createDiskKeyManager, type Authority } from '../authority/index.ts';
 import type { Config } from '../config/index.ts';
 import { noAudit, type Clock, type Logger, type Metrics } from '../core/index.ts';
-import type { AuthorityJournal } from '../datastore/index.ts';
+import type { DataDirectory, Datastore } from '../datastore/index.ts';
 import { createIdentitySource, type IdentitySource } from '../identity/index.ts';
 import { createPeerVerifier, type PeerVerifier } from '../peer/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
@@ -32,20 +33,17 @@ export interface ServerParts {
 /** Makes every part and loads what must be there at the start. Throws what the parts throw. */
 export async function createParts(
   context: { readonly config: Config; readonly clock: Clock; readonly logger: Logger },
-  own: { readonly metrics: Metrics; readonly journal: AuthorityJournal; readonly policies: PolicyEngine | undefined },
+  own: {
+    readonly metrics: Metrics;
+    readonly directory: DataDirectory;
+    readonly datastore: Datastore;
+    readonly policies: PolicyEngine | undefined;
+  },
 ): Promise<{ readonly parts: ServerParts; readonly authority: Authority }> {
   const { config, clock } = context;
-  const { metrics, journal, policies } = own;
+  const { metrics, policies } = own;
   const room = (name: string): Logger => context.logger.child({ room: name });
-  const authority = await createAuthority({
-    trustDomain: config.trustDomain,
-    journal,
-    caTtlMs: config.authority.caTtlMs,
-    x509SvidTtlMs: config.authority.x509SvidTtlMs,
-    clock,
-    logger: room('authority'),
-    metrics,
-  });
+  const authority = await openAuthority(context, own);
   const registry = createRegistry({
     ...(config.entriesFile === undefined ? {} : { file: config.entriesFile }),
     trustDomain: config.trustDomain,
@@ -82,4 +80,28 @@ export async function createParts(
     policies,
   };
   return { parts, authority };
+}
+
+async function openAuthority(
+  context: { readonly config: Config; readonly clock: Clock; readonly logger: Logger },
+  own: { readonly metrics: Metrics; readonly directory: DataDirectory; readonly datastore: Datastore },
+): Promise<Authority> {
+  const { config, clock } = context;
+  const logger = context.logger.child({ room: 'authority' });
+  const keyManager = await createDiskKeyManager({
+    directory: join(own.directory.path, 'keys'),
+    encryption: { kind: 'none' },
+    logger,
+  });
+  return await createAuthority({
+    ...config.authority,
+    upstream: undefined,
+    trustDomain: config.trustDomain,
+    documents: own.datastore.documents,
+    issued: own.datastore.issued,
+    keyManager,
+    clock,
+    logger,
+    metrics: own.metrics,
+  });
 }

@@ -1,7 +1,7 @@
 import type { Authority } from '../authority/index.ts';
 import type { Config } from '../config/index.ts';
 import { describeError, supervise, SvidgateError, systemClock, type Clock, type Logger } from '../core/index.ts';
-import { openAuthorityJournal, openDataDirectory, type DataDirectory } from '../datastore/index.ts';
+import { openDataDirectory, openSqliteDatastore, type DataDirectory } from '../datastore/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { createLogger, createMetrics, type MetricsRegistry } from '../telemetry/index.ts';
 import type * as listeners from './listeners.ts';
@@ -64,9 +64,10 @@ async function start(context: StartContext): Promise<RunningServer> {
   const metrics = createMetrics();
   const directory = await openDataDirectory(config.dataDir);
   open.defer(() => directory.close());
+  const stores = open.use(new AsyncDisposableStack());
   const policies = createPolicies(context, { metrics, directory });
   const policiesLoaded = Promise.withResolvers<void>();
-  const making = makeOtherParts(context, { metrics, directory, policies });
+  const making = makeOtherParts(context, { metrics, directory, stores, policies });
   const made = making.catch(() => undefined); // thrown below
   const tasks = supervise(stop.signal, [
     // First, since its threads work while this one is busy with the other parts.
@@ -116,13 +117,17 @@ async function makeOtherParts(
   own: {
     readonly metrics: MetricsRegistry;
     readonly directory: DataDirectory;
+    /** Closed after everything that writes to them. */
+    readonly stores: AsyncDisposableStack;
     readonly policies: PolicyEngine | undefined;
   },
 ): Promise<MadeParts> {
-  const { metrics, directory, policies } = own;
+  const { metrics, directory, stores, policies } = own;
   const [{ createParts }, starters] = await Promise.all([import('./parts.ts'), import('./listeners.ts')]);
-  const journal = await openAuthorityJournal(directory);
-  return { ...(await createParts(context, { metrics, journal, policies })), ...starters };
+  const logger = context.logger.child({ room: 'datastore' });
+  const datastore = await openSqliteDatastore({ directory, clock: context.clock, logger });
+  stores.defer(() => datastore.close());
+  return { ...(await createParts(context, { metrics, directory, datastore, policies })), ...starters };
 }
 
 type MadeParts = { readonly parts: ServerParts; readonly authority: Authority } & typeof listeners;
