@@ -93,8 +93,9 @@ async function assertAnswers(path: string): Promise<void> {
       resolve();
     });
     socket.once('error', (error: NodeJS.ErrnoException) => {
-      const message = `no svidgate answers on ${path}: ${REASONS[error.code ?? ''] ?? error.code ?? 'unknown failure'}`;
-      reject(new SvidgateError('server_unreachable', message, { cause: error }));
+      const reason = REASONS[error.code ?? ''];
+      const message = `no svidgate answers on ${path}${reason === undefined ? '' : `: ${reason}`}`;
+      reject(new SvidgateError('server_unreachable', message, reason === undefined ? { cause: error } : {}));
     });
   });
 }
