@@ -52,7 +52,11 @@ export const METRIC_CATALOGUE = {
   svidgate_sds_nacks_total: { kind: 'counter', help: 'Secrets that an Envoy refused.', labels: [] },
   svidgate_sds_pushes_total: { kind: 'counter', help: 'Discovery responses sent.', labels: [] },
   svidgate_sds_streams: { kind: 'gauge', help: 'Open SDS streams.', labels: [] },
-  svidgate_svids_issued_total: { kind: 'counter', help: 'SVIDs signed by type and result.', labels: ['type', 'result'] },
+  svidgate_svids_issued_total: {
+    kind: 'counter',
+    help: 'SVIDs signed by type and result.',
+    labels: ['type', 'result'],
+  },
   svidgate_workload_api_answers_total: {
     kind: 'counter',
     help: 'Responses of the Workload API by method.',

@@ -1,7 +1,7 @@
 import { SvidgateError } from '../core/index.ts';
 import type { BundleStore, DocumentStore, EntryChange, EntryStore, RevocationStore, StoredEntry } from './datastore.ts';
 import type { IssuedTable } from './issued-store.ts';
-import { checkedRecord, encodeBundle, readRevocation } from './records.ts';
+import { checkedRecord, encodeBundle, readBundle, readRevocation } from './records.ts';
 import { chunksOf, entryPages, issuedOf, listBundles, listRevocations, putEntries, putIssued } from './sql-rows.ts';
 import type { Transactions } from './transactions.ts';
 
@@ -29,12 +29,15 @@ export function sqlEntries(transactions: Transactions): EntryStore {
 export function sqlBundles(transactions: Transactions): BundleStore {
   return {
     list: () => transactions.read(listBundles),
-    put: (bundle) =>
-      transactions.write(async (db) => {
-        const row = { trust_domain: bundle.trustDomain, bundle: encodeBundle(bundle) };
+    async put(bundle) {
+      const text = encodeBundle(bundle);
+      checkedRecord(() => readBundle(JSON.parse(text)), bundle, 'bundle');
+      await transactions.write(async (db) => {
+        const row = { trust_domain: bundle.trustDomain, bundle: text };
         const insert = db.insertInto('bundles').values(row);
-        await insert.onConflict((old) => old.column('trust_domain').doUpdateSet({ bundle: row.bundle })).execute();
-      }),
+        await insert.onConflict((old) => old.column('trust_domain').doUpdateSet({ bundle: text })).execute();
+      });
+    },
     delete: (trustDomain) =>
       transactions.write(async (db) => {
         await db.deleteFrom('bundles').where('trust_domain', '=', trustDomain).execute();

@@ -194,6 +194,8 @@ function recordChecks(check: Check): void {
     await store.bundles.put(newer);
     await store.bundles.delete(FULL_BUNDLE.trustDomain);
     assert.deepEqual(await store.bundles.list(), [newer]);
+    await assert.rejects(store.bundles.put({ ...newer, sequence: 0.5 }), { code: 'invalid_request' });
+    assert.deepEqual(await store.bundles.list(), [newer]);
   });
 
   check('gives revocations back with every field they have, oldest first', async (store) => {
@@ -204,6 +206,7 @@ function recordChecks(check: Check): void {
     const newer: Revocation = { ...revocationOf('c', 25), reason: 'key_compromise' };
     await store.revocations.put(newer);
     await store.revocations.delete('a');
+    await assert.rejects(store.revocations.put({ ...newer, revokedAt: 0.5 }), { code: 'invalid_request' });
     assert.deepEqual(await store.revocations.list(), [revocationOf('b', 20), newer]);
   });
 
