@@ -134,6 +134,7 @@ export class ApiEntries {
   async #commit(stage: EntryStage, by: EntryAuthor): Promise<void> {
     const { table, store, audit, onChange } = this.#options;
     const changes = stage.changes();
+    if (changes.length === 0) return;
     for (const { before, after } of changes) {
       for (const registered of [before, after]) assertAllowed(registered, by);
     }

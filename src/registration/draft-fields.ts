@@ -137,7 +137,7 @@ function idOfParts(value: unknown, expected: string): string {
   const parts = partsOf(value, ['trust_domain', 'path'], expected);
   // Else the two could share a trust domain's name between them.
   if (parts.path !== '' && !parts.path.startsWith('/')) throw refused('expected a path that starts with a slash');
-  return `spiffe://${parts.trust_domain}${parts.path}`;
+  return `spiffe://${parseTrustDomain(parts.trust_domain)}${parts.path}`;
 }
 
 function textField<T>(expected: string, parse: (text: string) => T): DraftField<T> {

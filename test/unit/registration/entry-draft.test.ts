@@ -126,6 +126,7 @@ const REFUSED: readonly (readonly [field: string, value: unknown, mistake: strin
   ['spiffe_id', { trust_domain: 'td.test', path: '/a', port: 5 }, `is a mapping: ${OWN_ID}`],
   ['spiffe_id', { trust_domain: 'td.test', path: '' }, "is a mapping: expected a path: without one it is the trust domain's own ID"],
   ['spiffe_id', { trust_domain: 'td', path: '.test/a' }, 'is a mapping: expected a path that starts with a slash'],
+  ['spiffe_id', { trust_domain: 'td.test/a', path: '' }, 'is a mapping: trust domain characters are limited to lowercase letters, numbers, dots, dashes, and underscores'],
   ['spiffe_id', ['spiffe://td.test/a'], `is a list: ${OWN_ID}`],
   ['parent_id', 'spiffe://other.test/spire/server', 'is "spiffe://other.test/spire/server": expected an ID of the trust domain td.test'],
   ['parent_id', 'spiffe://td.test', 'is "spiffe://td.test": expected a path: without one it is the trust domain\'s own ID'],
