@@ -31,7 +31,7 @@ export function parseSpiffeBundle(text: string, trustDomain: TrustDomain): Trust
     const place = `\`keys[${index}]\``;
     const key = asObject(value, place);
     if (key['kty'] !== 'EC' && key['kty'] !== 'RSA') continue;
-    if (key['use'] === 'x509-svid') x509Authorities.push(readX509Authority(key, place));
+    if (key['use'] === 'x509-svid') x509Authorities.push(...readX509Authority(key, place));
     else if (key['use'] === 'jwt-svid') jwtAuthorities.push(readJwtAuthority(key, place));
   }
   if (new Set(jwtAuthorities.map(({ keyId }) => keyId)).size < jwtAuthorities.length) {
@@ -91,12 +91,14 @@ function jwtKey({ keyId, publicKey }: JwtAuthority): Record<string, unknown> {
   return { ...publicKeyToJwk(publicKey), kid: keyId };
 }
 
-function readX509Authority(key: Readonly<Record<string, unknown>>, place: string): Uint8Array {
-  const { x5c } = key;
-  if (!Array.isArray(x5c) || x5c.length !== 1 || typeof x5c[0] !== 'string') {
-    throw invalid(`${place}.x5c must be a list of exactly one certificate`);
-  }
-  return checkAuthority(Buffer.from(x5c[0], 'base64'), place);
+/** The first of `x5c`; others are passed over, and so is a key without any (X509-SVID §6.2). */
+function readX509Authority(key: Readonly<Record<string, unknown>>, place: string): readonly Uint8Array[] {
+  const { x5c = [] } = key;
+  if (!Array.isArray(x5c)) throw invalid(`${place}.x5c must be a list of certificates`);
+  if (x5c.length === 0) return [];
+  const [first] = x5c as readonly unknown[];
+  if (typeof first !== 'string') throw invalid(`${place}.x5c must be a list of certificates in base64`);
+  return [checkAuthority(Buffer.from(first, 'base64'), place)];
 }
 
 function readJwtAuthority(key: Readonly<Record<string, unknown>>, place: string): JwtAuthority {
