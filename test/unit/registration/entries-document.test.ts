@@ -84,23 +84,79 @@ test('duplicates are told beside the mistakes of other entries', () => {
   ]);
 });
 
+const anyKey = fc.constantFrom(
+  'entry_id', 'id', 'spiffe_id', 'parent_id', 'selectors', 'x509_svid_ttl', 'jwt_svid_ttl', 'hint', 'dns_names',
+  'federates_with', 'expires_at', 'entryExpiry', 'jwt_svid_include_jti', 'additional_attributes', 'admin', 'downstream',
+  'store_svid', 'created_at', '__proto__', 'constructor',
+); // prettier-ignore
+const anyValue = fc.constantFrom<unknown>(
+  'spiffe://td.test/a', 'spiffe://td.test/b', { trust_domain: 'td.test', path: '/c' }, 'unix:uid:1', ['unix:uid:1'],
+  [{ type: 'unix', value: 'uid:2' }], ['a.test'], ['*.test', 'b.test'], [], null, 0, 5, -1, 1e21, '30m', '2027-01-31T12:00:00Z',
+  true, false, '', {}, { jwt_svid_include_jti: true },
+); // prettier-ignore
+const anyEntry = fc
+  .tuple(
+    fc.option(fc.constant({ spiffe_id: 'spiffe://td.test/a', selectors: ['unix:uid:1'] }), { nil: {} }),
+    fc.dictionary(anyKey, anyValue, { maxKeys: 5 }),
+  )
+  .map(([right, any]) => ({ ...right, ...any }));
+const anyDocument = fc.record({ entries: fc.array(fc.oneof(anyEntry, anyValue), { maxLength: 4 }) });
+
 test('any text gives entries or mistakes', () => {
-  const value = fc.constantFrom('spiffe://td.test/a', 'unix:uid:1', ['unix:uid:1'], [], null, 5, '30m', {});
-  const key = fc.constantFrom('entry_id', 'spiffe_id', 'selectors', 'x509_svid_ttl', '__proto__');
-  const document = fc.record({ entries: fc.array(fc.oneof(fc.dictionary(key, value), value)) });
   const text = fc.oneof(
     fc.string(),
-    document.map((plain) => JSON.stringify(plain)),
+    anyDocument.map((plain) => JSON.stringify(plain)),
   );
   fc.assert(
     fc.property(text, (source) => {
       const parsed = parse(source);
       if (parsed.mistakes !== undefined) return parsed.mistakes.length > 0;
       return parsed.value.every(
-        ({ spiffeId, selectors }) => spiffeId.startsWith('spiffe://td.test/') && selectors.length > 0,
+        ({ spiffeId, selectors, entryId }) =>
+          spiffeId.startsWith('spiffe://td.test/') && selectors.length > 0 && /^[\w.-]{1,255}$/.test(entryId),
       );
     }),
+    { numRuns: 500 },
   );
+});
+
+test('JSON means the same to both of its readers', () => {
+  fc.assert(
+    fc.property(anyDocument, (plain) => {
+      const json = JSON.stringify(plain);
+      const quick = parse(json);
+      const asYaml = parse(`${json}\n# a comment makes it YAML alone`);
+      assert.deepEqual(quick.value, asYaml.value);
+      assert.deepEqual(quick.mistakes, asYaml.mistakes);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('parents in a circle are told with their places', () => {
+  const entry = (name: string, parent: string): string =>
+    `  - {spiffe_id: spiffe://td.test/${name}, parent_id: spiffe://td.test/${parent}, selectors: ["unix:uid:1"]}\n`;
+  assert.deepEqual(mistakesOf(`entries:\n${entry('a', 'b')}${entry('b', 'a')}${entry('c', 'a')}`), [
+    'e.yaml:2:48: `entries[0].parent_id` leads back to the entry itself: parents form no circle',
+    'e.yaml:3:48: `entries[1].parent_id` leads back to the entry itself: parents form no circle',
+  ]);
+});
+
+test('the same SPIFFE ID and selectors under two parents are two entries', () => {
+  const entry = (parent: string): string => `  - {spiffe_id: spiffe://td.test/a, selectors: ["unix:uid:1"]${parent}}\n`;
+  const agents = ['x', 'y'].map((name) => entry(`, parent_id: spiffe://td.test/spire/agent/${name}`)).join('');
+  assert.equal(parse(`entries:\n${entry('')}${agents}`).value?.length, 3);
+  assert.deepEqual(mistakesOf(`entries:\n${entry('')}${entry(', parent_id: spiffe://td.test/spire/server')}`), [
+    'e.yaml:3:5: `entries[1]` gives the same SPIFFE ID for the same selectors as `entries[0]`: keep one of them',
+  ]);
+});
+
+test('the reference page lists every field and no other', async () => {
+  const page = await readFile(new URL('../../../docs/reference/entries.md', import.meta.url), 'utf8');
+  const listed = [...page.matchAll(/^\| `(\w+)`(?= +\|[^|]+\|[^|]+\|[^|]+\|$)/gm)].map(([, key]) => key);
+  const [{ remedy } = { remedy: '' }] = parse('entries: [{zzzzzzzz: 1}]\n').mistakes?.slice(-1) ?? [];
+  const known = [...remedy.matchAll(/`(\w+)`/g)].map(([, key]) => key);
+  assert.deepEqual(listed.toSorted(), known.toSorted());
 });
 
 test('the example of the reference page is right', async () => {
