@@ -24,9 +24,9 @@ export interface AuthorityConfig {
   readonly upstream?: UpstreamConfig;
 }
 
-/** Where a secret text is read from. */
+/** Where a secret text is read from: a file, or an environment variable. */
 export type SecretSource =
-  { readonly kind: 'file'; readonly file: string } | { readonly kind: 'env'; readonly variable: string };
+  { readonly file: string; readonly env?: never } | { readonly env: string; readonly file?: never };
 
 export type KeyManagerConfig =
   | { readonly kind: 'memory' }
@@ -144,7 +144,7 @@ function keyManagerSection(folder: string) {
     {
       ...vaultFields(folder),
       mount: nameField('Where the transit engine is mounted.', 'transit'),
-      key_prefix: nameField('Names of its keys start with this and a dash.', 'svidgate'),
+      key_prefix: nameField('Names of its keys start with this and a dot.', 'svidgate'),
     },
     { description: 'Keys in the transit engine of Vault or OpenBao.' },
   );
@@ -218,8 +218,8 @@ function toKeyManager(raw: RawAuthority['key_manager']): KeyManagerConfig {
 }
 
 function toSecretSource(file: string | undefined, variable: string | undefined): SecretSource | undefined {
-  if (file !== undefined) return { kind: 'file', file };
-  return variable === undefined ? undefined : { kind: 'env', variable };
+  if (file !== undefined) return { file };
+  return variable === undefined ? undefined : { env: variable };
 }
 
 function toUpstream(raw: NonNullable<RawAuthority['upstream']>): UpstreamConfig {

@@ -8,6 +8,8 @@ import type { SvidSlot } from './svid-slot.ts';
 export interface CallerSources {
   readonly entries: ReadonlyWatchable<{
     match(selectors: ReadonlySet<Selector>): readonly RegistrationEntry[];
+    /** Whether `match` may give this caller something else than before the last change. */
+    concerns(selectors: ReadonlySet<Selector>): boolean;
   }>;
   readonly bundle: ReadonlyWatchable<TrustBundle>;
   readonly foreignBundles: ReadonlyWatchable<ForeignBundles>;
@@ -53,7 +55,9 @@ export class CallerWatch {
       this.#wake?.();
     };
     const { entries, bundle, foreignBundles, revocations } = this.#sources;
-    const unsubscribe = [entries, bundle, foreignBundles, revocations].map((source) => source.subscribe(notify));
+    const unsubscribe = [bundle, foreignBundles, revocations].map((source) => source.subscribe(notify));
+    // Of ten thousand callers one change concerns a few.
+    unsubscribe.push(entries.subscribe((snapshot) => snapshot.concerns(this.#selectors) && notify()));
     signal.addEventListener('abort', notify);
     let last: CallerIdentity | undefined;
     try {

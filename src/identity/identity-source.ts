@@ -18,9 +18,7 @@ import type { SvidIssuer } from './svid-slot.ts';
 export interface IdentitySourceOptions {
   readonly issuer: SvidIssuer & JwtSvidIssuer;
   readonly bundle: ReadonlyWatchable<TrustBundle>;
-  readonly entries: ReadonlyWatchable<{
-    match(selectors: ReadonlySet<Selector>): readonly RegistrationEntry[];
-  }>;
+  readonly entries: CallerSources['entries'];
   /** Bundles of foreign trust domains; none when left out. */
   readonly foreignBundles?: ReadonlyWatchable<ForeignBundles>;
   readonly revocations?: CallerSources['revocations'];

@@ -1,7 +1,9 @@
 import type { ListenAddress as ConfiguredAddress } from '../config/index.ts';
 import { createExtAuthzEndpoint } from '../endpoints/ext-authz/index.ts';
+import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
 import { createSdsEndpoint } from '../endpoints/sds/index.ts';
 import { createTelemetryApp, type ReadinessCheck } from '../endpoints/telemetry/index.ts';
+import { createWorkloadApiEndpoint } from '../endpoints/workload-api/index.ts';
 import type { MetricsRegistry } from '../telemetry/index.ts';
 import {
   startGrpcServer,
@@ -13,8 +15,8 @@ import {
 } from '../transport/index.ts';
 import type { ServerParts } from './parts.ts';
 
-/** Requests of SDS are small: Envoy's first one lists its extensions, some 100 KiB. */
-const SDS_MAX_MESSAGE_BYTES = 1024 * 1024;
+/** Requests are small: Envoy's first one lists its extensions, some 100 KiB. */
+const WORKLOAD_MAX_MESSAGE_BYTES = 1024 * 1024;
 
 /** Any local process may connect; attestation decides what it gets. */
 const OPEN_SOCKET_MODE = 0o777;
@@ -23,20 +25,35 @@ function openAddress(listen: ConfiguredAddress): ListenAddress {
   return listen.kind === 'unix' ? { ...listen, mode: OPEN_SOCKET_MODE } : listen;
 }
 
+/** SDS and the Workload API, with health and reflection, for attested callers. */
 export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
-  const { config, logger, metrics } = parts;
-  return startGrpcServer({
-    name: 'workload',
-    address: { kind: 'unix', path: config.workloadSocket, mode: OPEN_SOCKET_MODE },
-    methods: createSdsEndpoint({
+  const { config, logger, metrics, attestor, identities, audit, clock, revocations, streams } = parts;
+  const methods = [
+    ...createSdsEndpoint({
       settings: config.sds,
-      attestor: parts.attestor,
-      identities: parts.identities,
+      attestor,
+      identities,
+      streams,
       logger: logger.child({ room: 'sds' }),
       metrics,
     }),
+    ...createWorkloadApiEndpoint({
+      attestor,
+      identities,
+      isRevoked: (id) => revocations.snapshot.value.hasSpiffeId(id),
+      audit,
+      clock,
+      logger: logger.child({ room: 'workload-api' }),
+      metrics,
+    }),
+    ...createHealthEndpoint(),
+  ];
+  return startGrpcServer({
+    name: 'workload',
+    address: { kind: 'unix', path: config.workloadSocket, mode: OPEN_SOCKET_MODE },
+    methods: [...methods, ...createReflectionEndpoint(methods)],
     identify: parts.tracker.identify,
-    maxMessageBytes: SDS_MAX_MESSAGE_BYTES,
+    maxMessageBytes: WORKLOAD_MAX_MESSAGE_BYTES,
     logger: logger.child({ room: 'transport' }),
     metrics,
   });
@@ -97,3 +114,6 @@ function policyReadiness(parts: ServerParts): readonly ReadinessCheck[] {
       : { name: `policy:${name}`, problem: status.lastError?.message ?? 'no live policy' },
   );
 }
+
+export { startAdmin } from './admin.ts';
+export { createStatus } from './status.ts';

@@ -1,20 +1,25 @@
-import { join } from 'node:path';
 import {
   createAttestor,
   createPeerTracker,
-  createUnixAttestor,
   openKernel,
   type Attestor,
   type PeerTracker,
+  type WorkloadAttestor,
 } from '../attestation/index.ts';
-import { createAuthority, createDiskKeyManager, type Authority } from '../authority/index.ts';
+import type { Authority, KeyManager, Revocations } from '../authority/index.ts';
 import type { Config } from '../config/index.ts';
-import { noAudit, type Clock, type Logger, type Metrics } from '../core/index.ts';
-import type { DataDirectory, Datastore } from '../datastore/index.ts';
+import { derive, type Clock, type Logger, type Metrics } from '../core/index.ts';
+import type { Datastore } from '../datastore/index.ts';
+import { StreamTable } from '../endpoints/sds/index.ts';
+import { openForeignBundles, type ForeignBundleSet } from '../federation/index.ts';
 import { createIdentitySource, type IdentitySource } from '../identity/index.ts';
 import { createPeerVerifier, type PeerVerifier } from '../peer/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { createRegistry, type Registry } from '../registration/index.ts';
+import type { TrustDomain } from '../spiffe/index.ts';
+import type { OpenAuditLog } from '../telemetry/index.ts';
+import { createAttestors } from './attestors.ts';
+import { openAuthority, type PartsContext } from './authority-parts.ts';
 
 /** Everything the listeners are made of. */
 export interface ServerParts {
@@ -22,86 +27,100 @@ export interface ServerParts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly audit: OpenAuditLog;
+  readonly datastore: Datastore;
+  readonly keyManager: KeyManager;
+  readonly authority: Authority;
+  readonly revocations: Revocations;
+  readonly foreignBundles: ForeignBundleSet;
   readonly tracker: PeerTracker;
+  readonly attestors: readonly WorkloadAttestor[];
   readonly attestor: Attestor;
   readonly identities: IdentitySource;
   readonly registry: Registry;
   readonly peers: PeerVerifier;
   readonly policies: PolicyEngine | undefined;
+  /** What each connected Envoy holds. */
+  readonly streams: StreamTable;
 }
 
 /** Makes every part and loads what must be there at the start. Throws what the parts throw. */
-export async function createParts(
-  context: { readonly config: Config; readonly clock: Clock; readonly logger: Logger },
-  own: {
-    readonly metrics: Metrics;
-    readonly directory: DataDirectory;
-    readonly datastore: Datastore;
-    readonly policies: PolicyEngine | undefined;
-  },
-): Promise<{ readonly parts: ServerParts; readonly authority: Authority }> {
-  const { config, clock } = context;
-  const { metrics, policies } = own;
+export async function createParts(context: PartsContext, policies: PolicyEngine | undefined): Promise<ServerParts> {
+  const { config, clock, metrics, audit, datastore } = context;
   const room = (name: string): Logger => context.logger.child({ room: name });
-  const authority = await openAuthority(context, own);
-  const registry = createRegistry({
-    ...(config.entriesFile === undefined ? {} : { file: config.entriesFile }),
-    trustDomain: config.trustDomain,
-    clock,
-    logger: room('registration'),
-    metrics,
-  });
-  await registry.load();
+  const streams = new StreamTable(clock);
+  const { authority, revocations, keyManager } = await openAuthority(context, streams);
+  const { foreignBundles, registry } = await openRegistration(context);
   const tracker = createPeerTracker(openKernel());
-  const parts: ServerParts = {
+  const attestors = createAttestors(config.attestation, clock);
+  const { allowWithoutPid } = config.attestation.unix;
+  const trust = {
+    bundle: authority.bundle,
+    foreignBundles: foreignBundles.bundles,
+    revocations: revocations.snapshot,
+  };
+  return {
     config,
     clock,
     logger: context.logger,
     metrics,
+    audit,
+    datastore,
+    keyManager,
+    authority,
+    revocations,
+    foreignBundles,
     tracker,
+    attestors,
     attestor: createAttestor({
       tracker,
-      attestors: [createUnixAttestor(config.attestation.unix)],
-      allowWithoutPid: config.attestation.unix.allowWithoutPid,
+      attestors,
+      allowWithoutPid,
       logger: room('attestation'),
       metrics,
-      audit: noAudit,
+      audit,
       clock,
     }),
     identities: createIdentitySource({
+      ...trust,
       issuer: authority,
-      bundle: authority.bundle,
+      tainted: authority.tainted,
       entries: registry.snapshot,
+      audit,
       clock,
       logger: room('identity'),
     }),
     registry,
-    peers: createPeerVerifier({ bundle: authority.bundle, clock }),
+    peers: createPeerVerifier({ ...trust, clock }),
     policies,
+    streams,
   };
-  return { parts, authority };
 }
 
-async function openAuthority(
-  context: { readonly config: Config; readonly clock: Clock; readonly logger: Logger },
-  own: { readonly metrics: Metrics; readonly directory: DataDirectory; readonly datastore: Datastore },
-): Promise<Authority> {
-  const { config, clock } = context;
-  const logger = context.logger.child({ room: 'authority' });
-  const keyManager = await createDiskKeyManager({
-    directory: join(own.directory.path, 'keys'),
-    encryption: { kind: 'none' },
-    logger,
-  });
-  return await createAuthority({
-    ...config.authority,
-    upstream: undefined,
+/** Foreign bundles and entries, which name their trust domains. */
+async function openRegistration(
+  context: PartsContext,
+): Promise<{ readonly foreignBundles: ForeignBundleSet; readonly registry: Registry }> {
+  const { config, clock, metrics, audit, datastore } = context;
+  const foreignBundles = await openForeignBundles({
     trustDomain: config.trustDomain,
-    documents: own.datastore.documents,
-    issued: own.datastore.issued,
-    keyManager,
+    store: datastore.bundles,
+    folder: config.bundlesFolder,
+    audit,
     clock,
-    logger,
-    metrics: own.metrics,
+    logger: context.logger.child({ room: 'federation' }),
+    metrics,
   });
+  const registry = createRegistry({
+    ...(config.entriesFile === undefined ? {} : { file: config.entriesFile }),
+    store: datastore.entries,
+    trustDomain: config.trustDomain,
+    foreignTrustDomains: derive(foreignBundles.bundles, (bundles): ReadonlySet<TrustDomain> => new Set(bundles.keys())),
+    audit,
+    clock,
+    logger: context.logger.child({ room: 'registration' }),
+    metrics,
+  });
+  await registry.load();
+  return { foreignBundles, registry };
 }

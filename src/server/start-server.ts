@@ -1,16 +1,21 @@
-import type { Authority } from '../authority/index.ts';
 import type { Config } from '../config/index.ts';
 import { describeError, supervise, SvidgateError, systemClock, type Clock, type Logger } from '../core/index.ts';
 import { openDataDirectory, openSqliteDatastore, type DataDirectory } from '../datastore/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
-import { createLogger, createMetrics, type MetricsRegistry } from '../telemetry/index.ts';
-import type * as listeners from './listeners.ts';
+import { createAuditLog, createLogger, createMetrics, type MetricsRegistry } from '../telemetry/index.ts';
+import type * as listenersModule from './listeners.ts';
 import type { ServerParts } from './parts.ts';
 import { createPolicies } from './policies.ts';
+import { readVersion } from './version.ts';
 
 export interface RunningServer {
   /** Where it listens: `unix:PATH` or `HOST:PORT` with the port that was bound. */
-  readonly addresses: { readonly workload: string; readonly gate?: string; readonly telemetry?: string };
+  readonly addresses: {
+    readonly workload: string;
+    readonly admin: string;
+    readonly gate?: string;
+    readonly telemetry?: string;
+  };
   /** Ends every stream with a status, removes sockets and the lock. Resolves when all is closed. */
   stop(reason: string): Promise<void>;
   /** Resolves when the server has stopped; rejects when it could not go on. */
@@ -60,7 +65,8 @@ interface StartContext {
 }
 
 async function start(context: StartContext): Promise<RunningServer> {
-  const { config, logger, stop, open } = context;
+  const { config, clock, logger, stop, open } = context;
+  const startedAt = clock.now();
   const metrics = createMetrics();
   const directory = await openDataDirectory(config.dataDir);
   open.defer(() => directory.close());
@@ -68,7 +74,7 @@ async function start(context: StartContext): Promise<RunningServer> {
   const policies = createPolicies(context, { metrics, directory });
   const policiesLoaded = Promise.withResolvers<void>();
   const making = makeOtherParts(context, { metrics, directory, stores, policies });
-  const made = making.catch(() => undefined); // thrown below
+  const made = making.then(({ parts }) => parts).catch(() => undefined); // thrown below
   const tasks = supervise(stop.signal, [
     // First, since its threads work while this one is busy with the other parts.
     async (signal) => {
@@ -77,7 +83,9 @@ async function start(context: StartContext): Promise<RunningServer> {
       await policies?.run(signal);
     },
     async (signal) => await (await made)?.authority.run(signal),
-    async (signal) => await (await made)?.parts.registry.run(signal),
+    async (signal) => await (await made)?.registry.run(signal),
+    async (signal) => await (await made)?.foreignBundles.run(signal),
+    async (signal) => await (await made)?.revocations.run(signal),
   ]);
   tasks.catch(() => undefined); // its failure is seen through `finished`
   open.defer(async () => {
@@ -86,26 +94,42 @@ async function start(context: StartContext): Promise<RunningServer> {
       logger.error({ reason: describeError(error) }, 'a part of the server failed'),
     );
   });
-
-  const { parts, startGate, startTelemetry, startWorkloadSocket } = await making;
+  const { parts, listeners } = await making;
   open.defer(() => parts.tracker.close());
-  // Identities are served, and checks denied, while policies are still being compiled.
-  const workload = await startWorkloadSocket(parts);
-  open.defer(() => workload.stop(GRACE_MS));
-  const gate = await startGate(parts);
-  if (gate !== undefined) open.defer(() => gate.stop(GRACE_MS));
-  const telemetry = await startTelemetry(parts, metrics);
-  if (telemetry !== undefined) open.defer(() => telemetry.close());
+  const addresses = await startListeners(parts, listeners, { open, metrics, startedAt });
   await Promise.race([policiesLoaded.promise, tasks]);
+  for (const address of Object.values(addresses)) logger.info({ address }, 'listening');
+  logger.info({ trust_domain: config.trustDomain, pid: process.pid }, 'svidgate started');
+  return running({ ...context, addresses, tasks });
+}
 
-  const addresses = {
+/** Identities are served, and checks denied, while policies are still being compiled. */
+async function startListeners(
+  parts: ServerParts,
+  listeners: Listeners,
+  own: { readonly open: AsyncDisposableStack; readonly metrics: MetricsRegistry; readonly startedAt: number },
+): Promise<RunningServer['addresses']> {
+  const { open, metrics, startedAt } = own;
+  const workload = await listeners.startWorkloadSocket(parts);
+  open.defer(() => workload.stop(GRACE_MS));
+  const gate = await listeners.startGate(parts);
+  if (gate !== undefined) open.defer(() => gate.stop(GRACE_MS));
+  const telemetry = await listeners.startTelemetry(parts, metrics);
+  if (telemetry !== undefined) open.defer(() => telemetry.close());
+  const others = {
     workload: workload.address,
     ...(gate === undefined ? {} : { gate: gate.address }),
     ...(telemetry === undefined ? {} : { telemetry: telemetry.address }),
   };
-  for (const address of Object.values(addresses)) logger.info({ address }, 'listening');
-  logger.info({ trust_domain: config.trustDomain, pid: process.pid }, 'svidgate started');
-  return running({ ...context, addresses, tasks });
+  const listening = (): Readonly<Record<string, string>> => ({ ...others, admin: admin.address });
+  const status = listeners.createStatus(parts, {
+    version: await readVersion(),
+    startedAt,
+    listeners: () => Object.entries(listening()).map(([name, address]) => ({ name, address })),
+  });
+  const admin = await listeners.startAdmin(parts, status);
+  open.defer(() => admin.stop(GRACE_MS));
+  return { ...others, admin: admin.address };
 }
 
 /**
@@ -121,16 +145,25 @@ async function makeOtherParts(
     readonly stores: AsyncDisposableStack;
     readonly policies: PolicyEngine | undefined;
   },
-): Promise<MadeParts> {
+): Promise<{ readonly parts: ServerParts; readonly listeners: Listeners }> {
   const { metrics, directory, stores, policies } = own;
-  const [{ createParts }, starters] = await Promise.all([import('./parts.ts'), import('./listeners.ts')]);
-  const logger = context.logger.child({ room: 'datastore' });
-  const datastore = await openSqliteDatastore({ directory, clock: context.clock, logger });
+  const { config, clock } = context;
+  const [{ createParts }, listeners] = await Promise.all([import('./parts.ts'), import('./listeners.ts')]);
+  const datastore = await openSqliteDatastore({
+    directory,
+    clock,
+    logger: context.logger.child({ room: 'datastore' }),
+  });
   stores.defer(() => datastore.close());
-  return { ...(await createParts(context, { metrics, directory, datastore, policies })), ...starters };
+  const audit = createAuditLog({ ...config.audit, logger: context.logger.child({ room: 'audit' }), metrics, clock });
+  stores.defer(() => audit.close());
+  return {
+    parts: await createParts({ ...context, metrics, directory, stores, datastore, audit }, policies),
+    listeners,
+  };
 }
 
-type MadeParts = { readonly parts: ServerParts; readonly authority: Authority } & typeof listeners;
+type Listeners = typeof listenersModule;
 
 /** How long calls may go on after the server was told to stop. */
 const GRACE_MS = 2000;

@@ -17,6 +17,8 @@ export interface AuditLogOptions {
 }
 
 export interface OpenAuditLog extends AuditLog {
+  /** Whether the last event could be written. */
+  readonly state: 'writing' | 'failing';
   /** Puts the file on disk and closes it. Later events fail. */
   close(): Promise<void>;
 }
@@ -42,10 +44,13 @@ export function createAuditLog(options: AuditLogOptions): OpenAuditLog {
     complaints.set(message, now);
     logger.error({ file: options.file, error_code: 'audit_failed', reason: describeError(error) }, message);
   };
+  let state: OpenAuditLog['state'] = 'writing';
   const attempt = (work: () => void): void => {
     try {
       work();
+      state = 'writing';
     } catch (error) {
+      state = 'failing';
       metrics.count('svidgate_audit_failures_total', {});
       complain('audit log cannot be written', error);
       if (required) throw new SvidgateError('audit_failed', 'the audit log cannot be written', { cause: error });
@@ -53,6 +58,9 @@ export function createAuditLog(options: AuditLogOptions): OpenAuditLog {
   };
   attempt(() => file.open());
   return {
+    get state() {
+      return state;
+    },
     record: (event) =>
       attempt(() => {
         const problem = file.append(formatAuditLine(event, clock.now()));

@@ -71,8 +71,8 @@ export async function startTestWorkloadApi(options: TestWorkloadApiOptions = {})
       >;
     },
   };
-  const matching = new Watchable({ match: () => entries.value });
-  entries.subscribe(() => matching.set({ match: () => entries.value }));
+  const matching = new Watchable({ match: () => entries.value, concerns: () => true });
+  entries.subscribe(() => matching.set({ match: () => entries.value, concerns: () => true }));
   const methods = createWorkloadApiEndpoint({
     attestor,
     identities: createIdentitySource({
@@ -95,6 +95,7 @@ export async function startTestWorkloadApi(options: TestWorkloadApiOptions = {})
     name: 'workload',
     address: { kind: 'unix', path: join(folder.path, 'api.sock'), mode: 0o777 },
     methods: [...served, ...createReflectionEndpoint(served)],
+    anyAuthority: options.anyAuthority ?? true,
     identify: () => ({ pid: 7, uid: 1, gid: 1, exited: new AbortController().signal, close: () => undefined }),
     maxMessageBytes: 1024 * 1024,
     logger: silentLogger,

@@ -18,13 +18,17 @@ export interface AttestationExplanation {
   readonly nearMisses: readonly {
     readonly entryId: string;
     readonly spiffeId: SpiffeId;
-    readonly missing: readonly Selector[];
+    /** Selectors, or in brackets what else is in the way. */
+    readonly missing: readonly string[];
+    /** Why it matches nobody, whatever a caller has. */
+    readonly obstacle?: 'expired' | 'store_svid';
   }[];
 }
 
 export interface AttestorFinding {
   readonly name: string;
-  readonly selectors: readonly Selector[];
+  /** As they may be shown to anybody. */
+  readonly selectors: readonly string[];
   /** Why it gave none, when it failed. */
   readonly problem?: string;
 }
@@ -47,7 +51,7 @@ export function explainMethods(methods: AdminMethods, explain: ExplainAttestatio
       const explanation = await explain(pid, signal);
       return toResponse(
         explanation, // Values of the environment are often secrets.
-        grant.isAuthority ? (selector) => selector : maskSelector,
+        grant.isAuthority ? (text) => text : (text) => maskSelector(text as Selector),
       );
     }),
   ];
@@ -55,7 +59,7 @@ export function explainMethods(methods: AdminMethods, explain: ExplainAttestatio
 
 function toResponse(
   explanation: AttestationExplanation,
-  show: (selector: Selector) => string,
+  show: (text: string) => string,
 ): svidgate.admin.v1.ExplainAttestationResponseInit {
   return {
     pid: explanation.pid,
@@ -63,14 +67,15 @@ function toResponse(
     executable: explanation.executable ?? '',
     attestors: explanation.attestors.map(({ name, selectors, problem }) => ({
       name,
-      selectors: selectors.map(show),
+      selectors,
       problem: problem ?? '',
     })),
     matches: explanation.matches,
-    nearMisses: explanation.nearMisses.map(({ entryId, spiffeId, missing }) => ({
+    nearMisses: explanation.nearMisses.map(({ entryId, spiffeId, missing, obstacle }) => ({
       entryId,
       spiffeId,
       missingSelectors: missing.map(show),
+      obstacle: obstacle ?? '',
     })),
   };
 }

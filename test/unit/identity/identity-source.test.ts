@@ -30,7 +30,7 @@ function entry(entryId: string, path: string): RegistrationEntry {
 
 interface Stage {
   readonly clock: TestClock;
-  readonly entries: Watchable<{ match: () => readonly RegistrationEntry[] }>;
+  readonly entries: Watchable<{ match: () => readonly RegistrationEntry[]; concerns: () => boolean }>;
   readonly bundle: Watchable<TrustBundle>;
   readonly issued: X509Svid[];
   readonly states: CallerIdentity[];
@@ -78,7 +78,10 @@ function createIssuer(stage: () => Stage): IdentitySourceOptions['issuer'] {
 /** A caller that watches; the issuer counts and can be told to fail. */
 async function watchCaller(first: readonly RegistrationEntry[]): Promise<Stage> {
   const clock = createTestClock();
-  const entries = new Watchable({ match: () => first });
+  const entries: Stage['entries'] = new Watchable<Stage['entries']['value']>({
+    match: () => first,
+    concerns: () => true,
+  });
   const bundle = new Watchable<TrustBundle>({
     trustDomain: TRUST_DOMAIN,
     x509Authorities: [],
@@ -187,11 +190,11 @@ test('a rotation that fails keeps the old SVID until it expires, never longer, a
 
 test('entries that come and go change what the caller holds; other SVIDs stay as they are', async () => {
   const stage = await watchCaller([entry('a', '/x')]);
-  stage.entries.set({ match: () => [entry('a', '/x'), entry('b', '/y')] });
+  stage.entries.set({ match: () => [entry('a', '/x'), entry('b', '/y')], concerns: () => true });
   await stage.clock.advance(0);
   assert.deepEqual(ids(stage.states.at(-1)), ['spiffe://example.test/x', 'spiffe://example.test/y']);
   assert.equal(stage.states.at(-1)?.svids[0]?.svid, stage.issued[0]);
-  stage.entries.set({ match: () => [] });
+  stage.entries.set({ match: () => [], concerns: () => true });
   await stage.clock.advance(0);
   assert.deepEqual(ids(stage.states.at(-1)), []);
   await stage.stop();
@@ -199,7 +202,7 @@ test('entries that come and go change what the caller holds; other SVIDs stay as
 
 test('an edit that changes nothing for the caller is not told; a new bundle is', async () => {
   const stage = await watchCaller([entry('a', '/x')]);
-  stage.entries.set({ match: () => [entry('a', '/x')] });
+  stage.entries.set({ match: () => [entry('a', '/x')], concerns: () => true });
   await stage.clock.advance(0);
   assert.equal(stage.states.length, 1);
   stage.bundle.set({ ...stage.bundle.value, sequence: 2 });
@@ -329,5 +332,13 @@ test('each issuance is recorded with its caller, and rotations as such; what can
   await assert.rejects(stage.source.fetchJwtSvids(SELECTORS, { audience: ['new'] }), { code: 'audit_failed' });
   await stage.clock.advance(31 * MINUTE);
   assert.equal(stage.states.at(-1)?.svids[0]?.svid.serial, '1', 'the new one is not shown');
+  await stage.stop();
+});
+
+test('a change of entries that does not concern the caller is not looked into', async () => {
+  const stage = await watchCaller([entry('a', '/x')]);
+  stage.entries.set({ match: () => assert.fail('asked'), concerns: () => false });
+  await stage.clock.advance(0);
+  assert.equal(stage.states.length, 1);
   await stage.stop();
 });

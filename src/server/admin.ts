@@ -1,0 +1,128 @@
+import { explainAttestation } from '../attestation/index.ts';
+import type { AdminConfig } from '../config/index.ts';
+import { SvidgateError } from '../core/index.ts';
+import { openBackup, sealBackup, type BackupKey } from '../datastore/index.ts';
+import {
+  ADMIN_MAX_MESSAGE_BYTES,
+  createAdminEndpoint,
+  type AdminCaller,
+  type AttestationExplanation,
+  type StatusProvider,
+} from '../endpoints/admin/index.ts';
+import type { ImportResult } from '../registration/index.ts';
+import { startGrpcServer, type GrpcServer } from '../transport/index.ts';
+import type { ServerParts } from './parts.ts';
+
+/** Root and the server's own user. */
+const OWNER_MODE = 0o600;
+
+/** The admin API on its own socket. */
+export function startAdmin(parts: ServerParts, status: StatusProvider): Promise<GrpcServer> {
+  const { config, clock, audit, authority, foreignBundles, revocations, registry, metrics } = parts;
+  const logger = parts.logger.child({ room: 'admin' });
+  return startGrpcServer({
+    name: 'admin',
+    address: { kind: 'unix', path: config.admin.socket, mode: OWNER_MODE },
+    methods: createAdminEndpoint({
+      callers: adminCallers(config.admin),
+      clock,
+      audit,
+      logger,
+      entries: {
+        list: () => registry.list(),
+        find: (entryId) => registry.find(entryId),
+        create: (draft, by) => registry.create(draft, by),
+        update: (entryId, { expectedRevision, ...set }, by) => registry.update(entryId, { set, expectedRevision }, by),
+        delete: (entryId, by) => registry.delete(entryId, by),
+        import: async (drafts, by, options) => assertImported(await registry.import(drafts, by, options)),
+      },
+      authorities: {
+        slots: () => authority.slots.value,
+        prepare: (kind, by) => authority.prepare(kind, by),
+        activate: (name, by, signal) => authority.activate(name, by, signal),
+        taint: (name, by) => authority.taint(name, by),
+        revoke: (name, by) => authority.revoke(name, by),
+      },
+      foreignBundles,
+      ownBundle: () => authority.bundle.value,
+      revocations: {
+        list: () => revocations.snapshot.value.all,
+        revoke: (request, by) => revocations.revoke(request, by),
+        undo: (id, by) => revocations.undo(id, by),
+      },
+      status,
+      explain: (pid) => explain(parts, pid),
+      takeBackup: (passphrase) => takeBackup(parts, passphrase),
+    }),
+    identify: parts.tracker.identify,
+    maxMessageBytes: ADMIN_MAX_MESSAGE_BYTES,
+    logger: parts.logger.child({ room: 'transport' }),
+    metrics,
+  });
+}
+
+const MAX_MISTAKES_SHOWN = 10;
+
+/** Nothing was imported when anything is wrong. Throws with the first error's code and the first few mistakes. */
+function assertImported({ mistakes }: ImportResult): void {
+  if (mistakes === undefined) return;
+  const shown = mistakes.slice(0, MAX_MISTAKES_SHOWN).map(({ index, message }) => `entries[${index}]: ${message}`);
+  const left = mistakes.length - shown.length;
+  throw new SvidgateError(mistakes[0].code, [...shown, ...(left > 0 ? [`and ${left} more`] : [])].join('\n'));
+}
+
+/** Who may call when the configuration names nobody: root and the server's own user, who can read its keys anyway. */
+function adminCallers({ allow }: AdminConfig): readonly AdminCaller[] {
+  if (allow !== undefined) return allow;
+  const uids = new Set([0, process.geteuid?.() ?? 0]);
+  return [...uids].map((uid) => ({ uid, role: 'authority' }));
+}
+
+async function explain(parts: ServerParts, pid: number): Promise<AttestationExplanation> {
+  const { tracker, attestors, clock, registry } = parts;
+  const { matches, nearMisses, ...process } = await explainAttestation({
+    pid,
+    tracker,
+    attestors,
+    entries: registry.snapshot.value.entries,
+    clock,
+  });
+  return {
+    ...process,
+    attestors: process.attestors.map(({ name, selectors, failure }) => ({
+      name,
+      selectors,
+      ...(failure === undefined ? {} : { problem: failure }),
+    })),
+    matches: matches.map(({ entryId, spiffeId }) => ({ entryId, spiffeId })),
+    nearMisses: nearMisses.map(({ entry: { entryId, spiffeId }, missing, obstacle }) => ({
+      entryId,
+      spiffeId,
+      missing,
+      ...(obstacle === undefined ? {} : { obstacle }),
+    })),
+  };
+}
+
+/** Everything in the datastore, and the keys, where their keeper gives them away. */
+async function takeBackup(parts: ServerParts, passphrase: string): Promise<Uint8Array> {
+  const { config, clock, datastore, keyManager } = parts;
+  const keys: BackupKey[] = [];
+  const { exports } = keyManager;
+  if (exports !== undefined && keyManager.isPersistent) {
+    for (const id of await keyManager.list()) {
+      const key = await keyManager.find(id);
+      if (key !== undefined) keys.push({ id, type: key.type, pkcs8: await exports.exportKey(id) });
+    }
+  }
+  const content = {
+    format: 1,
+    createdAt: clock.now(),
+    trustDomain: config.trustDomain,
+    datastore: await datastore.dump(),
+    keys,
+  } as const;
+  const sealed = await sealBackup(content, passphrase);
+  await openBackup(sealed, passphrase); // a backup that cannot be opened is none
+  return sealed;
+}

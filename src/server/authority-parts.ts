@@ -1,0 +1,135 @@
+import { join } from 'node:path';
+import {
+  createAuthority,
+  createDiskKeyManager,
+  createDiskUpstream,
+  createMemoryKeyManager,
+  createPkcs11KeyManager,
+  createRevocations,
+  createVaultClient,
+  createVaultPkiUpstream,
+  createVaultTransitKeyManager,
+  readEncryptionKey,
+  type Authority,
+  type AuthorityOptions,
+  type KeyManager,
+  type Revocations,
+  type UpstreamAuthority,
+} from '../authority/index.ts';
+import type { Config, KeyManagerConfig, UpstreamConfig, VaultConfig } from '../config/index.ts';
+import type { Clock, Logger, Metrics } from '../core/index.ts';
+import type { DataDirectory, Datastore } from '../datastore/index.ts';
+import type { OpenAuditLog } from '../telemetry/index.ts';
+
+/** What rooms have in common while they are made. */
+export interface PartsContext {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly audit: OpenAuditLog;
+  readonly directory: DataDirectory;
+  readonly datastore: Datastore;
+  /** Closed after everything that uses them. */
+  readonly stores: AsyncDisposableStack;
+}
+
+export interface AuthorityParts {
+  readonly authority: Authority;
+  readonly revocations: Revocations;
+  readonly keyManager: KeyManager;
+}
+
+/** The authority with its keys, what is above it, and what it has revoked. Throws what these throw. */
+export async function openAuthority(
+  context: PartsContext,
+  acknowledgements: NonNullable<AuthorityOptions['acknowledgements']>,
+): Promise<AuthorityParts> {
+  const { config, clock, metrics, audit, datastore, stores } = context;
+  const logger = context.logger.child({ room: 'authority' });
+  const revocations = await createRevocations({
+    store: datastore.revocations,
+    issued: datastore.issued,
+    clock,
+    logger,
+    audit,
+  });
+  const { keyManager: keyManagerConfig, upstream: upstreamConfig, ...settings } = config.authority;
+  const keyManager = await openKeyManager(keyManagerConfig, { ...context, logger });
+  stores.defer(() => keyManager.close());
+  const authority = await createAuthority({
+    ...settings,
+    trustDomain: config.trustDomain,
+    documents: datastore.documents,
+    issued: datastore.issued,
+    revocations: revocations.snapshot,
+    acknowledgements,
+    keyManager,
+    upstream: upstreamConfig === undefined ? undefined : await openUpstream(upstreamConfig, { ...context, logger }),
+    audit,
+    clock,
+    logger,
+    metrics,
+  });
+  return { authority, revocations, keyManager };
+}
+
+/** Also for `svidgate restore`, which puts keys back without a server. */
+export async function openKeyManager(
+  config: KeyManagerConfig,
+  context: { readonly directory: DataDirectory; readonly clock: Clock; readonly logger: Logger },
+): Promise<KeyManager> {
+  const { logger } = context;
+  switch (config.kind) {
+    case 'memory':
+      return createMemoryKeyManager();
+    case 'disk': {
+      const { encryptionKey } = config;
+      return createDiskKeyManager({
+        directory: join(context.directory.path, 'keys'),
+        encryption:
+          encryptionKey === undefined ? { kind: 'none' } : { kind: 'key', key: await readEncryptionKey(encryptionKey) },
+        logger,
+      });
+    }
+    case 'pkcs11':
+      return createPkcs11KeyManager({
+        module: config.module,
+        token: { label: config.tokenLabel },
+        pin: config.pin,
+        keyLabelPrefix: config.keyPrefix,
+        logger,
+      });
+    case 'vault':
+      return createVaultTransitKeyManager({
+        client: vaultClient(config.vault, context),
+        mount: config.mount,
+        keyPrefix: config.keyPrefix,
+      });
+  }
+}
+
+async function openUpstream(config: UpstreamConfig, context: PartsContext): Promise<UpstreamAuthority> {
+  const { clock, logger, metrics } = context;
+  switch (config.kind) {
+    case 'disk': {
+      const { certificateFile, keyFile, bundleFile } = config;
+      return createDiskUpstream({ certificateFile, keyFile, bundleFile, clock, logger, metrics });
+    }
+    case 'vault':
+      return createVaultPkiUpstream({
+        client: vaultClient(config.vault, context),
+        mount: config.mount,
+        clock,
+        logger,
+        metrics,
+      });
+  }
+}
+
+function vaultClient(
+  config: VaultConfig,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+): ReturnType<typeof createVaultClient> {
+  return createVaultClient({ ...config, clock, logger });
+}

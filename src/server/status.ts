@@ -1,0 +1,73 @@
+import type { ListenerStatus, StatusReport } from '../endpoints/admin/index.ts';
+import type { ServerParts } from './parts.ts';
+
+/** How the server is doing at this moment. */
+export function createStatus(
+  parts: ServerParts,
+  own: {
+    readonly version: string;
+    readonly startedAt: number;
+    readonly listeners: () => readonly ListenerStatus[];
+  },
+): { status(): StatusReport } {
+  const { config, registry, revocations, foreignBundles, authority } = parts;
+  return {
+    status: () => ({
+      version: own.version,
+      trustDomain: config.trustDomain,
+      startedAt: own.startedAt,
+      authorities: authority.slots.value,
+      listeners: own.listeners(),
+      policies: policyReports(parts),
+      entries: {
+        count: registry.status.value.entryCount,
+        stale: registry.status.value.state === 'stale',
+        mistakeCount: registry.status.value.mistakes.length,
+      },
+      revocations: revocationReport(parts),
+      audit: { state: parts.audit.state, required: config.audit.required, file: config.audit.file },
+      foreignBundleCount: foreignBundles.list().length,
+      warnings: warningsOf(parts),
+      envoys: parts.streams.streams(),
+    }),
+  };
+
+  function revocationReport({ authority: { bundle } }: ServerParts): StatusReport['revocations'] {
+    const { all } = revocations.snapshot.value;
+    return {
+      serialCount: all.filter(({ target }) => target.kind === 'serial').length,
+      spiffeIdCount: all.filter(({ target }) => target.kind === 'spiffe_id').length,
+      crlPublished: (bundle.value.revocationLists ?? []).length > 0,
+    };
+  }
+}
+
+function policyReports({ policies }: ServerParts): StatusReport['policies'] {
+  return [...(policies?.status.value ?? [])].map(([name, { state, digest, lastError }]) => ({
+    name,
+    state,
+    ...(digest === undefined ? {} : { revision: digest }),
+    ...(lastError === undefined ? {} : { problem: lastError.message }),
+  }));
+}
+
+function warningsOf({ registry, revocations, authority, keyManager }: ServerParts): readonly string[] {
+  const { state, refusedCount, mistakes } = registry.status.value;
+  const revokedSerials = revocations.snapshot.value.all.some(({ target }) => target.kind === 'serial');
+  const hasLists = (authority.bundle.value.revocationLists ?? []).length > 0;
+  return [
+    ...(state === 'stale'
+      ? [`the entries file has ${mistakes.length} mistakes; its last good entries are in force`]
+      : []),
+    ...(refusedCount > 0
+      ? [`${refusedCount} entries of the file are not in force: entries of the API are in their way`]
+      : []),
+    ...(revokedSerials && !hasLists
+      ? ['no revocation list is published for the revoked serials: the gate alone refuses them']
+      : []),
+    ...(keyManager.isPersistent ? [] : ['keys are in memory alone: a restart makes a new authority']),
+    ...(revocations.snapshot.value.all.length > 0
+      ? ['a revocation ends no stream, WebSocket or TCP connection that is open: bound their duration in Envoy']
+      : []),
+  ];
+}
