@@ -273,13 +273,13 @@ describe('a PKCS #11 token', { skip: withoutSoftHsm }, () => {
         message: `the PKCS #11 token cannot be used: token "${LABEL}" refuses the PIN: C_Login gave CKR_PIN_INCORRECT`,
       });
       const refused = `the PKCS #11 token cannot be used: the PIN in ${file} was refused, and is not tried again until it is changed`;
-      await waitUntil('the cool-down', 5000, async () => {
+      await waitUntil('the cool-down', 15_000, async () => {
         const error = await key.sign(DATA).catch((caught: unknown) => caught);
         return error instanceof Error && error.message === refused;
       });
       assert.deepEqual(children(), []);
       await writeFile(file, hsm.pin);
-      await waitUntil('the right PIN to be taken', 5000, async () => (await key.sign(DATA)).length > 0);
+      await waitUntil('the right PIN to be taken', 15_000, async () => (await key.sign(DATA)).length > 0);
     } finally {
       await keys.close();
     }
@@ -325,17 +325,17 @@ describe('a PKCS #11 token', { skip: withoutSoftHsm }, () => {
   });
 
   it('that does not answer in time fails the call, and the next ones at once; then it is opened again', async () => {
-    await using opened = await openOnSoftHsm({ timeLimitMs: 2000 });
+    await using opened = await openOnSoftHsm({ timeLimitMs: 5000 });
     const key = await opened.keys.generate('key', 'ec-p256');
     process.kill(onlyChild(), 'SIGSTOP');
     const started = performance.now();
     const calls = [key.sign(DATA), key.sign(DATA), opened.keys.list()];
     for (const call of calls) {
-      await assert.rejects(call, { code: 'key_manager_failed', message: /no answer within 2 s/ });
+      await assert.rejects(call, { code: 'key_manager_failed', message: /no answer within 5 s/ });
     }
-    assert.ok(performance.now() - started < 3500, 'the limit is waited for once');
+    assert.ok(performance.now() - started < 9000, 'the limit is waited for once');
     assert.deepEqual(children(), []);
-    await waitUntil('a new session', 5000, async () => (await key.sign(DATA)).length > 0);
+    await waitUntil('a new session', 15_000, async () => (await key.sign(DATA)).length > 0);
   });
 
   it('that is taken away fails, and is used again when it is back', async () => {
@@ -345,7 +345,7 @@ describe('a PKCS #11 token', { skip: withoutSoftHsm }, () => {
     await rename(hsm.tokens, `${hsm.tokens}-away`);
     await assert.rejects(keys.generate('other', 'ec-p256'), { code: 'key_manager_failed' });
     await rename(`${hsm.tokens}-away`, hsm.tokens);
-    await waitUntil('the token to be used again', 5000, async () => (await key.sign(DATA)).length > 0);
+    await waitUntil('the token to be used again', 15_000, async () => (await key.sign(DATA)).length > 0);
     assert.deepEqual(await keys.list(), ['key']);
   });
 

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import type { KeyObject } from 'node:crypto';
 import { describeError, SvidgateError, writeFileAtomic, type Logger } from '../../core/index.ts';
 import { openPrivateFolder } from '../../datastore/index.ts';
+import { privateKeyToPkcs8 } from '../../pki/index.ts';
 import type { KeyManager, SigningKey } from '../key-manager.ts';
 import { assertKeyId, isKeyId } from './key-id.ts';
 import { formatKeyFile, isPlainKeyFile, parseKeyFile, type KeyEncryption } from './key-file.ts';
 import { keyTypeOf } from './key-type.ts';
-import { generatePrivateKey, importSigningKey, localSigningKey, toPkcs8 } from './local-key.ts';
+import { generatePrivateKey, importSigningKey, localSigningKey } from './local-key.ts';
 
 export interface DiskKeyManagerOptions {
   /** Absolute path of a folder of its own; made when it is missing, 0700. Nobody else writes there while it is open. */
@@ -46,7 +47,7 @@ export async function createDiskKeyManager(options: DiskKeyManagerOptions): Prom
       async exportKey(id) {
         const privateKey = await folder.read(id);
         if (privateKey === undefined) throw new SvidgateError('key_manager_failed', `there is no key ${id}`);
-        return toPkcs8(privateKey);
+        return privateKeyToPkcs8(privateKey);
       },
       async importKey(id, pkcs8) {
         folder.assertUsable(id);

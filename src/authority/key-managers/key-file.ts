@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createPrivateKey, randomBytes, type KeyObject } from 'node:crypto';
-import { toPkcs8 } from './local-key.ts';
+import { privateKeyToPkcs8 } from '../../pki/index.ts';
 
 /** How private keys stand on disk. */
 export type KeyEncryption =
@@ -35,7 +35,7 @@ export function formatKeyFile(id: string, privateKey: KeyObject, encryption: Key
   if (encryption.kind === 'none') return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
   const iv = randomBytes(IV_BYTES);
   const cipher = createCipheriv(CIPHER, encryption.key, iv, { authTagLength: TAG_BYTES }).setAAD(boundTo(id));
-  const encrypted = Buffer.concat([cipher.update(toPkcs8(privateKey)), cipher.final()]);
+  const encrypted = Buffer.concat([cipher.update(privateKeyToPkcs8(privateKey)), cipher.final()]);
   const file: EncryptedKey = {
     format: 1,
     cipher: CIPHER,

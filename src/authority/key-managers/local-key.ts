@@ -1,20 +1,15 @@
-import { createPrivateKey, createPublicKey, generateKeyPair, sign, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { SvidgateError } from '../../core/index.ts';
+import { generateKeyPairOf } from '../../pki/index.ts';
 import type { KeyType, SigningKey } from '../key-manager.ts';
 import { isSignatureOf, KEY_ALGORITHMS, keyTypeOf } from './key-type.ts';
 
-const generate = promisify(generateKeyPair);
 const signAside = promisify(sign);
 
-/** A new private key. RSA is made in the thread pool, where it takes up to seconds; P-256 and P-384 take microseconds. */
+/** A new private key. */
 export async function generatePrivateKey(type: KeyType): Promise<KeyObject> {
-  const algorithm = KEY_ALGORITHMS[type];
-  const { privateKey } =
-    algorithm.family === 'ec'
-      ? await generate('ec', { namedCurve: algorithm.curve })
-      : await generate('rsa', { modulusLength: algorithm.bits });
-  return privateKey;
+  return (await generateKeyPairOf(type)).privateKey;
 }
 
 /** Signs in this process with a key that is one of our types. */
@@ -51,9 +46,4 @@ export async function importSigningKey(id: string, pkcs8: Uint8Array): Promise<[
     throw new SvidgateError('invalid_request', `the halves of key ${id} do not belong together`);
   }
   return [key, privateKey];
-}
-
-/** PKCS#8 in DER. */
-export function toPkcs8(privateKey: KeyObject): Uint8Array {
-  return privateKey.export({ type: 'pkcs8', format: 'der' });
 }

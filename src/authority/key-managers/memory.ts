@@ -1,8 +1,9 @@
 import type { KeyObject } from 'node:crypto';
 import { SvidgateError } from '../../core/index.ts';
+import { privateKeyToPkcs8 } from '../../pki/index.ts';
 import type { KeyManager } from '../key-manager.ts';
 import { assertKeyId } from './key-id.ts';
-import { generatePrivateKey, importSigningKey, localSigningKey, toPkcs8 } from './local-key.ts';
+import { generatePrivateKey, importSigningKey, localSigningKey } from './local-key.ts';
 
 /** Keys in this process, gone when it ends. For tests, and where each start may begin with a new CA. */
 export function createMemoryKeyManager(): KeyManager {
@@ -35,7 +36,7 @@ export function createMemoryKeyManager(): KeyManager {
       async exportKey(id) {
         const privateKey = keys(id).get(id);
         if (privateKey === undefined) throw new SvidgateError('key_manager_failed', `there is no key ${id}`);
-        return toPkcs8(privateKey);
+        return privateKeyToPkcs8(privateKey);
       },
       async importKey(id, pkcs8) {
         keys(id);
