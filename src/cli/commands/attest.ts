@@ -6,6 +6,12 @@ import { formatFields, formatTable } from '../table.ts';
 
 type Explanation = svidgate.admin.v1.ExplainAttestationResponse;
 
+/** Why an entry matches nobody. */
+const OBSTACLES: Readonly<Record<string, string>> = {
+  expired: 'it has expired',
+  store_svid: 'store_svid entries match no caller',
+};
+
 /** `attest explain` */
 export async function explainAttestation(pid: string, options: ClientOptions): Promise<ExitCode> {
   if (!/^\d{1,7}$/.test(pid)) throw wrongUsage(`${JSON.stringify(pid)} is no process id`);
@@ -19,10 +25,11 @@ function toText({ pid, uid, executable, attestors, matches, nearMisses }: Explan
   const selectors = attestors.flatMap(({ name, selectors: found, problem }) =>
     problem === '' ? found.map((selector) => [name, selector]) : [[name, `failed: ${problem}`]],
   );
-  const misses = nearMisses.map(({ entryId, spiffeId, missingSelectors }) => [
+  const misses = nearMisses.map(({ entryId, spiffeId, missingSelectors, obstacle }) => [
     entryId,
     spiffeId,
     missingSelectors.join(','),
+    OBSTACLES[obstacle] ?? obstacle,
   ]);
   return [
     formatFields({ Process: String(pid), User: int64ToBigInt(uid).toString(), Executable: executable }),
@@ -32,7 +39,7 @@ function toText({ pid, uid, executable, attestors, matches, nearMisses }: Explan
       matches.map(({ entryId, spiffeId }) => [entryId, spiffeId]),
       'no entry matches: this process gets no identity',
     ),
-    ...(misses.length === 0 ? [] : [formatTable(['NEAR MISS', 'SPIFFE ID', 'MISSING SELECTORS'], misses)]),
+    ...(misses.length === 0 ? [] : [formatTable(['NEAR MISS', 'SPIFFE ID', 'MISSING SELECTORS', 'OBSTACLE'], misses)]),
   ].join('\n');
 }
 
@@ -47,10 +54,11 @@ function toJson({ pid, uid, executable, attestors, matches, nearMisses }: Explan
       ...(problem === '' ? {} : { problem }),
     })),
     matches: matches.map(({ entryId, spiffeId }) => ({ entry_id: entryId, spiffe_id: spiffeId })),
-    near_misses: nearMisses.map(({ entryId, spiffeId, missingSelectors }) => ({
+    near_misses: nearMisses.map(({ entryId, spiffeId, missingSelectors, obstacle }) => ({
       entry_id: entryId,
       spiffe_id: spiffeId,
       missing_selectors: missingSelectors,
+      ...(obstacle === '' ? {} : { obstacle }),
     })),
   };
 }

@@ -1,5 +1,4 @@
-import { maskSelector } from '../../attestation/index.ts';
-import type { Selector, SpiffeId } from '../../spiffe/index.ts';
+import type { SpiffeId } from '../../spiffe/index.ts';
 import type { svidgate } from '../../proto/index.ts';
 import type { GrpcMethod } from '../../transport/index.ts';
 import type { AdminMethods } from './admin-call.ts';
@@ -18,7 +17,6 @@ export interface AttestationExplanation {
   readonly nearMisses: readonly {
     readonly entryId: string;
     readonly spiffeId: SpiffeId;
-    /** Selectors, or in brackets what else is in the way. */
     readonly missing: readonly string[];
     /** Why it matches nobody, whatever a caller has. */
     readonly obstacle?: 'expired' | 'store_svid';
@@ -27,7 +25,7 @@ export interface AttestationExplanation {
 
 export interface AttestorFinding {
   readonly name: string;
-  /** As they may be shown to anybody. */
+  /** As they may be shown to anybody: without the values of environment variables. */
   readonly selectors: readonly string[];
   /** Why it gave none, when it failed. */
   readonly problem?: string;
@@ -45,36 +43,29 @@ const MAX_AT_ONCE = 4;
 export function explainMethods(methods: AdminMethods, explain: ExplainAttestation): readonly GrpcMethod[] {
   const limit = createLimit(MAX_AT_ONCE, 'explanations');
   return [
-    methods.unary('explainAttestation', async (request, { grant, signal }) => {
+    methods.unary('explainAttestation', async (request, { signal }) => {
       const pid = numberField('pid', request.pid, { min: 1, max: MAX_PID });
       using _ = limit.enter();
-      const explanation = await explain(pid, signal);
-      return toResponse(
-        explanation, // Values of the environment are often secrets.
-        grant.isAuthority ? (text) => text : (text) => maskSelector(text as Selector),
-      );
+      return toResponse(await explain(pid, signal));
     }),
   ];
 }
 
-function toResponse(
-  explanation: AttestationExplanation,
-  show: (text: string) => string,
-): svidgate.admin.v1.ExplainAttestationResponseInit {
+function toResponse(explanation: AttestationExplanation): svidgate.admin.v1.ExplainAttestationResponseInit {
   return {
     pid: explanation.pid,
     uid: explanation.uid,
     executable: explanation.executable ?? '',
     attestors: explanation.attestors.map(({ name, selectors, problem }) => ({
       name,
-      selectors,
+      selectors: selectors.map(show),
       problem: problem ?? '',
     })),
     matches: explanation.matches,
     nearMisses: explanation.nearMisses.map(({ entryId, spiffeId, missing, obstacle }) => ({
       entryId,
       spiffeId,
-      missingSelectors: missing.map(show),
+      missingSelectors: missing,
       obstacle: obstacle ?? '',
     })),
   };

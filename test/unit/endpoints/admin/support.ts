@@ -115,8 +115,8 @@ export function createTestAdmin(options: TestAdminOptions = {}): TestAdmin {
         uid: 7,
         executable: '/bin/true',
         attestors: [
-          { name: 'unix', selectors: [parseSelector('unix:uid:7')] },
-          { name: 'docker', selectors: [parseSelector('docker:env:TOKEN=abc')] },
+          { name: 'unix', selectors: ['unix:uid:7'] },
+          { name: 'docker', selectors: ['docker:image_id:x'] },
           { name: 'k8s', selectors: [], problem: 'no kubelet' },
         ],
         matches: [{ entryId: 'e1', spiffeId: parseSpiffeId('spiffe://example.test/a') }],
@@ -124,7 +124,8 @@ export function createTestAdmin(options: TestAdminOptions = {}): TestAdmin {
           {
             entryId: 'e2',
             spiffeId: parseSpiffeId('spiffe://example.test/b'),
-            missing: [parseSelector('docker:env:TOKEN=def')],
+            missing: ['unix:uid:8'],
+            obstacle: 'expired',
           },
         ],
       }),
