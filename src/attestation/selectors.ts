@@ -37,7 +37,7 @@ const ENVIRONMENT = 'docker:env:';
  * A selector as it may be shown: without the value of an environment variable, which may well be a password. All others
  * stay as they are.
  */
-export function maskSelector(selector: Selector): string {
+export function maskSelector(selector: string): string {
   if (!selector.startsWith(ENVIRONMENT)) return selector;
   const [name = ''] = selector.slice(ENVIRONMENT.length).split('=', 1);
   return `${ENVIRONMENT}${name}=***`;
