@@ -75,12 +75,10 @@ describe('a file and the API side by side', { timeout: 60_000 }, () => {
     await scene.write(line('a', 'a', ', hint: x'), line('c', 'c'));
     await scene.until('a', 'c');
     assert.deepEqual(
-      scene.events.map((event) => ('change' in event ? [event.change, event.method, event.entry_id] : [])).sort(),
-      [
-        ['created', 'entries file', 'c'],
-        ['deleted', 'entries file', 'b'],
-        ['updated', 'entries file', 'a'],
-      ],
+      scene.events
+        .map((event) => ('change' in event ? `${event.change} ${event.entry_id} by ${event.method}` : ''))
+        .toSorted(),
+      ['created c by entries file', 'deleted b by entries file', 'updated a by entries file'],
     );
     assert.equal(scene.registry.find('a')?.revision, 1);
   });
@@ -94,16 +92,12 @@ describe('a file and the API side by side', { timeout: 60_000 }, () => {
     await scene.until('filed', 'new', 'x', 'y');
     assert.deepEqual(
       lines
-        .filter(({ level }) => level === 'warn')
-        .map(({ message, fields }) => [message, fields.entry_id, fields.reason])
-        .sort(),
+        .filter(({ message }) => message === 'entry of the file refused, it stands in the way of another one')
+        .map(({ fields }) => `${fields.entry_id}: ${fields.reason}`)
+        .toSorted(),
       [
-        [
-          'entry of the file refused, it stands in the way of another one',
-          'mine',
-          'entry y of the API has the same SPIFFE ID, parent and selectors',
-        ],
-        ['entry of the file refused, it stands in the way of another one', 'x', 'entry x of the API has the same id'],
+        'mine: entry y of the API has the same SPIFFE ID, parent and selectors',
+        'x: entry x of the API has the same id',
       ],
     );
     assert.equal(registry.status.value.refusedCount, 2);
