@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import {
   Server,
   ServerCredentials,
@@ -14,6 +14,7 @@ import {
 } from '@grpc/grpc-js';
 import { describeError, SvidgateError, type Logger, type Metrics } from '../core/index.ts';
 import { answerFaults } from './answer-faults.ts';
+import { AnyAuthorityStream } from './any-authority/any-authority-stream.ts';
 import type { ListenAddress } from './bind.ts';
 import { listen, type ConnectionListener } from './connection-listener.ts';
 import type { CallContext, GrpcMethod, ServerStreamMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
@@ -37,6 +38,11 @@ export interface GrpcServerOptions {
    * is more.
    */
   readonly maxHeldBytes?: number;
+  /**
+   * Whether requests are served whatever their `:authority` is: a path (grpc-java), a cluster name such as
+   * `outbound|8080||x`, empty or missing. Without it Node's HTTP/2 resets them. Costs time for each request; default false.
+   */
+  readonly anyAuthority?: boolean;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -69,9 +75,10 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   const listener: ConnectionListener = await listen({
     ...options,
     onConnection: (socket, peer) => {
-      calls.addConnection(socket, peer);
+      const connection = options.anyAuthority === true ? new AnyAuthorityStream(socket) : socket;
+      calls.addConnection(connection, peer);
       options.onPeer?.(peer);
-      injector.injectConnection(socket);
+      injector.injectConnection(connection);
     },
   });
   return {
@@ -134,7 +141,7 @@ class CallTable {
   }
 
   /** grpc-js tells a call's connection by its remote address alone, so each connection gets one of its own. */
-  addConnection(socket: Socket, peer: Peer): void {
+  addConnection(socket: Duplex, peer: Peer): void {
     const key = `connection#${peer.connectionId}`;
     Object.defineProperty(socket, 'remoteAddress', { value: key });
     Object.defineProperty(socket, 'remotePort', { value: undefined });

@@ -1,12 +1,13 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { status, type Metadata, type ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
 import type { Logger } from '../core/index.ts';
 
 /** What callers have sent and handlers have not taken, and the calls they keep open. */
 export interface ReceiveBudget {
   /** To be told of each connection before its first call; `key` is what grpc-js says of a call's peer. */
-  addConnection(key: string, socket: Socket): void;
+  addConnection(key: string, socket: Duplex): void;
   /** Counts what arrives for each call. It must see grpc-js's own call object. */
   readonly interceptor: ServerInterceptor;
   /** The handler of a stream took a message of so many bytes. */
@@ -14,7 +15,7 @@ export interface ReceiveBudget {
 }
 
 interface HoldingConnection {
-  readonly socket: Socket;
+  readonly socket: Duplex;
   held: number;
 }
 
@@ -47,8 +48,10 @@ export function createReceiveBudget(options: BudgetOptions): ReceiveBudget {
       });
     },
     interceptor(definition, call) {
-      const connection = connections.get(call.getPeer());
       const own = call as unknown as GrpcJsCall;
+      const key = connectionKeyOf(own);
+      own.getPeer = () => key;
+      const connection = connections.get(key);
       if (connection === undefined) return own;
       const held = new HeldByCall((bytes) => total.change(connection, bytes));
       own.stream.on('data', (chunk: Buffer) => held.received(chunk));
@@ -83,6 +86,16 @@ function bound(listener: InterceptingServerListener): InterceptingServerListener
 /** What a stream sends is counted until it is taken, and compressed it would become more than was counted. */
 function refuseCompression(call: GrpcJsCall): void {
   call.start = () => call.sendStatus({ code: status.UNIMPLEMENTED, details: 'compressed streams are not supported' });
+}
+
+/**
+ * grpc-js tells a call's connection by the remote address of its socket. Where a stream of ours stands between the socket
+ * and Node's HTTP/2, Node puts a socket of its own around that, which has it as `stream`.
+ */
+function connectionKeyOf({ stream }: GrpcJsCall): string {
+  const socket = stream.session?.socket as
+    (Partial<Pick<Socket, 'remoteAddress'>> & { readonly stream?: Partial<Pick<Socket, 'remoteAddress'>> }) | undefined;
+  return socket?.remoteAddress ?? socket?.stream?.remoteAddress ?? 'unknown';
 }
 
 /** All connections of a listener, with what they hold. */
@@ -122,6 +135,7 @@ class Total {
 
 /** What grpc-js 1.14 keeps in a call; it has no public way to bytes that are no message yet. */
 type GrpcJsCall = ServerInterceptingCall & {
+  getPeer: () => string;
   readonly stream: ServerHttp2Stream;
   readonly incomingEncoding: string;
 };

@@ -52,7 +52,7 @@ interface TokenParts {
 async function sign({ header = {}, claims = CLAIMS, key = 'p256' }: TokenParts): Promise<string> {
   const full = { alg: 'ES256', kid: key, typ: 'JWT', ...header };
   const payload = typeof claims === 'string' ? claims : JSON.stringify(claims);
-  const signer = new CompactSign(Buffer.from(payload)).setProtectedHeader(full as { alg: string });
+  const signer = new CompactSign(Buffer.from(payload)).setProtectedHeader(full);
   return await signer.sign(KEYS[key]!.privateKey, { crit: { x: true } });
 }
 
