@@ -27,3 +27,9 @@ export { createVaultClient, type VaultClient, type VaultClientOptions } from './
 export type { VaultAuth } from './vault-login.ts';
 export { createDiskUpstream, type DiskUpstreamOptions } from './upstreams/disk-upstream.ts';
 export { createVaultPkiUpstream, type VaultPkiUpstreamOptions } from './upstreams/vault-pki-upstream.ts';
+export {
+  createWorkloadApiSource,
+  type NotHeld,
+  type WorkloadApiSource,
+  type WorkloadApiSourceOptions,
+} from './workload-api/workload-api-source.ts';

@@ -13,6 +13,7 @@ export {
 export { findDnsNameOverlap, parseDnsName } from './dns-name.ts';
 export { parseHint } from './hint.ts';
 export type { JwtSvid } from './jwt-svid.ts';
+export { parseJwtSvid, type UnverifiedJwtSvid } from './parse-jwt-svid.ts';
 export type { EntrySource, RegisteredEntry, RegistrationEntry } from './registration-entry.ts';
 export { REVOCATION_REASONS, type Revocation, type RevocationReason, type RevocationTarget } from './revocation.ts';
 export { parseSelector, selectorOf, type Selector } from './selector.ts';
