@@ -133,7 +133,7 @@ function keyManagerSection(folder: string) {
     {
       module: requiredPathField(folder, 'The PKCS#11 library.'),
       token_label: nameField('Label of the token.'),
-      key_prefix: nameField('Labels of its keys start with this and a slash.', 'svidgate'),
+      key_prefix: nameField('Labels of its keys start with this, a slash and the trust domain.', 'svidgate'),
       pin_file: optionalField(requiredPathField(folder, 'File with the PIN.')),
       pin_env: optionalField(environmentField('Environment variable with the PIN.')),
     },
@@ -144,7 +144,7 @@ function keyManagerSection(folder: string) {
     {
       ...vaultFields(folder),
       mount: nameField('Where the transit engine is mounted.', 'transit'),
-      key_prefix: nameField('Names of its keys start with this and a dot.', 'svidgate'),
+      key_prefix: nameField('Names of its keys start with this, a dash and a tag of the trust domain.', 'svidgate'),
     },
     { description: 'Keys in the transit engine of Vault or OpenBao.' },
   );

@@ -115,7 +115,7 @@ function authzSection(folder: string) {
       }),
       any_authority: flagField({
         description:
-          'Whether calls are served whatever their `:authority` is, such as a cluster name with `|` or `/`; ' +
+          'Whether calls are served whatever their `:authority` is, such as a cluster name with a pipe or a slash; ' +
           'otherwise Node resets them. The workload socket always does.',
         default: false,
       }),

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import {
   createAuthority,
@@ -19,6 +20,7 @@ import {
 import type { Config, KeyManagerConfig, UpstreamConfig, VaultConfig } from '../config/index.ts';
 import type { Clock, Logger, Metrics } from '../core/index.ts';
 import type { DataDirectory, Datastore } from '../datastore/index.ts';
+import type { TrustDomain } from '../spiffe/index.ts';
 import type { OpenAuditLog } from '../telemetry/index.ts';
 
 /** What rooms have in common while they are made. */
@@ -55,7 +57,7 @@ export async function openAuthority(
     audit,
   });
   const { keyManager: keyManagerConfig, upstream: upstreamConfig, ...settings } = config.authority;
-  const keyManager = await openKeyManager(keyManagerConfig, { ...context, logger });
+  const keyManager = await openKeyManager(keyManagerConfig, { ...context, trustDomain: config.trustDomain, logger });
   stores.defer(() => keyManager.close());
   const authority = await createAuthority({
     ...settings,
@@ -77,9 +79,14 @@ export async function openAuthority(
 /** Also for `svidgate restore`, which puts keys back without a server. */
 export async function openKeyManager(
   config: KeyManagerConfig,
-  context: { readonly directory: DataDirectory; readonly clock: Clock; readonly logger: Logger },
+  context: {
+    readonly trustDomain: TrustDomain;
+    readonly directory: DataDirectory;
+    readonly clock: Clock;
+    readonly logger: Logger;
+  },
 ): Promise<KeyManager> {
-  const { logger } = context;
+  const { logger, trustDomain } = context;
   switch (config.kind) {
     case 'memory':
       return createMemoryKeyManager();
@@ -97,16 +104,21 @@ export async function openKeyManager(
         module: config.module,
         token: { label: config.tokenLabel },
         pin: config.pin,
-        keyLabelPrefix: config.keyPrefix,
+        keyLabelPrefix: `${config.keyPrefix}/${trustDomain}`,
         logger,
       });
     case 'vault':
       return createVaultTransitKeyManager({
         client: vaultClient(config.vault, context),
         mount: config.mount,
-        keyPrefix: config.keyPrefix,
+        keyPrefix: `${config.keyPrefix}-${tagOf(trustDomain)}`,
       });
   }
+}
+
+/** Names of transit keys have no dots of ours, and two trust domains in one engine must never take each other's keys for their own. */
+function tagOf(trustDomain: TrustDomain): string {
+  return createHash('sha256').update(trustDomain).digest('hex').slice(0, 16);
 }
 
 async function openUpstream(config: UpstreamConfig, context: PartsContext): Promise<UpstreamAuthority> {

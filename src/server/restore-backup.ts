@@ -27,7 +27,12 @@ export async function restoreBackup(config: Config, file: Uint8Array, passphrase
   await using open = new AsyncDisposableStack();
   const directory = await openDataDirectory(config.dataDir);
   open.defer(() => directory.close());
-  const keyManager = await openKeyManager(config.authority.keyManager, { directory, clock, logger });
+  const keyManager = await openKeyManager(config.authority.keyManager, {
+    trustDomain: config.trustDomain,
+    directory,
+    clock,
+    logger,
+  });
   open.defer(() => keyManager.close());
   const { exports } = keyManager;
   if (backup.keys.length > 0 && (exports === undefined || !keyManager.isPersistent)) {

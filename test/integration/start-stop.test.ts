@@ -146,13 +146,13 @@ describe('start and stop of the real program', { timeout: 120_000 }, () => {
 
   test('keys in a folder that others can read are closed to them at the start', async () => {
     await using folder = await configFolder();
-    for (const path of ['data', 'data/authority', 'data/authority/keys']) {
+    for (const path of ['data', 'data/keys', 'data/datastore']) {
       await mkdir(join(folder.path, path));
       await chmod(join(folder.path, path), 0o777);
     }
     await using server = serve(folder.path);
     await server.started();
-    for (const path of ['data/authority', 'data/authority/keys']) {
+    for (const path of ['data/keys', 'data/datastore']) {
       assert.equal((await stat(join(folder.path, path))).mode & 0o777, 0o700);
     }
   });

@@ -58,7 +58,7 @@ function toResponse(explanation: AttestationExplanation): svidgate.admin.v1.Expl
     executable: explanation.executable ?? '',
     attestors: explanation.attestors.map(({ name, selectors, problem }) => ({
       name,
-      selectors: selectors.map(show),
+      selectors,
       problem: problem ?? '',
     })),
     matches: explanation.matches,
