@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import type http2 from 'node:http2';
 import fc from 'fast-check';
 import { encodeBlock } from '../../../../src/transport/any-authority/encode-block.ts';
 import { PREFACE, writeHeaderFrames } from '../../../../src/transport/any-authority/frames.ts';
@@ -130,7 +129,9 @@ test('a bad host without an authority, padding, priority and CONTINUATION are no
   }
 });
 
-const text = fc.string({ unit: fc.constantFrom(...'abcxyz09-_.~ /|%"'), maxLength: 40 }).map((value) => value.trim());
+const text = fc
+  .string({ unit: fc.constantFrom(...'abcxyz09-_.~ /|%"'.split('')), maxLength: 40 })
+  .map((value) => value.trim());
 const authority = fc.oneof(
   fc.constantFrom('localhost', 'outbound|8080||x', '/run/api.sock', 'a/b', 'sds-grpc'),
   text.filter((value) => value !== ''),
@@ -150,7 +151,7 @@ test('what Node sees of any requests of a real client is what was sent but for t
       fc.array(request, { minLength: 1, maxLength: 6 }),
       fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 5 }),
       async (requests, sizes) => {
-        const bytes = await recordClient(requests as unknown as readonly http2.OutgoingHttpHeaders[]);
+        const bytes = await recordClient(requests);
         const { seen, failures } = await serve(throughStage(bytes, sizes));
         assert.deepEqual(failures, []);
         const expected = requests.map((sent) => ({
@@ -197,15 +198,21 @@ test('of broken bytes Node sees no request that it would not see without the sta
         // In order: each request that is served directly is served; what comes on top had its authority mended.
         const rest = [...direct.seen];
         for (const one of staged.seen) {
-          if (isDeepStrictEqual(one, rest[0])) rest.shift();
-          else assert.equal(authorityOf(one), 'localhost', String(one));
+          const wasMended = authorityOf(one) === 'localhost';
+          if (isDeepStrictEqual(one, rest[0]) || (wasMended && sameButAuthority(one, rest[0]))) rest.shift();
+          else assert.ok(wasMended, String(one));
         }
         assert.deepEqual(rest, []);
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 300 },
   );
 });
+
+function sameButAuthority(one: SeenRequest, other: SeenRequest | undefined): boolean {
+  const without = (request: SeenRequest): SeenRequest => request.filter(([name]) => name !== ':authority');
+  return other !== undefined && isDeepStrictEqual(without(one), without(other));
+}
 
 test('any bytes that begin no HTTP/2 pass as they are', () => {
   fc.assert(
@@ -235,7 +242,7 @@ test('a block of more than 64 KiB, or of many frames, passes as it is; once bloc
   const bad = requestFields([{ name: ':authority', value: 'a|b' }]);
   const empty = Buffer.from('000000090000000003', 'hex');
   const endless = Buffer.concat([
-    Buffer.from('000001010000000003' + '82', 'hex'),
+    Buffer.from('00000101000000000382', 'hex'),
     ...Array.from({ length: 40 }, () => empty),
   ]);
   const start = requestsOnWire([requestFields([{ name: ':authority', value: 'good' }])]);
