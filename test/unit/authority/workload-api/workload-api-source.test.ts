@@ -77,10 +77,10 @@ async function standIn(clock = systemClock): Promise<StandIn> {
       {
         kind: 'server-stream',
         path: WORKLOAD_API_SERVICE.fetchX509Svid.path,
-        handle(_request, { signal, header }) {
-          assert.deepEqual(header('workload.spiffe.io'), ['true']);
+        handle(_request, call) {
+          assert.deepEqual(call.header('workload.spiffe.io'), ['true']);
           opened.calls += 1;
-          return tell(x509)(signal);
+          return tell(x509)(call.signal);
         },
       },
       {
@@ -173,7 +173,8 @@ describe('an agent as the source of identities', () => {
     {
       what: 'a bundle that is cut off',
       says: /cut off/,
-      answer: (bench, svid) => one(bench, svid, { bundle: bench.domain.bundle.value.x509Authorities[0]!.subarray(0, -9) }),
+      answer: (bench, svid) =>
+        one(bench, svid, { bundle: bench.domain.bundle.value.x509Authorities[0]!.subarray(0, -9) }),
     },
     {
       what: 'a bundle in PEM',
