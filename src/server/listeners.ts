@@ -54,6 +54,8 @@ export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
     methods: [...methods, ...createReflectionEndpoint(methods)],
     identify: parts.tracker.identify,
     maxMessageBytes: WORKLOAD_MAX_MESSAGE_BYTES,
+    // grpc-java sends the socket's path as authority, an Envoy the name of its cluster.
+    anyAuthority: true,
     logger: logger.child({ room: 'transport' }),
     metrics,
   });
