@@ -2,7 +2,6 @@ import type { Config } from '../config/index.ts';
 import { SvidgateError, systemClock, type Logger } from '../core/index.ts';
 import { openBackup, openDataDirectory, openSqliteDatastore } from '../datastore/index.ts';
 import { createLogger } from '../telemetry/index.ts';
-import { openKeyManager } from './authority-parts.ts';
 
 export interface RestoredBackup {
   /** When it was made; epoch milliseconds. */
@@ -22,6 +21,8 @@ export async function restoreBackup(config: Config, file: Uint8Array, passphrase
     const message = `the backup is of trust domain ${backup.trustDomain}, but trust_domain is ${config.trustDomain}`;
     throw new SvidgateError('conflict', message);
   }
+  // Only here: a server that starts has its policies to compile first.
+  const { openKeyManager } = await import('./authority-parts.ts');
   const clock = systemClock;
   const logger: Logger = createLogger({ level: 'error' });
   await using open = new AsyncDisposableStack();

@@ -15,6 +15,8 @@ export interface TestServer extends AsyncDisposable {
   readonly lines: (LogFields & { readonly message: string })[];
   /** Replaces a file of the folder. */
   write(name: string, text: string): Promise<void>;
+  /** As `write`; gives its path. */
+  file(name: string, text: string): Promise<string>;
 }
 
 export interface TestServerOptions {
@@ -52,6 +54,10 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       gate: running.addresses.gate ?? '',
       lines,
       write,
+      async file(name, text) {
+        await write(name, text);
+        return join(folder.path, name);
+      },
       async [Symbol.asyncDispose]() {
         await running.stop('the test is over');
         await folder[Symbol.asyncDispose]();
@@ -63,15 +69,18 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   }
 }
 
+/** The usual keys, but those that `more` has. */
 function configText(more = ''): string {
-  return `trust_domain: example.test
-data_dir: ./data
-workload_socket: ./api.sock
-admin: { socket: ./admin.sock }
-entries: ./entries.yaml
-telemetry: { listen: 127.0.0.1:0 }
-${more}
-`;
+  const usual = {
+    trust_domain: 'example.test',
+    data_dir: './data',
+    workload_socket: './api.sock',
+    admin: '{ socket: ./admin.sock }',
+    entries: './entries.yaml',
+    telemetry: '{ listen: 127.0.0.1:0 }',
+  };
+  const lines = Object.entries(usual).filter(([key]) => !new RegExp(`^${key}:`, 'm').test(more));
+  return [...lines.map(([key, value]) => `${key}: ${value}`), more, ''].join('\n');
 }
 
 function recordingLogger(lines: TestServer['lines'], base: LogFields): Logger {
