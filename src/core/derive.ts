@@ -6,3 +6,15 @@ export function derive<T, U>(source: ReadonlyWatchable<T>, map: (value: T) => U)
   source.subscribe((value) => derived.set(map(value)));
   return derived;
 }
+
+/** As `derive`, of two sources. */
+export function combine<A, B, U>(
+  one: ReadonlyWatchable<A>,
+  other: ReadonlyWatchable<B>,
+  map: (a: A, b: B) => U,
+): ReadonlyWatchable<U> {
+  const combined = new Watchable(map(one.value, other.value));
+  one.subscribe((value) => combined.set(map(value, other.value)));
+  other.subscribe((value) => combined.set(map(one.value, value)));
+  return combined;
+}

@@ -12,13 +12,14 @@ import {
 import type { ImportResult } from '../registration/index.ts';
 import { startGrpcServer, type GrpcServer } from '../transport/index.ts';
 import type { ServerParts } from './parts.ts';
+import { requireAuthority } from './signer.ts';
 
 /** Root and the server's own user. */
 const OWNER_MODE = 0o600;
 
 /** The admin API on its own socket. */
 export function startAdmin(parts: ServerParts, status: StatusProvider): Promise<GrpcServer> {
-  const { config, clock, audit, authority, foreignBundles, revocations, registry, metrics } = parts;
+  const { config, clock, audit, signer, foreignBundles, revocations, registry, metrics } = parts;
   const logger = parts.logger.child({ room: 'admin' });
   return startGrpcServer({
     name: 'admin',
@@ -37,14 +38,14 @@ export function startAdmin(parts: ServerParts, status: StatusProvider): Promise<
         import: async (drafts, by, options) => assertImported(await registry.import(drafts, by, options)),
       },
       authorities: {
-        slots: () => authority.slots.value,
-        prepare: (kind, by) => authority.prepare(kind, by),
-        activate: (name, by, signal) => authority.activate(name, by, signal),
-        taint: (name, by) => authority.taint(name, by),
-        revoke: (name, by) => authority.revoke(name, by),
+        slots: () => signer.own?.authority.slots.value ?? [],
+        prepare: async (kind, by) => requireAuthority(signer).prepare(kind, by),
+        activate: async (name, by, signal) => requireAuthority(signer).activate(name, by, signal),
+        taint: async (name, by) => requireAuthority(signer).taint(name, by),
+        revoke: async (name, by) => requireAuthority(signer).revoke(name, by),
       },
       foreignBundles,
-      ownBundle: () => authority.bundle.value,
+      ownBundle: () => signer.bundle.value,
       revocations: {
         list: () => revocations.snapshot.value.all,
         revoke: (request, by) => revocations.revoke(request, by),
@@ -106,10 +107,11 @@ async function explain(parts: ServerParts, pid: number): Promise<AttestationExpl
 
 /** Everything in the datastore, and the keys, where their keeper gives them away. */
 async function takeBackup(parts: ServerParts, passphrase: string): Promise<Uint8Array> {
-  const { config, clock, datastore, keyManager } = parts;
+  const { config, clock, datastore, signer } = parts;
+  const keyManager = signer.own?.keyManager;
   const keys: BackupKey[] = [];
-  const { exports } = keyManager;
-  if (exports !== undefined && keyManager.isPersistent) {
+  const exports = keyManager?.exports;
+  if (keyManager !== undefined && exports !== undefined && keyManager.isPersistent) {
     for (const id of await keyManager.list()) {
       const key = await keyManager.find(id);
       if (key !== undefined) keys.push({ id, type: key.type, pkcs8: await exports.exportKey(id) });

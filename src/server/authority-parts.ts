@@ -36,26 +36,30 @@ export interface PartsContext {
   readonly stores: AsyncDisposableStack;
 }
 
-export interface AuthorityParts {
+/** Our own authority with its keys. */
+export interface OwnAuthority {
   readonly authority: Authority;
-  readonly revocations: Revocations;
   readonly keyManager: KeyManager;
 }
 
-/** The authority with its keys, what is above it, and what it has revoked. Throws what these throw. */
+/** What was revoked before. Throws `datastore_failed`: an unknown revocation must not be taken for none. */
+export function openRevocations(context: PartsContext): Promise<Revocations> {
+  const { clock, audit, datastore } = context;
+  const logger = context.logger.child({ room: 'authority' });
+  return createRevocations({ store: datastore.revocations, issued: datastore.issued, clock, logger, audit });
+}
+
+/** The authority with its keys and what is above it. Throws what these throw. */
 export async function openAuthority(
   context: PartsContext,
-  acknowledgements: NonNullable<AuthorityOptions['acknowledgements']>,
-): Promise<AuthorityParts> {
+  own: {
+    readonly revocations: Revocations;
+    readonly acknowledgements: NonNullable<AuthorityOptions['acknowledgements']>;
+  },
+): Promise<OwnAuthority> {
   const { config, clock, metrics, audit, datastore, stores } = context;
+  const { revocations, acknowledgements } = own;
   const logger = context.logger.child({ room: 'authority' });
-  const revocations = await createRevocations({
-    store: datastore.revocations,
-    issued: datastore.issued,
-    clock,
-    logger,
-    audit,
-  });
   const { keyManager: keyManagerConfig, upstream: upstreamConfig, ...settings } = config.authority;
   const keyManager = await openKeyManager(keyManagerConfig, { ...context, trustDomain: config.trustDomain, logger });
   stores.defer(() => keyManager.close());
@@ -73,7 +77,7 @@ export async function openAuthority(
     logger,
     metrics,
   });
-  return { authority, revocations, keyManager };
+  return { authority, keyManager };
 }
 
 /** Also for `svidgate restore`, which puts keys back without a server. */

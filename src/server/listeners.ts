@@ -86,6 +86,7 @@ export async function startGate(parts: ServerParts): Promise<GrpcServer | undefi
     identify: parts.tracker.identify,
     onPeer: (peer) => attestEarly(peer, parts),
     maxMessageBytes: authz.maxRequestBytes,
+    anyAuthority: authz.anyAuthority,
     logger: logger.child({ room: 'transport' }),
     metrics,
   });

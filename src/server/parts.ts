@@ -6,9 +6,9 @@ import {
   type PeerTracker,
   type WorkloadAttestor,
 } from '../attestation/index.ts';
-import type { Authority, KeyManager, Revocations } from '../authority/index.ts';
+import type { Revocations } from '../authority/index.ts';
 import type { Config } from '../config/index.ts';
-import { derive, type Clock, type Logger, type Metrics } from '../core/index.ts';
+import { combine, derive, type Clock, type Logger, type Metrics } from '../core/index.ts';
 import type { Datastore } from '../datastore/index.ts';
 import { StreamTable } from '../endpoints/sds/index.ts';
 import { openForeignBundles, type ForeignBundleSet } from '../federation/index.ts';
@@ -19,7 +19,8 @@ import { createRegistry, type Registry } from '../registration/index.ts';
 import type { TrustDomain } from '../spiffe/index.ts';
 import type { OpenAuditLog } from '../telemetry/index.ts';
 import { createAttestors } from './attestors.ts';
-import { openAuthority, type PartsContext } from './authority-parts.ts';
+import { openRevocations, type PartsContext } from './authority-parts.ts';
+import { openSigner, type Signer } from './signer.ts';
 
 /** Everything the listeners are made of. */
 export interface ServerParts {
@@ -29,8 +30,7 @@ export interface ServerParts {
   readonly metrics: Metrics;
   readonly audit: OpenAuditLog;
   readonly datastore: Datastore;
-  readonly keyManager: KeyManager;
-  readonly authority: Authority;
+  readonly signer: Signer;
   readonly revocations: Revocations;
   readonly foreignBundles: ForeignBundleSet;
   readonly tracker: PeerTracker;
@@ -49,15 +49,15 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
   const { config, clock, metrics, audit, datastore } = context;
   const room = (name: string): Logger => context.logger.child({ room: name });
   const streams = new StreamTable(clock);
-  const { authority, revocations, keyManager } = await openAuthority(context, streams);
+  const revocations = await openRevocations(context);
+  const signer = await openSigner(context, { revocations, acknowledgements: streams });
   const { foreignBundles, registry } = await openRegistration(context);
   const tracker = createPeerTracker(openKernel());
   const attestors = createAttestors(config.attestation, clock);
   const { allowWithoutPid } = config.attestation.unix;
   const trust = {
-    bundle: authority.bundle,
-    foreignBundles: foreignBundles.bundles,
-    revocations: revocations.snapshot,
+    bundle: signer.bundle,
+    foreignBundles: combine(signer.foreignBundles, foreignBundles.bundles, (given, set) => new Map([...given, ...set])),
   };
   return {
     config,
@@ -66,8 +66,7 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     metrics,
     audit,
     datastore,
-    keyManager,
-    authority,
+    signer,
     revocations,
     foreignBundles,
     tracker,
@@ -83,15 +82,16 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     }),
     identities: createIdentitySource({
       ...trust,
-      issuer: authority,
-      tainted: authority.tainted,
+      issuer: signer.issuer,
+      tainted: signer.tainted,
+      revocations: signer.withdrawn,
       entries: registry.snapshot,
       audit,
       clock,
       logger: room('identity'),
     }),
     registry,
-    peers: createPeerVerifier({ ...trust, clock }),
+    peers: createPeerVerifier({ ...trust, revocations: revocations.snapshot, clock }),
     policies,
     streams,
   };

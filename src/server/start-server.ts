@@ -82,7 +82,7 @@ async function start(context: StartContext): Promise<RunningServer> {
       policiesLoaded.resolve();
       await policies?.run(signal);
     },
-    async (signal) => await (await made)?.authority.run(signal),
+    async (signal) => await (await made)?.signer.run(signal),
     async (signal) => await (await made)?.registry.run(signal),
     async (signal) => await (await made)?.foreignBundles.run(signal),
     async (signal) => await (await made)?.revocations.run(signal),

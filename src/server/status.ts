@@ -10,13 +10,13 @@ export function createStatus(
     readonly listeners: () => readonly ListenerStatus[];
   },
 ): { status(): StatusReport } {
-  const { config, registry, revocations, foreignBundles, authority } = parts;
+  const { config, registry, revocations, foreignBundles, signer } = parts;
   return {
     status: () => ({
       version: own.version,
       trustDomain: config.trustDomain,
       startedAt: own.startedAt,
-      authorities: authority.slots.value,
+      authorities: signer.own?.authority.slots.value ?? [],
       listeners: own.listeners(),
       policies: policyReports(parts),
       entries: {
@@ -32,7 +32,7 @@ export function createStatus(
     }),
   };
 
-  function revocationReport({ authority: { bundle } }: ServerParts): StatusReport['revocations'] {
+  function revocationReport({ signer: { bundle } }: ServerParts): StatusReport['revocations'] {
     const { all } = revocations.snapshot.value;
     return {
       serialCount: all.filter(({ target }) => target.kind === 'serial').length,
@@ -51,11 +51,13 @@ function policyReports({ policies }: ServerParts): StatusReport['policies'] {
   }));
 }
 
-function warningsOf({ registry, revocations, authority, keyManager }: ServerParts): readonly string[] {
+function warningsOf({ registry, revocations, signer }: ServerParts): readonly string[] {
   const { state, refusedCount, mistakes } = registry.status.value;
   const revokedSerials = revocations.snapshot.value.all.some(({ target }) => target.kind === 'serial');
-  const hasLists = (authority.bundle.value.revocationLists ?? []).length > 0;
+  const hasLists = (signer.bundle.value.revocationLists ?? []).length > 0;
+  const { value: problem } = signer.problem;
   return [
+    ...(problem === undefined ? [] : [`the agent that signs is not followed: ${problem}`]),
     ...(state === 'stale'
       ? [`the entries file has ${mistakes.length} mistakes; its last good entries are in force`]
       : []),
@@ -65,7 +67,9 @@ function warningsOf({ registry, revocations, authority, keyManager }: ServerPart
     ...(revokedSerials && !hasLists
       ? ['no revocation list is published for the revoked serials: the gate alone refuses them']
       : []),
-    ...(keyManager.isPersistent ? [] : ['keys are in memory alone: a restart makes a new authority']),
+    ...(signer.own?.keyManager.isPersistent !== false
+      ? []
+      : ['keys are in memory alone: a restart makes a new authority']),
     ...(revocations.snapshot.value.all.length > 0
       ? ['a revocation ends no stream, WebSocket or TCP connection that is open: bound their duration in Envoy']
       : []),
