@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
+import { abortable } from './abortable.ts';
 
 /** Whose executable to read, and for how long it is of interest. */
 export interface DigestRequest {
@@ -22,12 +23,38 @@ const CHUNK_BYTES = 256 * 1024;
 /** A file changed this recently may change again without a new time: kernels count in steps of some milliseconds. */
 const SETTLED_AFTER_MS = 2000;
 
-/** `maxBytes` bounds what is read. Digests are kept by device, inode, size and times of the file. */
+/**
+ * `maxBytes` bounds what is read. Digests are kept by device, inode, size and times of the file; who asks for a file
+ * that is just being hashed for another waits for that.
+ */
 export function createExecutableDigests(maxBytes: number): ExecutableDigests {
   const cache = new Map<string, string>();
+  const underWay = new Map<string, Promise<string>>();
   const inTurn = createTurns();
+
+  /** The digest that somebody else computes right now; undefined when nobody does, or did not come to the end. */
+  const shared = async (key: string, signal: AbortSignal): Promise<string | undefined> =>
+    abortable(underWay.get(key)?.catch(() => undefined) ?? Promise.resolve(undefined), signal);
+  const hashOf = async (key: string, hash: () => Promise<string>, { uid, signal }: DigestRequest): Promise<string> => {
+    const sha256 = await shared(key, signal);
+    if (sha256 !== undefined) return sha256;
+    return inTurn(uid, async () => {
+      // Only what has begun is waited for: never what stands in the queue of another user.
+      while (underWay.has(key)) {
+        const sha256 = await shared(key, signal);
+        if (sha256 !== undefined) return sha256;
+      }
+      const known = cache.get(key);
+      if (known !== undefined) return known;
+      const running = hash().finally(() => underWay.delete(key));
+      underWay.set(key, running);
+      return running;
+    });
+  };
+
   return {
-    async digest({ pid, uid, signal }) {
+    async digest(request) {
+      const { pid, signal } = request;
       const handle = await open(`/proc/${pid}/exe`, 'r');
       try {
         const { dev, ino, size, mtimeNs, ctimeNs, ctimeMs } = await handle.stat({ bigint: true });
@@ -36,7 +63,7 @@ export function createExecutableDigests(maxBytes: number): ExecutableDigests {
         const key = `${file}:${size}:${mtimeNs}:${ctimeNs}`;
         const openedAt = Date.now();
         const hash = (): Promise<string> => hashFile(handle.createReadStream(READ_OPTIONS), signal);
-        const sha256 = cache.get(key) ?? (await inTurn(uid, async () => cache.get(key) ?? hash()));
+        const sha256 = cache.get(key) ?? (await hashOf(key, hash, request));
         if (cache.size >= MAX_CACHED) cache.clear();
         if (openedAt - Number(ctimeMs) > SETTLED_AFTER_MS) cache.set(key, sha256);
         return { sha256, file };

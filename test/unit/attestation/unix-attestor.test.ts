@@ -98,6 +98,18 @@ test('a hash that nobody waits for any more ends, and the next of that user is r
   assert.equal(sha256, expected.digest('hex'));
 });
 
+test('users who ask for the same file at once share one hash, and need not fear that one of them leaves', async () => {
+  const digests = createExecutableDigests(Number.MAX_SAFE_INTEGER);
+  const gone = new AbortController();
+  const first = digests.digest({ pid: process.pid, uid: 1, signal: gone.signal });
+  const others = Array.from({ length: 20 }, (_, uid) => digests.digest({ pid: process.pid, uid, signal: never }));
+  gone.abort(new Error('gone'));
+  await assert.rejects(first, { message: 'gone' });
+  const [expected, ...rest] = await Promise.all(others);
+  assert.match(expected?.sha256 ?? '', /^[0-9a-f]{64}$/);
+  assert.ok(rest.every(({ sha256 }) => sha256 === expected?.sha256));
+});
+
 test('an executable over the limit has no hash', async () => {
   const request = { pid: process.pid, uid: 0, signal: never };
   assert.equal((await createExecutableDigests(1000).digest(request)).sha256, undefined);
