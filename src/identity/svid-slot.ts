@@ -114,20 +114,22 @@ export class SvidSlot {
     const backoff = createBackoff({ baseMs: 500, maxMs: 30_000, random: this.#options.random });
     while (!signal.aborted) {
       this.#wake = new AbortController();
+      // Also when nothing is due: a rotation that was under way has brought what they were promised.
+      const waiting = this.#replaced.splice(0);
       let waitMs = this.#dueIn();
       if (waitMs <= 0) {
-        const waiting = this.#replaced.splice(0);
         const issued = await this.#rotate();
         if (issued) backoff.reset();
         waitMs = issued ? this.#dueIn() : backoff.next();
-        for (const resolve of waiting) resolve();
       }
+      for (const resolve of waiting) resolve();
       onFirst();
       const pause = AbortSignal.any([signal, this.#wake.signal]);
       await untilAborted(pause, clock.sleep(Math.min(waitMs, LONGEST_WAIT_MS), pause));
     }
     onFirst();
-    for (const resolve of this.#replaced.splice(0)) resolve();
+    // Those of a holder that came meanwhile wait for the loop that it started.
+    if (this.#stop === undefined) for (const resolve of this.#replaced.splice(0)) resolve();
   }
 
   /** Milliseconds until the SVID must be replaced. One that is not valid yet was issued while the clock was wrong. */

@@ -44,14 +44,17 @@ interface Stage {
   /** Id of the CA and of the JWT key that sign. */
   signer: string;
   failing: boolean;
+  /** What each signature waits for. */
+  signing: Promise<void>;
   stop(): Promise<void>;
 }
 
 function createIssuer(stage: () => Stage): IdentitySourceOptions['issuer'] {
   return {
-    issueX509Svid({ spiffeId }) {
+    async issueX509Svid({ spiffeId }) {
+      await stage().signing;
       const { clock, issued, failing, signer } = stage();
-      if (failing) return Promise.reject(new SvidgateError('authority_failed', 'no'));
+      if (failing) throw new SvidgateError('authority_failed', 'no');
       const svid: X509Svid = {
         spiffeId,
         certificateChain: [],
@@ -62,7 +65,7 @@ function createIssuer(stage: () => Stage): IdentitySourceOptions['issuer'] {
         notAfter: clock.now() + 60 * MINUTE,
       };
       issued.push(svid);
-      return Promise.resolve(svid);
+      return svid;
     },
     issueJwtSvid({ spiffeId, audience, includeJti }) {
       const { clock, tokens, failing, signer } = stage();
@@ -129,6 +132,7 @@ async function watchCaller(first: readonly RegistrationEntry[]): Promise<Stage> 
     issued: [],
     states: [],
     failing: false,
+    signing: Promise.resolve(),
     async stop() {
       abort.abort();
       await watching;
@@ -240,6 +244,43 @@ test('a revoked serial is replaced at once, and is never shown again', async () 
   await stage.clock.advance(MINUTE);
   assert.equal(stage.states.at(-1)?.svids[0]?.svid.serial, '2');
   await stage.stop();
+});
+
+test('a serial that is revoked while its rotation is under way is replaced by what comes of it, at once', async () => {
+  const stage = await watchCaller([entry('a', '/x')]);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  stage.signing = promise;
+  await stage.clock.advance(30 * MINUTE);
+  stage.revoke('0');
+  await stage.clock.advance(0);
+  resolve();
+  await stage.clock.advance(0);
+  assert.deepEqual(
+    stage.states.map(({ svids }) => svids.map(({ svid }) => svid.serial)),
+    [['0'], ['1']],
+  );
+  await stage.stop();
+});
+
+test('a serial that is revoked while a signature for a caller that has left is under way leaves no gap', async () => {
+  const stage = await watchCaller([entry('a', '/x')]);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  stage.signing = promise;
+  await stage.clock.advance(30 * MINUTE);
+  await stage.stop();
+  const abort = new AbortController();
+  const seen: string[][] = [];
+  const watching = (async () => {
+    for await (const { svids } of stage.source.watch(SELECTORS, abort.signal))
+      seen.push(svids.map((s) => s.svid.serial));
+  })();
+  await stage.clock.advance(0);
+  stage.revoke('0');
+  resolve();
+  await stage.clock.advance(MINUTE);
+  abort.abort();
+  await watching;
+  assert.ok(seen.length > 0 && seen.every((serials) => serials.length === 1 && serials[0] !== '0'), String(seen));
 });
 
 test('a revoked SPIFFE ID gets nothing, X.509 or JWT, until it is undone', async () => {
