@@ -1,6 +1,5 @@
 import { explainAttestation } from '../attestation/index.ts';
 import type { AdminConfig } from '../config/index.ts';
-import { SvidgateError } from '../core/index.ts';
 import { openBackup, sealBackup, type BackupKey } from '../datastore/index.ts';
 import {
   ADMIN_MAX_MESSAGE_BYTES,
@@ -9,7 +8,6 @@ import {
   type AttestationExplanation,
   type StatusProvider,
 } from '../endpoints/admin/index.ts';
-import type { ImportResult } from '../registration/index.ts';
 import { startGrpcServer, type GrpcServer } from '../transport/index.ts';
 import type { ServerParts } from './parts.ts';
 import { requireAuthority } from './signer.ts';
@@ -29,14 +27,7 @@ export function startAdmin(parts: ServerParts, status: StatusProvider): Promise<
       clock,
       audit,
       logger,
-      entries: {
-        list: () => registry.list(),
-        find: (entryId) => registry.find(entryId),
-        create: (draft, by) => registry.create(draft, by),
-        update: (entryId, { expectedRevision, ...set }, by) => registry.update(entryId, { set, expectedRevision }, by),
-        delete: (entryId, by) => registry.delete(entryId, by),
-        import: async (drafts, by, options) => assertImported(await registry.import(drafts, by, options)),
-      },
+      entries: registry,
       authorities: {
         slots: () => signer.own?.authority.slots.value ?? [],
         prepare: async (kind, by) => requireAuthority(signer).prepare(kind, by),
@@ -60,16 +51,6 @@ export function startAdmin(parts: ServerParts, status: StatusProvider): Promise<
     logger: parts.logger.child({ room: 'transport' }),
     metrics,
   });
-}
-
-const MAX_MISTAKES_SHOWN = 10;
-
-/** Nothing was imported when anything is wrong. Throws with the first error's code and the first few mistakes. */
-function assertImported({ mistakes }: ImportResult): void {
-  if (mistakes === undefined) return;
-  const shown = mistakes.slice(0, MAX_MISTAKES_SHOWN).map(({ index, message }) => `entries[${index}]: ${message}`);
-  const left = mistakes.length - shown.length;
-  throw new SvidgateError(mistakes[0].code, [...shown, ...(left > 0 ? [`and ${left} more`] : [])].join('\n'));
 }
 
 /** Who may call when the configuration names nobody: root and the server's own user, who can read its keys anyway. */

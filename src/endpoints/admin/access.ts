@@ -1,6 +1,6 @@
 import { SvidgateError } from '../../core/index.ts';
 import type { AdminRpcName } from '../../proto/index.ts';
-import { pathOf, type SpiffeId } from '../../spiffe/index.ts';
+import { pathOf, type RegistrationEntry } from '../../spiffe/index.ts';
 
 /**
  * What a caller may do: `viewer` reads; `registrar` reads, and changes the entries of some paths; `policy` reads, and changes
@@ -61,10 +61,11 @@ const OVERFLOW_UID = 65_534;
 export interface Grant {
   /** The roles that it comes from, for the audit log, such as `viewer` or `registrar:/team-a`. */
   readonly role: string;
-  /** Whether the caller may do everything. */
-  readonly isAuthority: boolean;
-  /** Whether entries of this SPIFFE ID may be changed. */
-  readonly mayTouch: (id: SpiffeId) => boolean;
+  /**
+   * Throws `permission_denied` unless the caller may make, change or delete such an entry. An entry that names more than
+   * a SPIFFE ID path is for the role `authority` alone.
+   */
+  readonly assertMayChange: (entry: RegistrationEntry) => void;
 }
 
 /** All roles of a user, for the audit log; `none` without any. */
@@ -87,13 +88,31 @@ export function authorize(name: string, uid: number, callers: readonly AdminCall
       `user ${uid} ${what}; ${name} needs ${roles.join(' or ') || 'none that exists'}`,
     );
   }
-  const isAuthority = rows.some(({ role }) => role === 'authority');
+  const role = rows.map(describeRow).join(',');
+  const isAuthority = rows.some((row) => row.role === 'authority');
   return {
-    role: rows.map(describeRow).join(','),
-    isAuthority,
-    mayTouch: (id) =>
-      isAuthority || rows.some((row) => row.role === 'registrar' && isBelow(pathOf(id), row.pathPrefix ?? '/')),
+    role,
+    assertMayChange(entry) {
+      const problem = isAuthority ? undefined : outOfReach(entry, rows);
+      if (problem === undefined) return;
+      throw new SvidgateError(
+        'permission_denied',
+        `the role ${role} does not reach entry ${entry.entryId}: ${problem}`,
+      );
+    },
   };
+}
+
+/** Why no row lets the caller change the entry. */
+function outOfReach(entry: RegistrationEntry, rows: readonly AdminCaller[]): string | undefined {
+  const path = pathOf(entry.spiffeId);
+  if (!rows.some((row) => row.role === 'registrar' && isBelow(path, row.pathPrefix ?? '/'))) {
+    return `it gives ${entry.spiffeId}`;
+  }
+  if (entry.dnsNames !== undefined) return 'it gives DNS names, which no path prefix bounds';
+  if (entry.admin === true) return 'it makes its holders administrators';
+  if (entry.downstream === true) return 'it makes its holder a downstream server';
+  return undefined;
 }
 
 function rowsOf(uid: number, callers: readonly AdminCaller[]): readonly AdminCaller[] {

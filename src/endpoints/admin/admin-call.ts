@@ -29,6 +29,8 @@ export type AuditSubject = Pick<
 
 /** One call that may be made. */
 export interface AdminCall {
+  /** For the audit log, such as `EntryAdmin/CreateEntry`. */
+  readonly method: string;
   readonly caller: AuditCaller;
   readonly grant: Grant;
   readonly signal: AbortSignal;
@@ -112,12 +114,13 @@ async function answer<T>(
   const { context, callers, clock, audit, logger } = options;
   const startedAt = clock.now();
   const caller = callerOf(context);
+  const method = ADMIN_RPCS[name].path.split('.').at(-1) ?? name;
   let role = caller.uid === undefined ? 'none' : rolesOf(caller.uid, callers);
   let subject: AuditSubject = {};
   const record = (failure?: SvidgateError): void =>
     audit.record({
       event: 'admin_call',
-      method: ADMIN_RPCS[name].path.split('.').at(-1) ?? name,
+      method,
       caller,
       role,
       result: failure === undefined ? 'success' : 'failure',
@@ -132,7 +135,7 @@ async function answer<T>(
     const grant = authorize(name, caller.uid, callers);
     ({ role } = grant);
     const about = (more: AuditSubject): void => void (subject = { ...subject, ...more });
-    const result = await work({ caller, grant, signal: context.signal, about });
+    const result = await work({ method, caller, grant, signal: context.signal, about });
     record();
     return result;
   } catch (caught) {

@@ -1,12 +1,11 @@
-import { SvidgateError, type AuditCaller } from '../../core/index.ts';
+import { SvidgateError } from '../../core/index.ts';
 import type { svidgate } from '../../proto/index.ts';
-import type { EntryDraft } from '../../registration/index.ts';
-import { isSpiffeId, parseSelector, type RegisteredEntry } from '../../spiffe/index.ts';
+import type { EntryAuthor, EntryDraft, EntryUpdate, ImportMode, ImportResult } from '../../registration/index.ts';
+import { parseSelector, type RegisteredEntry, type RegistrationEntry, type Selector } from '../../spiffe/index.ts';
 import type { GrpcMethod } from '../../transport/index.ts';
-import type { Grant } from './access.ts';
 import type { AdminCall, AdminMethods } from './admin-call.ts';
-import { ENTRY_SOURCES, toDraft, toEntry, toPatch, type MessageDraft } from './entry-message.ts';
-import { pageOf, sortedBy } from './page.ts';
+import { ENTRY_SOURCES, toDraft, toEntry, toPatch } from './entry-message.ts';
+import { pageOf } from './page.ts';
 import {
   entryIdField,
   enumField,
@@ -18,66 +17,59 @@ import {
 
 /** What the registry offers. Each change is checked, audited and stored before it returns. */
 export interface EntryAdmin {
-  /** The same array as long as nothing changed. */
+  /** In the order of entry ids. */
   list(): readonly RegisteredEntry[];
   find(entryId: string): RegisteredEntry | undefined;
-  create(draft: EntryDraft, by: AuditCaller): Promise<RegisteredEntry>;
-  update(
-    entryId: string,
-    patch: EntryDraft & { readonly expectedRevision?: number },
-    by: AuditCaller,
-  ): Promise<RegisteredEntry>;
-  delete(entryId: string, by: AuditCaller): Promise<unknown>;
-  import(
-    drafts: readonly EntryDraft[],
-    by: AuditCaller,
-    options: { readonly mode: 'create' | 'replace' },
-  ): Promise<unknown>;
+  create(draft: EntryDraft, by: EntryAuthor): Promise<RegisteredEntry>;
+  update(entryId: string, update: EntryUpdate, by: EntryAuthor): Promise<RegisteredEntry>;
+  /** Gives what it was. */
+  delete(entryId: string, by: EntryAuthor): Promise<RegisteredEntry>;
+  import(drafts: readonly EntryDraft[], by: EntryAuthor, options: { readonly mode: ImportMode }): Promise<ImportResult>;
 }
 
 const IMPORT_MODES = ['create', 'replace'] as const;
 const MAX_IMPORT = 100_000;
 const MAX_FILTER_SELECTORS = 100;
 
-/** Fields that name rights beyond a SPIFFE ID path. */
-const BEYOND_PATHS = ['dns_names', 'admin', 'downstream'] as const satisfies readonly (keyof MessageDraft)[];
+const MAX_MISTAKES_SHOWN = 10;
 
 /** EntryAdmin of the admin API. */
 export function entryMethods(methods: AdminMethods, entries: EntryAdmin): readonly GrpcMethod[] {
-  const sorted = createSortedList(() => entries.list());
-  const inTurn = createTurns();
   return [
-    methods.unary('listEntries', (request) => listEntries(request, sorted())),
+    methods.unary('listEntries', (request) => listEntries(request, entries.list())),
     methods.unary('getEntry', (request) => toEntry(findEntry(entries, request.entryId))),
-    methods.unary('createEntry', (request, call) =>
-      inTurn(async () => {
-        const draft = toDraft(required('entry', request.entry));
-        call.about({ spiffe_id: draft.spiffe_id ?? '' });
-        checkReach(draft, call.grant);
-        const created = await entries.create(draft, call.caller);
-        call.about({ entry_id: created.entry.entryId });
-        return toEntry(created);
-      }),
-    ),
-    methods.unary('updateEntry', (request, call) => inTurn(() => updateEntry(request, call, entries))),
-    methods.unary('deleteEntry', (request, call) =>
-      inTurn(async () => {
-        const { entry } = findEntry(entries, request.entryId);
-        call.about({ entry_id: entry.entryId, spiffe_id: entry.spiffeId });
-        checkPath(entry.spiffeId, call.grant);
-        await entries.delete(entry.entryId, call.caller);
-        return {};
-      }),
-    ),
-    methods.unary('importEntries', (request, call) => inTurn(() => importEntries(request, call, entries))),
+    methods.unary('createEntry', async (request, call) => {
+      const draft = toDraft(required('entry', request.entry));
+      const created = await entries.create(draft, authorOf(call));
+      call.about({ entry_id: created.entry.entryId, spiffe_id: created.entry.spiffeId });
+      return toEntry(created);
+    }),
+    methods.unary('updateEntry', (request, call) => updateEntry(request, call, entries)),
+    methods.unary('deleteEntry', async (request, call) => {
+      const entryId = entryIdField('entry_id', request.entryId);
+      call.about({ entry_id: entryId });
+      const { entry } = await entries.delete(entryId, authorOf(call));
+      call.about({ spiffe_id: entry.spiffeId });
+      return {};
+    }),
+    methods.unary('importEntries', (request, call) => importEntries(request, call, entries)),
   ];
+}
+
+/** The registry asks about each entry while nobody else can change it. */
+function authorOf({ caller, grant, method }: AdminCall): EntryAuthor {
+  const mayChange = (entry: RegistrationEntry): boolean => {
+    grant.assertMayChange(entry); // throws with words
+    return true;
+  };
+  return { ...caller, method, mayChange };
 }
 
 function listEntries(
   request: svidgate.admin.v1.ListEntriesRequest,
-  sorted: readonly RegisteredEntry[],
+  all: readonly RegisteredEntry[],
 ): svidgate.admin.v1.ListEntriesResponseInit {
-  const wanted = sorted.filter(filterOf(request));
+  const wanted = all.filter(filterOf(request));
   const page = pageOf(wanted, request, { keyOf: idOf, sizeOf: ({ entry }) => JSON.stringify(entry).length });
   return { entries: page.items.map(toEntry), nextPageToken: page.nextPageToken, totalCount: wanted.length };
 }
@@ -118,40 +110,33 @@ function filterOf(request: svidgate.admin.v1.ListEntriesRequest): Filter {
 
 async function updateEntry(
   request: svidgate.admin.v1.UpdateEntryRequest,
-  { about, caller, grant }: AdminCall,
+  call: AdminCall,
   entries: EntryAdmin,
 ): Promise<svidgate.admin.v1.EntryInit> {
-  const patch = toPatch(required('entry', request.entry), request.updateFields);
-  const before = findEntry(entries, request.entryId);
-  about({ entry_id: before.entry.entryId, spiffe_id: before.entry.spiffeId });
-  checkReach(draftOfEntry(before), grant);
-  checkReach({ spiffe_id: before.entry.spiffeId, ...patch }, grant);
+  const set = toPatch(required('entry', request.entry), request.updateFields);
+  const entryId = entryIdField('entry_id', request.entryId);
   const limits = { min: 0, max: Number.MAX_SAFE_INTEGER };
   const expectedRevision =
     request.expectedRevision === null ? undefined : int64Field('expected_revision', request.expectedRevision, limits);
-  const condition = expectedRevision === undefined ? {} : { expectedRevision };
-  return toEntry(await entries.update(before.entry.entryId, { ...patch, ...condition }, caller));
+  call.about({ entry_id: entryId });
+  const updated = await entries.update(entryId, { set, expectedRevision }, authorOf(call));
+  call.about({ spiffe_id: updated.entry.spiffeId });
+  return toEntry(updated);
 }
 
 async function importEntries(
   request: svidgate.admin.v1.ImportEntriesRequest,
-  { caller, grant }: AdminCall,
+  call: AdminCall,
   entries: EntryAdmin,
 ): Promise<svidgate.admin.v1.ImportEntriesResponseInit> {
   const mode = enumField('mode', request.mode, IMPORT_MODES);
   const count = request.entries.length;
   if (count > MAX_IMPORT) throw invalidField('entries', `${count} are more than ${MAX_IMPORT}`);
-  const drafts = request.entries.map(toDraft);
-  if (!grant.isAuthority) for (const draft of drafts) checkImported(draft, grant, entries);
-  if (count > 0) await entries.import(drafts, caller, { mode });
-  return { importedCount: count };
-}
-
-/** A draft may take the place of an entry with its id. */
-function checkImported(draft: MessageDraft, grant: Grant, entries: EntryAdmin): void {
-  checkReach(draft, grant);
-  const replaced = entries.find(draft.entry_id ?? '');
-  if (replaced !== undefined) checkReach(draftOfEntry(replaced), grant);
+  const { mistakes } = await entries.import(request.entries.map(toDraft), authorOf(call), { mode });
+  if (mistakes === undefined) return { importedCount: count };
+  const shown = mistakes.slice(0, MAX_MISTAKES_SHOWN).map(({ index, message }) => `entries[${index}]: ${message}`);
+  const left = mistakes.length - shown.length;
+  throw new SvidgateError(mistakes[0].code, [...shown, ...(left > 0 ? [`and ${left} more`] : [])].join('\n'));
 }
 
 function findEntry(entries: EntryAdmin, value: string): RegisteredEntry {
@@ -161,36 +146,7 @@ function findEntry(entries: EntryAdmin, value: string): RegisteredEntry {
   return found;
 }
 
-/** Whether the caller may have an entry such as this one. What is no SPIFFE ID is refused by the registry. */
-function checkReach(draft: MessageDraft, grant: Grant): void {
-  if (grant.isAuthority) return;
-  checkPath(draft.spiffe_id ?? '', grant);
-  for (const name of BEYOND_PATHS) {
-    const value = draft[name];
-    if (value === true || (Array.isArray(value) && value.length > 0)) {
-      throw new SvidgateError(
-        'permission_denied',
-        `the role ${grant.role} does not reach entries with ${name}: they give more than a SPIFFE ID`,
-      );
-    }
-  }
-}
-
-/** As much of it as checkReach looks at. */
-function draftOfEntry({ entry }: RegisteredEntry): MessageDraft {
-  const { spiffeId, dnsNames, admin, downstream } = entry;
-  return { spiffe_id: spiffeId, dns_names: [...(dnsNames ?? [])], admin, downstream };
-}
-
-function checkPath(spiffeId: string, grant: Grant): void {
-  if (!isSpiffeId(spiffeId))
-    spiffeIdField('spiffe_id', spiffeId); // throws
-  else if (!grant.mayTouch(spiffeId)) {
-    throw new SvidgateError('permission_denied', `the role ${grant.role} does not reach ${spiffeId}`);
-  }
-}
-
-function selectorField(field: string, text: string) {
+function selectorField(field: string, text: string): Selector {
   try {
     return parseSelector(text);
   } catch (error) {
@@ -205,25 +161,4 @@ function required<T>(field: string, value: T | null): T {
 
 function idOf({ entry }: RegisteredEntry): string {
   return entry.entryId;
-}
-
-/** Sorting 100,000 entries takes some 50 ms, and every page asks for it. */
-function createSortedList(list: () => readonly RegisteredEntry[]): () => readonly RegisteredEntry[] {
-  let from: readonly RegisteredEntry[] | undefined;
-  let sorted: readonly RegisteredEntry[] = [];
-  return () => {
-    const now = list();
-    if (now !== from) [from, sorted] = [now, sortedBy(now, idOf)];
-    return sorted;
-  };
-}
-
-/** One at a time, so that nothing changes between looking at an entry's path and changing it. */
-function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const turn = last.then(work);
-    last = turn.catch(() => undefined);
-    return turn;
-  };
 }

@@ -3,7 +3,6 @@ import { describe, test } from 'node:test';
 import { authorize } from '../../../../src/endpoints/admin/access.ts';
 import { NEEDS, type AdminCaller } from '../../../../src/endpoints/admin/index.ts';
 import { ADMIN_RPCS, encodeMessage, svidgate, type AdminRpcName } from '../../../../src/proto/index.ts';
-import { parseSpiffeId } from '../../../../src/spiffe/index.ts';
 import { ALL_CALLERS, AUTHORITY, createTestAdmin, POLICY, REGISTRAR, testEntry, VIEWER } from './support.ts';
 
 const v1 = svidgate.admin.v1;
@@ -136,10 +135,13 @@ describe('who calls', () => {
       { uid: 5, role: 'registrar', pathPrefix: '/a' },
       { uid: 5, role: 'registrar', pathPrefix: '/b' },
     ] as const;
-    const { mayTouch, role } = authorize('createEntry', 5, callers);
+    const { assertMayChange, role } = authorize('createEntry', 5, callers);
     assert.equal(role, 'registrar:/a,registrar:/b');
-    const ids = ['/a', '/b/c', '/c'].map((path) => parseSpiffeId(`spiffe://example.test${path}`));
-    assert.deepEqual(ids.map(mayTouch), [true, true, false]);
+    for (const path of ['/a', '/b/c']) assertMayChange(testEntry('e', path).entry);
+    assert.throws(() => assertMayChange(testEntry('e', '/c').entry), {
+      code: 'permission_denied',
+      message: 'the role registrar:/a,registrar:/b does not reach entry e: it gives spiffe://example.test/c',
+    });
   });
 });
 
@@ -159,8 +161,10 @@ describe('the paths of a registrar', () => {
   for (const { prefix, path, may } of CASES) {
     test(`${prefix ?? 'no prefix'} ${may ? 'reaches' : 'does not reach'} ${path}`, () => {
       const caller = { uid: 2, role: 'registrar', ...(prefix === undefined ? {} : { pathPrefix: prefix }) } as const;
-      const { mayTouch } = authorize('createEntry', 2, [caller]);
-      assert.equal(mayTouch(parseSpiffeId(`spiffe://example.test${path}`)), may);
+      const { assertMayChange } = authorize('createEntry', 2, [caller]);
+      const change = (): void => assertMayChange(testEntry('e', path).entry);
+      if (may) change();
+      else assert.throws(change, { code: 'permission_denied' });
     });
   }
 });

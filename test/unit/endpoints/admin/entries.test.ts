@@ -205,6 +205,7 @@ describe('a registrar', () => {
     },
     { what: 'adding DNS names', run: (admin) => update(admin, 'own', { dnsNames: ['bank.test'] }, 'dns_names') },
     { what: "deleting another path's entry", run: (admin) => admin.call('deleteEntry', { entryId: 'other' }, by) },
+    { what: 'deleting an entry with DNS names', run: (admin) => admin.call('deleteEntry', { entryId: 'named' }, by) },
     {
       what: 'an import with one entry of another path',
       run: (admin) =>
@@ -244,12 +245,40 @@ describe('a registrar', () => {
     await create(admin, { entryId: 'new', spiffeId: OWN, selectors });
     await update(admin, 'own', { hint: 'x' }, 'hint');
     await load(admin, [{ entryId: 'own', spiffeId: OWN, selectors }]);
-    await admin.call('deleteEntry', { entryId: 'named' }, by);
+    await admin.call('deleteEntry', { entryId: 'new' }, by);
     const { entries } = await admin.call('listEntries', {}, by);
     assert.deepEqual(
       entries.map(({ fields }) => fields?.entryId),
-      ['new', 'other', 'own'],
+      ['named', 'other', 'own'],
     );
+  });
+});
+
+describe('an import', () => {
+  test('with mistakes names the first of them by their places, and imports nothing', async () => {
+    const mistakes = Array.from(
+      { length: 12 },
+      (_, index) => ({ index, code: 'conflict', message: `m${index}` }) as const,
+    );
+    const [first, ...others] = mistakes;
+    const nothing = (): never => assert.fail('not asked for');
+    const admin = createTestAdmin({
+      entries: {
+        list: () => [],
+        find: () => undefined,
+        create: nothing,
+        update: nothing,
+        delete: nothing,
+        import: () => Promise.resolve({ mistakes: [first!, ...others] }),
+      },
+    });
+    await assert.rejects(admin.call('importEntries', { entries: [FIELDS], mode: 1 }), {
+      code: 'conflict',
+      message: `conflict: ${mistakes
+        .slice(0, 10)
+        .map(({ index, message }) => `entries[${index}]: ${message}`)
+        .join('\n')}\nand 2 more`,
+    });
   });
 });
 

@@ -15,6 +15,7 @@ import {
   type AdminResponse,
   type AdminRpcName,
 } from '../../../../src/proto/index.ts';
+import type { EntryAuthor, EntryDraft } from '../../../../src/registration/index.ts';
 import {
   parseSelector,
   parseSpiffeId,
@@ -222,40 +223,67 @@ export function testReport(more: Partial<StatusReport> = {}): StatusReport {
   };
 }
 
-/** The registry in little: no check but of ids. */
+/** The registry in little: it checks ids and asks about each change, and no more. */
 function entryMap(entries: Map<string, RegisteredEntry>, now: () => number): EntryAdmin {
-  const make = (draft: Parameters<EntryAdmin['create']>[0]): RegisteredEntry => {
+  const make = (draft: EntryDraft): RegisteredEntry => {
     const entryId = draft.entry_id === '' ? `made-${entries.size}` : String(draft.entry_id);
     const spiffeId = parseSpiffeId(typeof draft.spiffe_id === 'string' ? draft.spiffe_id : '');
     const selectors = (draft.selectors ?? []).map((text) => parseSelector(typeof text === 'string' ? text : ''));
     const ttl = typeof draft.x509_svid_ttl === 'number' ? draft.x509_svid_ttl : 0;
-    const entry = { entryId, spiffeId, selectors, ...(ttl === 0 ? {} : { x509SvidTtlMs: ttl * 1000 }) };
+    const { dns_names: dnsNames = [], admin, downstream } = draft;
+    const entry = {
+      entryId,
+      spiffeId,
+      selectors,
+      ...(ttl === 0 ? {} : { x509SvidTtlMs: ttl * 1000 }),
+      ...(dnsNames.length === 0 ? {} : { dnsNames }),
+      ...(admin === true ? { admin } : {}),
+      ...(downstream === true ? { downstream } : {}),
+    };
     return { entry, source: 'api', revision: 0, createdAt: now() };
   };
+  const put = (made: readonly RegisteredEntry[], by: EntryAuthor): void => {
+    for (const { entry } of made) {
+      for (const version of [entries.get(entry.entryId)?.entry, entry])
+        if (version !== undefined) by.mayChange?.(version);
+    }
+    for (const registered of made) entries.set(registered.entry.entryId, registered);
+  };
+  const find = (entryId: string): RegisteredEntry => {
+    const found = entries.get(entryId);
+    if (found === undefined) throw new SvidgateError('not_found', `there is no entry ${entryId}`);
+    return found;
+  };
   return {
-    list: () => [...entries.values()],
+    list: () => [...entries.values()].sort((a, b) => (a.entry.entryId < b.entry.entryId ? -1 : 1)),
     find: (entryId) => entries.get(entryId),
-    create(draft) {
+    async create(draft, by) {
       const made = make(draft);
-      if (entries.has(made.entry.entryId)) return Promise.reject(new SvidgateError('already_exists', 'it is there'));
-      entries.set(made.entry.entryId, made);
-      return Promise.resolve(made);
+      if (entries.has(made.entry.entryId)) throw new SvidgateError('already_exists', 'it is there');
+      put([made], by);
+      return made;
     },
-    update(entryId, { expectedRevision, ...patch }) {
-      const before = entries.get(entryId);
-      if (before === undefined) return Promise.reject(new SvidgateError('not_found', 'gone'));
-      if (expectedRevision !== undefined && expectedRevision !== before.revision) {
-        return Promise.reject(new SvidgateError('conflict', `revision ${before.revision}`));
-      }
-      const { entryId: id, spiffeId, selectors } = before.entry;
-      const after = make({ entry_id: id, spiffe_id: spiffeId, selectors, ...patch });
-      entries.set(entryId, { ...after, revision: before.revision + 1 });
-      return Promise.resolve({ ...after, revision: before.revision + 1 });
+    async update(entryId, { set, expectedRevision = find(entryId).revision }, by) {
+      const before = find(entryId);
+      if (expectedRevision !== before.revision) throw new SvidgateError('conflict', `revision ${before.revision}`);
+      const { spiffeId, selectors } = before.entry;
+      const made = make({ entry_id: entryId, spiffe_id: spiffeId, selectors, ...set });
+      const after = { ...made, revision: before.revision + 1 };
+      put([after], by);
+      return after;
     },
-    delete: (entryId) => Promise.resolve(entries.delete(entryId)),
-    import(drafts) {
-      for (const made of drafts.map(make)) entries.set(made.entry.entryId, made);
-      return Promise.resolve();
+    async delete(entryId, by) {
+      const found = find(entryId);
+      by.mayChange?.(found.entry);
+      entries.delete(entryId);
+      return found;
+    },
+    async import(drafts, by, { mode }) {
+      const made = drafts.map(make);
+      const index = mode === 'create' ? made.findIndex(({ entry }) => entries.has(entry.entryId)) : -1;
+      if (index !== -1) return { mistakes: [{ index, code: 'already_exists', message: 'it is there' }] };
+      put(made, by);
+      return { entries: made };
     },
   };
 }
