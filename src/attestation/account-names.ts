@@ -9,11 +9,14 @@ export type AccountNames = () => Promise<ReadonlyMap<string, string>>;
  */
 export function createAccountNames(file: string): AccountNames {
   let known: { readonly version: string; readonly names: ReadonlyMap<string, string> } | undefined;
-  return async () => {
+  let underWay: Promise<ReadonlyMap<string, string>> | undefined;
+  const look = async (): Promise<ReadonlyMap<string, string>> => {
     const version = await versionOf(file);
     if (known === undefined || known.version !== version) known = { version, names: await read(file) };
     return known.names;
   };
+  // Callers that come at once share one look.
+  return () => (underWay ??= look().finally(() => (underWay = undefined)));
 }
 
 async function versionOf(file: string): Promise<string> {

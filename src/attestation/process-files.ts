@@ -44,8 +44,8 @@ export function readStartTime(pid: number): string {
 }
 
 /** Ids of the supplementary groups, in decimal (proc_pid_status(5), `Groups`). Throws when the process is not visible. */
-export async function readSupplementaryGroups(pid: number): Promise<readonly string[]> {
-  const status = await readFile(`/proc/${pid}/status`, 'latin1');
+export function readSupplementaryGroups(pid: number): readonly string[] {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
   const [, ids = ''] = /^Groups:(?<ids>[\d \t]*)$/m.exec(status) ?? [];
   return ids.split(/\s+/).filter((id) => id !== '');
 }

@@ -34,7 +34,7 @@ export function createUnixAttestor(options: UnixAttestorOptions): WorkloadAttest
       const [userNames, groupNames] = await Promise.all([users(), groups()]);
       const named = (kind: string, name: string | undefined): string[] =>
         name === undefined ? [] : [`${kind}:${name}`];
-      const supplementary = process.image === undefined ? [] : await readSupplementaryGroups(process.pid);
+      const supplementary = process.image === undefined ? [] : readSupplementaryGroups(process.pid);
       return [
         `uid:${process.uid}`,
         ...named('user', userNames.get(String(process.uid))),

@@ -48,8 +48,8 @@ test('the supplementary groups of another process are its own', async () => {
   const ended = once(child, 'close');
   try {
     await once(child.stdout, 'data');
-    const expected = isRoot ? ['1', '4', '70000'] : await readSupplementaryGroups(process.pid);
-    assert.deepEqual(await readSupplementaryGroups(child.pid ?? 0), expected);
+    const expected = isRoot ? ['1', '4', '70000'] : readSupplementaryGroups(process.pid);
+    assert.deepEqual(readSupplementaryGroups(child.pid ?? 0), expected);
   } finally {
     child.kill('SIGKILL');
     await ended;
