@@ -21,8 +21,9 @@ export interface AcknowledgementGate {
 }
 
 /**
- * Holds a new authority back until everybody knows it or the limit has passed. Envoys acknowledge CAs. Nobody acknowledges
- * JWT keys, which clients fetch, so that one is published for the whole limit before it signs.
+ * Holds a new authority back until everybody knows it or the limit has passed. Envoys acknowledge CAs; whoever has not
+ * connected again since this process started cannot, so that for the length of the limit nobody's silence is taken for an
+ * answer. Nobody acknowledges JWT keys, which clients fetch: one is published for the whole limit before it signs.
  */
 export function createAcknowledgementGate(options: {
   readonly acknowledgements: BundleAcknowledgements;
@@ -31,13 +32,14 @@ export function createAcknowledgementGate(options: {
   readonly logger: Logger;
 }): AcknowledgementGate {
   const { acknowledgements, timeoutMs, clock, logger } = options;
+  const startedAt = clock.now();
   let waiting: { readonly id: string; readonly since: number } | undefined;
   const leftSince = (since: number): number => Math.min(timeoutMs, Math.max(0, since + timeoutMs - clock.now()));
   return {
     waitMs(slot) {
-      if (slot.kind === 'jwt') return leftSince(slot.publishedAt);
+      if (slot.kind === 'jwt') return leftSince(Math.max(slot.publishedAt, startedAt));
       const pending = acknowledgements.pending(slot.publishedSequence);
-      if (pending.length === 0) return 0;
+      if (pending.length === 0) return leftSince(startedAt);
       if (waiting?.id !== slot.id) waiting = { id: slot.id, since: clock.now() };
       const left = leftSince(waiting.since);
       if (left === 0) {

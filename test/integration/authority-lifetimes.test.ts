@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Authority, BundleAcknowledgements } from '../../src/authority/index.ts';
 import { Watchable } from '../../src/core/index.ts';
-import { parseCertificate, pemEncode, type Certificate } from '../../src/pki/index.ts';
+import { pemEncode, type Certificate } from '../../src/pki/index.ts';
 import {
   parseSpiffeId,
   verifyJwtSvid,
@@ -20,6 +20,7 @@ import {
   type X509Svid,
 } from '../../src/spiffe/index.ts';
 import { createAuthorityStage, createTestUpstream } from '../support/authority-stage.ts';
+import { parsed } from '../support/parsed-certificate.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 import type { TestClock } from '../support/test-clock.ts';
 
@@ -36,15 +37,6 @@ function seeded(seed: number): () => number {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 2 ** 32;
   };
-}
-
-const certificates = new WeakMap<Uint8Array, Certificate>();
-
-/** Parsing takes longer than anything else here. */
-function parsed(der: Uint8Array): Certificate {
-  const certificate = certificates.get(der) ?? parseCertificate(der);
-  certificates.set(der, certificate);
-  return certificate;
 }
 
 /** Sees each bundle some time after it was published, and says so as an Envoy does. */
