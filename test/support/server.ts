@@ -1,5 +1,5 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { readConfig } from '../../src/config/index.ts';
 import { silentLogger, type LogFields, type Logger } from '../../src/core/index.ts';
 import { startServer, type RunningServer } from '../../src/server/index.ts';
@@ -38,7 +38,11 @@ export function entriesFor(...paths: readonly string[]): string {
 /** A whole server in this process, on sockets in a folder of its own. */
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const folder = await tempFolder();
-  const write = (name: string, text: string): Promise<void> => writeFile(join(folder.path, name), text);
+  const write = async (name: string, text: string): Promise<void> => {
+    const path = join(folder.path, name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, text);
+  };
   try {
     for (const [name, text] of Object.entries(options.files ?? {})) await write(name, text);
     await write('entries.yaml', options.entries ?? entriesFor('/test'));
