@@ -10,6 +10,7 @@ export { explainAttestation, type ExplainedAttestor, type ExplainRequest, type E
 export { openKernel, type Kernel } from './kernel.ts';
 export type { KubeletOptions } from './kubelet.ts';
 export { createKubernetesAttestor, type KubernetesAttestorOptions } from './kubernetes-attestor.ts';
+export type { NamespaceLabelsOptions } from './namespace-labels.ts';
 export type { NearMiss, RankedEntries } from './nearest-entries.ts';
 export { createPeerTracker, type PeerTracker, type TrackedProcess } from './peer-tracker.ts';
 export { maskSelector } from './selectors.ts';

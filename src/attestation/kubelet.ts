@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import type { Clock } from '../core/index.ts';
 import { abortable } from './abortable.ts';
+import { bearerToken } from './bearer-token.ts';
 import { getJson, type HttpTarget } from './http-json.ts';
 import { parsePodList, type Pod } from './pod.ts';
 
@@ -93,10 +94,7 @@ async function secureTarget(options: KubeletOptions): Promise<HttpTarget> {
 
 async function authorization(options: KubeletOptions): Promise<Readonly<Record<string, string>>> {
   if (options.clientCertificateFile !== undefined) return {};
-  const token = (await readFile(options.tokenFile, 'utf8')).trim();
-  // A text that HTTP does not take would be quoted by its error.
-  if (!/^[\x21-\x7e]+$/.test(token)) throw new Error('the token for the kubelet is empty or no token');
-  return { authorization: `Bearer ${token}` };
+  return { authorization: await bearerToken(options.tokenFile) };
 }
 
 function isLoopback(address: string): boolean {

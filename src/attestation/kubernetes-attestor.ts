@@ -1,7 +1,8 @@
 import { SvidgateError, type Clock } from '../core/index.ts';
 import { locatePod, type PodLocation } from './container-cgroups.ts';
 import { createPodList, type KubeletOptions } from './kubelet.ts';
-import { containerOf, podValues, type Pod } from './pod.ts';
+import { createNamespaceLabels, type NamespaceLabelsOptions } from './namespace-labels.ts';
+import { containerOf, podValues, type Pod, type PodContainer } from './pod.ts';
 import { readCgroups } from './process-files.ts';
 import type { WorkloadAttestor } from './workload-attestor.ts';
 
@@ -10,6 +11,8 @@ export interface KubernetesAttestorOptions extends KubeletOptions {
   readonly pollAttempts: number;
   /** How long to wait between two looks, in milliseconds. */
   readonly pollIntervalMs: number;
+  /** Also `k8s:ns-label`, which takes a request to the API server. */
+  readonly namespaceLabels?: NamespaceLabelsOptions;
   readonly clock: Clock;
   /** For tests: reads /proc/PID/cgroup. */
   readonly cgroupsOf?: (pid: number) => Promise<string>;
@@ -26,6 +29,8 @@ const REQUESTS_MS = 10_000;
 export function createKubernetesAttestor(options: KubernetesAttestorOptions): WorkloadAttestor {
   const { clock, pollAttempts, pollIntervalMs, cgroupsOf = readCgroups } = options;
   const podList = createPodList(options, clock);
+  const namespaceLabels =
+    options.namespaceLabels === undefined ? undefined : createNamespaceLabels(options.namespaceLabels, clock);
 
   return {
     name: 'k8s',
@@ -41,8 +46,13 @@ export function createKubernetesAttestor(options: KubernetesAttestorOptions): Wo
         case 'found':
       }
       for (let attempt = 1; ; attempt += 1) {
-        const values = valuesAt(location, await podList.pods(pollIntervalMs / 2, signal));
-        if (values !== undefined) return values;
+        const found = findIn(await podList.pods(pollIntervalMs / 2, signal), location);
+        if (found !== undefined) {
+          const values = podValues(found.pod, found.container);
+          return namespaceLabels === undefined
+            ? values
+            : [...values, ...(await namespaceLabels(found.pod.namespace, signal))];
+        }
         if (attempt >= pollAttempts) throw new SvidgateError('not_found', 'the kubelet does not know the container');
         await clock.sleep(pollIntervalMs, signal);
       }
@@ -50,13 +60,13 @@ export function createKubernetesAttestor(options: KubernetesAttestorOptions): Wo
   };
 }
 
-function valuesAt(
-  { podUid, containerId }: Extract<PodLocation, { kind: 'found' }>,
+function findIn(
   pods: readonly Pod[],
-): readonly string[] | undefined {
+  { podUid, containerId }: Extract<PodLocation, { kind: 'found' }>,
+): { readonly pod: Pod; readonly container: PodContainer } | undefined {
   const found = pods.flatMap((pod) => {
     const container = podUid === undefined || podUid === pod.uid ? containerOf(pod, containerId) : undefined;
-    return container === undefined ? [] : [podValues(pod, container)];
+    return container === undefined ? [] : [{ pod, container }];
   });
   if (found.length > 1) throw new Error('the kubelet names two pods with the same container');
   return found[0];

@@ -294,7 +294,10 @@ test('over TLS the certificate is verified, and the token is read for each reque
   await assert.rejects(attest({ caFile: otherCaFile }));
   await assert.rejects(attest({ caFile: join(folder.path, 'absent') }), { code: 'ENOENT' });
   await writeFile(tokenFile, 'two\nlines');
-  await assert.rejects(attest(), (error: Error) => /no token/.test(error.message) && !error.message.includes('lines'));
+  await assert.rejects(
+    attest(),
+    (error: Error) => error.message.endsWith('holds no token') && !error.message.includes('lines'),
+  );
   await rm(tokenFile);
   await assert.rejects(attest(), { code: 'ENOENT' });
   assert.equal(server.requests.length, asked, 'nobody who was not verified has seen a token');
@@ -331,4 +334,41 @@ test('with a client certificate no token is read', async () => {
   }).attest(processOf(100), never);
   assert.equal(values.length, VALUES.length);
   assert.equal(kubelet.requests[0]?.authorization, undefined);
+});
+
+test('labels of the namespace come from the API server, once for callers that come together', async () => {
+  await using kubelet = await startKubelet();
+  const caFile = join(kubelet.folder.path, 'ca.crt');
+  const tokenFile = join(kubelet.folder.path, 'token');
+  const ca = await createWebCa();
+  await writeFile(caFile, ca.ca);
+  await writeFile(tokenFile, 'api-token');
+  const labels = { 'kubernetes.io/metadata.name': 'shop', tier: 'gold' };
+  await using api = await startHttpStandIn({
+    tls: await ca.issue([{ type: 'ip', value: '127.0.0.1' }]),
+    answer: json({ kind: 'Namespace', metadata: { name: 'shop', labels } }),
+  });
+  const namespaceLabels = {
+    apiServerAddress: '127.0.0.1',
+    apiServerPort: api.port,
+    apiServerCaFile: caFile,
+    apiServerTokenFile: tokenFile,
+  };
+  const attestor = kubelet.attestor({ namespaceLabels });
+  const all = await Promise.all(Array.from({ length: 20 }, () => attestor.attest(processOf(100), never)));
+  for (const values of all) {
+    assert.deepEqual(values.slice(VALUES.length), ['ns-label:kubernetes.io/metadata.name:shop', 'ns-label:tier:gold']);
+  }
+  assert.deepEqual(api.requests, [{ path: '/api/v1/namespaces/shop', authorization: 'Bearer api-token' }]);
+
+  await kubelet.clock.advance(1000);
+  const refusals: readonly Answer[] = [json({}, 403), json({}, 404), json({ metadata: { name: 'other' } }), json(null)];
+  for (const answer of refusals) {
+    api.answer = answer;
+    await assert.rejects(attestor.attest(processOf(100), never));
+  }
+  kubelet.server.answer = json(list({ ...POD, metadata: { ...POD.metadata, namespace: '../../secrets' } }));
+  await kubelet.clock.advance(1000);
+  await assert.rejects(attestor.attest(processOf(100), never), /no valid namespace/);
+  assert.equal(api.requests.length, 1 + refusals.length);
 });
