@@ -1,5 +1,8 @@
 /** One PEM block (RFC 7468) with its trailing line feed. Envoy wants one block for each certificate. */
-export function pemEncode(label: 'CERTIFICATE' | 'CERTIFICATE REQUEST' | 'PRIVATE KEY' | 'X509 CRL', der: Uint8Array): string {
+export function pemEncode(
+  label: 'CERTIFICATE' | 'CERTIFICATE REQUEST' | 'PRIVATE KEY' | 'X509 CRL',
+  der: Uint8Array,
+): string {
   const lines =
     Buffer.from(der)
       .toString('base64')
