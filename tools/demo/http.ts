@@ -1,5 +1,5 @@
 import { request as httpRequest, type Agent, type IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { Agent as HttpsAgent, request as httpsRequest, type AgentOptions } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 
 export interface Endpoint {
@@ -59,21 +59,8 @@ export async function callOverTls(
 ): Promise<Answer & { readonly serverSerial: string }> {
   return new Promise((resolve, reject) => {
     let serverSerial = '';
-    const request = httpsRequest({
-      host: endpoint.address,
-      port: endpoint.port,
-      method,
-      path,
-      headers,
-      agent: false,
-      timeout: TIMEOUT_MS,
-      minVersion: 'TLSv1.3',
-      ca: client.trustBundle,
-      cert: client.certificateChain,
-      key: client.privateKey,
-      checkServerIdentity: (_, { subjectaltname = '' }) =>
-        subjectaltname === `URI:${client.serverSpiffeId}` ? undefined : new Error(`the server is ${subjectaltname}`),
-    });
+    const { address: host, port } = endpoint;
+    const request = httpsRequest({ ...tlsOptions(client), host, port, method, path, headers, agent: false });
     request.once('socket', (socket: TLSSocket) => {
       socket.once('secureConnect', () => {
         serverSerial = socket.getPeerX509Certificate()?.serialNumber.toLowerCase() ?? '';
@@ -86,6 +73,45 @@ export async function callOverTls(
     });
     request.end();
   });
+}
+
+/** A TLS connection that is kept between requests. */
+export interface TlsConnection extends Disposable {
+  /** One request after the other. `isReused` is whether it went over the connection of the one before. */
+  ask(call: Call): Promise<Answer & { readonly isReused: boolean }>;
+}
+
+/** Connects at the first request. */
+export function openTlsConnection({ address: host, port }: Endpoint, client: TlsClient): TlsConnection {
+  const agent = new HttpsAgent({ ...tlsOptions(client), keepAlive: true, maxSockets: 1 });
+  return {
+    ask: async ({ method = 'GET', path, headers = {} }) =>
+      new Promise((resolve, reject) => {
+        const request = httpsRequest({ ...tlsOptions(client), host, port, method, path, headers, agent });
+        request.once('timeout', () => request.destroy(new Error('no answer within 10 s')));
+        request.once('error', reject);
+        request.once('response', (response) => {
+          const isReused = request.reusedSocket;
+          void readAnswer(response).then((answer) => resolve({ ...answer, isReused }), reject);
+        });
+        request.end();
+      }),
+    [Symbol.dispose]: () => agent.destroy(),
+  };
+}
+
+function tlsOptions(
+  client: TlsClient,
+): Pick<AgentOptions, 'timeout' | 'minVersion' | 'ca' | 'cert' | 'key' | 'checkServerIdentity'> {
+  return {
+    timeout: TIMEOUT_MS,
+    minVersion: 'TLSv1.3',
+    ca: client.trustBundle,
+    cert: client.certificateChain,
+    key: client.privateKey,
+    checkServerIdentity: (_, { subjectaltname = '' }) =>
+      subjectaltname === `URI:${client.serverSpiffeId}` ? undefined : new Error(`the server is ${subjectaltname}`),
+  };
 }
 
 async function readAnswer(response: IncomingMessage): Promise<Answer> {

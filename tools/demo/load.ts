@@ -1,5 +1,6 @@
 import { Agent } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
+import { waitUntil } from '../../test/support/wait-until.ts';
 import { call, type Call, type Endpoint } from './http.ts';
 
 /** One answer of a load: when it came, in milliseconds of performance.now(), and its status; 0 when none came. */
@@ -14,6 +15,8 @@ export interface Sample {
 export interface Load {
   /** In the order of their ends. */
   readonly samples: readonly Sample[];
+  /** Resolves when there are so many samples; rejects when that takes longer than 20 s. */
+  reaches(count: number): Promise<void>;
   /** Ends after the requests in flight. */
   stop(): Promise<void>;
 }
@@ -46,6 +49,9 @@ export function startLoad({ endpoint, call: request, workers, pauseMs }: LoadOpt
   const working = Promise.all(Array.from({ length: workers }, work));
   return {
     samples,
+    async reaches(count) {
+      await waitUntil(`${count} requests`, 20_000, () => samples.length >= count);
+    },
     async stop() {
       stop.abort();
       await working;

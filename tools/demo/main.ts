@@ -6,6 +6,7 @@ import { lastLines } from '../../test/support/envoy.ts';
 import { killLoggedChildren } from '../../test/support/logged-child.ts';
 import { gateChecks, handshakeChecks, policyChecks } from './gate-checks.ts';
 import { entryChecks, foreignIdentityCheck, identityChecks, rotationCheck } from './identity-checks.ts';
+import { authorityCheck, issuingChecks, keptStateChecks } from './issuing-checks.ts';
 import { createMesh, type Mesh, type MeshParts } from './mesh.ts';
 import { HELP, parseOptions, type DemoOptions } from './options.ts';
 import { outageChecks } from './outage-checks.ts';
@@ -94,10 +95,13 @@ function allChecks(mesh: Mesh, table: Table): readonly Check[] {
     ...handshakeChecks(mesh),
     foreignIdentityCheck(mesh),
     ...policyChecks(mesh),
+    ...issuingChecks(mesh),
+    authorityCheck(mesh),
     rotationCheck(mesh, table),
     ...outageChecks(mesh, 'SIGTERM'),
     ...outageChecks(mesh, 'SIGKILL'),
     ...entryChecks(mesh),
+    ...keptStateChecks(mesh),
     secretCheck(mesh, table),
   ];
 }
@@ -136,7 +140,8 @@ async function keepRunning(mesh: Mesh, table: Table): Promise<void> {
   table.line(`gateway          http://${address}:${mesh.gateway.port}/shop/7`);
   table.line(`web, orders      ${address}:${mesh.web.port}, ${address}:${mesh.orders.port} (mTLS)`);
   table.line(`Envoy admin      gateway ${gateway.adminUrl}  web ${web.adminUrl}  orders ${orders.adminUrl}`);
-  table.line(`svidgate         ${mesh.svidgate.telemetryUrl}/metrics, SDS on ${mesh.workloadSocket}`);
+  table.line(`svidgate         ${mesh.svidgate.telemetryUrl}/metrics, SDS and Workload API on ${mesh.workloadSocket}`);
+  table.line(`to ask it        npx svidgate status --config ${dir}/svidgate.yaml`);
   table.line(`to edit          ${dir}/entries.yaml, ${dir}/policy/data.yaml`);
   table.line(`to stop          sh ${stop}`);
 }

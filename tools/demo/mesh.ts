@@ -1,20 +1,33 @@
 import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startEnvoy, type Envoy } from '../../test/support/envoy.ts';
 import { startLoggedChild, type LoggedChild } from '../../test/support/logged-child.ts';
 import { waitUntil } from '../../test/support/wait-until.ts';
 import { nodePath, pythonPath, root } from '../setup/paths.mjs';
 import { call, type Answer, type Endpoint } from './http.ts';
-import { observerEntry } from './observer.ts';
-import type { RunFolder, Side } from './run-folder.ts';
+import { ORDERS_SPIFFE_ID } from './gate-checks.ts';
+import { CLERK_SPIFFE_ID, observerEntry } from './observer.ts';
+import type { Rule, RunFolder, Side } from './run-folder.ts';
 import { createSvidgateProcess, type SvidgateProcess } from './svidgate-process.ts';
 
 const SERVICES = join(root, 'envoy-examples/sidecar-mesh/services');
 
-/** What every request of the demo carries, and no log may show. */
+const CLERK_RULE: Rule = {
+  from: [CLERK_SPIFFE_ID],
+  to: [ORDERS_SPIFFE_ID],
+  methods: ['GET'],
+  paths: ['/orders/*'],
+};
+
+/** What no log may show. */
 export interface SentSecrets {
+  /** Every request carries it. */
   readonly bearerToken: string;
+  /** Every request carries it. */
   readonly cookie: string;
+  /** Encrypts the backup. */
+  readonly passphrase: string;
 }
 
 /** svidgate, three Envoys and two services, running. */
@@ -28,6 +41,8 @@ export interface Mesh {
   readonly web: Endpoint;
   readonly orders: Endpoint;
   readonly workloadSocket: string;
+  /** Holds `sent.passphrase`. */
+  readonly passphraseFile: string;
   /** A request through the gateway. */
   ask(path: string, method?: string): Promise<Answer>;
   /** Counts an Envoy as part of the mesh, so that it ends with it. */
@@ -46,7 +61,11 @@ export function createMesh(folder: RunFolder): MeshParts {
   const endpoint = (port: number): Endpoint => ({ address, port: folder.port(port) });
   const svidgate = createSvidgateProcess(dir, `http://${address}:${folder.port(9988)}`);
   const adopted: LoggedChild[] = [];
-  const sent = { bearerToken: randomBytes(32).toString('base64url'), cookie: randomBytes(24).toString('hex') };
+  const sent = {
+    bearerToken: randomBytes(32).toString('base64url'),
+    cookie: randomBytes(24).toString('hex'),
+    passphrase: randomBytes(24).toString('hex'),
+  };
   const headers = { authorization: `Bearer ${sent.bearerToken}`, cookie: `session=${sent.cookie}` };
   const children = (): readonly LoggedChild[] =>
     svidgate.child === undefined ? adopted : [...adopted, svidgate.child];
@@ -59,6 +78,7 @@ export function createMesh(folder: RunFolder): MeshParts {
     web: endpoint(8443),
     orders: endpoint(8444),
     workloadSocket: join(dir, 'run/api.sock'),
+    passphraseFile: join(dir, 'passphrase'),
     ask: async (path: string, method = 'GET') => call(endpoint(8080), { method, path, headers }),
     adopt: (envoy: Envoy) => void adopted.push(envoy.child),
     children,
@@ -70,6 +90,8 @@ export function createMesh(folder: RunFolder): MeshParts {
     ...parts,
     async start() {
       await folder.writeEntries((entries) => [...entries, observerEntry()]);
+      await folder.writeRules((rules) => [...rules, CLERK_RULE]);
+      await writeFile(parts.passphraseFile, sent.passphrase, { mode: 0o600 });
       adopted.push(...startServices(folder));
       await svidgate.start();
       const started = await Promise.all(

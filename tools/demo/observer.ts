@@ -28,6 +28,9 @@ const LIMIT_MS = 10_000;
 
 export const OBSERVER_SPIFFE_ID = 'spiffe://mesh.test/observer';
 
+/** A second identity of the demo, which an operator gives it while svidgate runs. It may read orders. */
+export const CLERK_SPIFFE_ID = 'spiffe://mesh.test/clerk';
+
 /** The demo itself as a registered workload: an identity that is genuine, and that no policy lists. */
 export function observerEntry(): Entry {
   return {
@@ -37,9 +40,9 @@ export function observerEntry(): Entry {
   };
 }
 
-/** Fetches the identity of this very process over SDS, the way any program can. Rejects with a gRPC error. */
+/** Fetches the first identity of this very process over SDS, the way any program can. Rejects with a gRPC error. */
 export async function fetchOwnIdentity(socketPath: string): Promise<ClientIdentity> {
-  const response = await fetchSecrets(socketPath, ['default', 'ROOTCA']);
+  const response = await fetchSecrets(socketPath, [OBSERVER_SPIFFE_ID, 'ROOTCA']);
   const secrets = response.resources.map((resource) => unpackAny(Secret, resource, MAX_BYTES));
   const tls = secrets.find((secret) => secret.tlsCertificate !== null)?.tlsCertificate;
   const validator = secrets.find((secret) => secret.validationContext !== null)?.validationContext;

@@ -22,6 +22,9 @@ const TELEMETRY_PORT = 9988;
 const SVID_TTL = '30s';
 const MAX_CONNECTION_DURATION = '8s';
 
+/** An authority that was started waits this long for Envoys that may not have come back yet. */
+const ACK_TIMEOUT = '5s';
+
 export type Side = (typeof SIDES)[number];
 
 export interface Entry {
@@ -109,6 +112,7 @@ function svidgateConfig(to: Relocation): YamlMap {
   const listen = `${to.address}:${relocatedPort(TELEMETRY_PORT, to)}`;
   return {
     ...config,
+    authority: { ...(config['authority'] as YamlMap), ack_timeout: ACK_TIMEOUT },
     telemetry: {
       ...(config['telemetry'] as YamlMap),
       listen,

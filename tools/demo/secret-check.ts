@@ -20,6 +20,7 @@ export function secretCheck(mesh: Mesh, table: Table): Check {
         ...needlesOfKey('the key of observer', observer.privateKey),
         { what: 'the bearer token', text: mesh.sent.bearerToken },
         { what: 'the cookie', text: mesh.sent.cookie },
+        { what: 'the passphrase', text: mesh.sent.passphrase },
       ];
       const texts = new Map(await searchableFiles(dir));
       texts.set('the output', table.transcript);
@@ -35,7 +36,7 @@ export function secretCheck(mesh: Mesh, table: Table): Check {
   };
 }
 
-/** Leaves the token and the cookie with the files of the run, for those who search them again. */
+/** Leaves what was sent with the files of the run, for those who search them again. */
 export async function writeSentSecrets(mesh: Pick<Mesh, 'folder' | 'sent'>): Promise<void> {
   await writeFile(join(mesh.folder.dir, 'sent-secrets.json'), JSON.stringify(mesh.sent), { mode: 0o600 });
 }

@@ -10,13 +10,17 @@ export interface Needle {
 /** How every unencrypted P-256 key in PKCS #8 begins in base64 (RFC 5915, RFC 5208): the same 36 bytes each time. */
 const P256_PKCS8_PREFIX = 'MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg';
 
+/** How every JWT-SVID of an ES256 key begins. */
+const JWT_SVID_PREFIX = Buffer.from('{"alg":"ES256","kid":').toString('base64url').slice(0, 26);
+
 /** Where the private part stands in such a key. */
 const SCALAR = { start: 36, end: 68 } as const;
 
-/** What gives away any key of this run, whoever holds it. */
+/** What gives away any key or token of this run, whoever holds it. */
 export const KEY_NEEDLES: readonly Needle[] = [
   { what: 'a P-256 private key', text: P256_PKCS8_PREFIX },
   { what: 'a private key in PEM', text: 'PRIVATE KEY-----' },
+  { what: 'a JWT-SVID', text: JWT_SVID_PREFIX },
 ];
 
 /** All forms in which one PEM private key might have been written. */
@@ -48,7 +52,7 @@ export async function needlesOfDataDirectory(dataDir: string): Promise<readonly 
 }
 
 /** The files of a run that hold secrets by their purpose: not searched. */
-export const HOLDS_SECRETS: readonly string[] = ['data', 'bin', 'sent-secrets.json'];
+export const HOLDS_SECRETS: readonly string[] = ['data', 'bin', 'passphrase', 'sent-secrets.json'];
 
 /** Every file beneath a run folder that must hold no secret, with its text. */
 export async function searchableFiles(dir: string): Promise<ReadonlyMap<string, string>> {
