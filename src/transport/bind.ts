@@ -9,6 +9,13 @@ export type ListenAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 /**
+ * Connections that wait to be accepted: as many as may be open. One more is refused on a Unix socket at once (EAGAIN), and
+ * with Node's default of 511 a host that starts all of its workloads together would see that. The kernel bounds it by
+ * net.core.somaxconn, 4096 by default.
+ */
+const BACKLOG = 4096;
+
+/**
  * Binds a server and returns `unix:PATH` or `HOST:PORT` with the port that was bound. Throws `already_running`,
  * `address_in_use` or `file_unreadable`.
  */
@@ -23,12 +30,13 @@ export async function bind(server: Server, address: ListenAddress): Promise<stri
 function startListening(server: Server, address: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException): void => {
-      const place = address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`;
+      const shown = address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`;
       const code = error.code === 'EACCES' ? 'file_unreadable' : 'address_in_use';
-      reject(new SvidgateError(code, `cannot listen on ${place} (${error.code ?? error.message})`, { cause: error }));
+      reject(new SvidgateError(code, `cannot listen on ${shown} (${error.code ?? error.message})`, { cause: error }));
     };
     server.once('error', onError);
-    server.listen(address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port }, () => {
+    const place = address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
+    server.listen({ ...place, backlog: BACKLOG }, () => {
       server.off('error', onError);
       resolve();
     });

@@ -49,3 +49,28 @@ test('one user cannot take all connections; one that ends makes room', { timeout
     await listener.close();
   }
 });
+
+test('a thousand callers that connect at once all get through', { timeout: 30_000 }, async () => {
+  await using folder = await tempFolder();
+  const path = join(folder.path, 's');
+  let accepted = 0;
+  const listener = await listen({
+    name: 'test',
+    address: { kind: 'unix', path, mode: 0o700 },
+    identify: () => ({ pid: 1, uid: 1, gid: 1, exited: new AbortController().signal, close: () => undefined }),
+    onConnection: () => void (accepted += 1),
+    logger: silentLogger,
+    metrics: noMetrics,
+  });
+  const failures: string[] = [];
+  try {
+    // Nothing is accepted in between, since both ends are in this process: all of them wait in the kernel.
+    for (let count = 0; count < 1000; count += 1) {
+      createConnection(path).on('error', (error: NodeJS.ErrnoException) => void failures.push(error.code ?? ''));
+    }
+    await waitUntil('all to be accepted', 20_000, () => accepted + failures.length >= 1000);
+    assert.deepEqual(failures, []);
+  } finally {
+    await listener.close();
+  }
+});
