@@ -9,7 +9,8 @@ const KINDS = ['unknown', 'x509', 'jwt'] as const;
 const STATES = ['unknown', 'prepared', 'active', 'old', 'tainted', 'revoked'] as const;
 
 export function formatAuthorities(authorities: readonly Authority[], now: number): string {
-  const rows = authorities.map((authority) => [
+  const byKind = authorities.toSorted((one, other) => one.kind - other.kind);
+  const rows = byKind.map((authority) => [
     KINDS[authority.kind] ?? 'unknown',
     authority.authorityId,
     STATES[authority.state] ?? 'unknown',

@@ -1,6 +1,7 @@
 /** Pages whose commands depend on one another, and the test that runs them in their order. */
 export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
   ['README.md', 'test/docs/quick-start.test.ts'],
+  ['docs/admin.md', 'test/docs/admin.test.ts'],
   ['docs/upstream-authorities.md', 'test/docs/upstream-authorities.test.ts'],
   ['envoy-examples/sidecar-mesh/README.md', 'test/docs/sidecar-mesh.test.ts'],
 ]);

@@ -5,7 +5,9 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse, stringify } from 'yaml';
+import type { Command } from 'commander';
 import { configCheck } from '../../src/cli/commands/config-check.ts';
+import { createProgram } from '../../src/cli/program.ts';
 import { configReference } from '../../src/config/index.ts';
 import { LOG_FIELD_NAMES, METRIC_CATALOGUE, noMetrics, silentLogger, systemClock } from '../../src/core/index.ts';
 import { checkPolicyFolder, createPolicyEngine, formatProblem } from '../../src/policy/index.ts';
@@ -272,6 +274,37 @@ function commandOf(line: string): string {
   return line.replace(/ +#.*$/, '').trim();
 }
 
+/** Parsed, not run: what they do is tested in test/integration/. */
+const commandLines: Treatment = {
+  name: 'command lines of svidgate, by its parser',
+  takes: (block) =>
+    block.language === 'sh' && linesOf(block).every((line) => /(?:^|^\w+=\S+ |\| )svidgate /.test(line)),
+  async check(block) {
+    for (const line of linesOf(block)) {
+      const [, words = ''] = /svidgate ((?:(?! > ).)*)/.exec(line) ?? [];
+      let output = '';
+      const terminal = { out: (text: string) => (output += text), err: (text: string) => (output += text) };
+      const program = await createProgram({ terminal, finish: () => undefined });
+      withoutActions(program);
+      // A substitution of the shell stands for one word.
+      const env = /^SVIDGATE_CONFIG=(\S+) /.exec(line);
+      const args = [
+        ...words.replaceAll(/\$\([^)]*\)/g, '1').split(' '),
+        ...(env === null ? [] : ['--config', env[1] ?? '']),
+      ];
+      await program.parseAsync(args, { from: 'user' }).catch((error: unknown) => {
+        const isHelp = error instanceof Error && 'code' in error && error.code === 'commander.helpDisplayed';
+        assert.ok(isHelp, `${line}: ${output}`);
+      });
+    }
+  },
+};
+
+function withoutActions(command: Command): void {
+  if (command.commands.length === 0) command.action(() => undefined);
+  for (const child of command.commands) withoutActions(child);
+}
+
 /** With the named files of the page in the folder, and svidgate in the PATH. */
 const consoleBlock: Treatment = {
   name: 'commands with their output, by running them',
@@ -313,5 +346,6 @@ export const TREATMENTS: readonly Treatment[] = [
   mermaid,
   coveredLines,
   partOfAWhole,
+  commandLines,
   consoleBlock,
 ];

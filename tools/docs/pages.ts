@@ -8,8 +8,9 @@ import {
   type Logger,
 } from '../../src/core/index.ts';
 import { createLogger, createMetrics, formatAuditLine } from '../../src/telemetry/index.ts';
+import { codeBlock, page, table } from './markdown.ts';
 
-const FROM_SOURCE = '<!-- Written by tools/docs/generate.ts; edit the catalogue in src/core/ instead. -->';
+const CATALOGUE = 'the catalogue in src/core/';
 
 const FAULTS = {
   operator: 'operator: configuration, files or policies',
@@ -39,7 +40,7 @@ export function errorsPage(): string {
     fault,
     remedy,
   ]);
-  return page('Errors', [
+  return page('Errors', CATALOGUE, [
     lineBlock(line),
     `Look up \`error_code\` below: \`${error.code}\` ends a gRPC call with \`${error.grpcStatus}\` and an HTTP request ` +
       `with ${error.httpStatus}. Callers get the code and the message; the cause behind it is in the log only.`,
@@ -63,7 +64,7 @@ export function logFieldsPage(): string {
     FIELD_TYPES[type],
     meaning,
   ]);
-  return page('Log fields', [
+  return page('Log fields', CATALOGUE, [
     lineBlock(line),
     'One JSON object a line, on standard output, written before the work goes on. `telemetry.log_level` is the lowest ' +
       'level written: `debug`, `info`, `warn` or `error`.',
@@ -108,7 +109,7 @@ export function auditLogPage(): string {
     AUDIT_FIELD_TYPES[type],
     meaning,
   ]);
-  return page('Audit log', [
+  return page('Audit log', CATALOGUE, [
     codeBlock('text', [line.trimEnd()]),
     'One JSON object a line in a file of its own, made with mode 0600. A line is handed to the kernel before the work goes ' +
       'on, so it is there after a crash of svidgate, though not always after a power cut.',
@@ -137,7 +138,7 @@ export async function metricsPage(): Promise<string> {
     labels.map((label) => `\`${label}\``).join(', '),
     help,
   ]);
-  return page('Metrics', [
+  return page('Metrics', CATALOGUE, [
     codeBlock('yaml', ['# svidgate.yaml', 'trust_domain: prod.acme.test', 'telemetry: { listen: 127.0.0.1:9988 }']),
     '`http://127.0.0.1:9988/metrics` then has, among others:',
     codeBlock('text', samples),
@@ -156,19 +157,6 @@ function logLine(write: (logger: Logger) => void): object {
   return { ...(JSON.parse(line) as object), time: '2026-01-01T00:00:00.000Z' };
 }
 
-function page(title: string, paragraphs: readonly string[]): string {
-  return `${[`# ${title}`, FROM_SOURCE, ...paragraphs].join('\n\n')}\n`;
-}
-
-function codeBlock(language: string, lines: readonly string[]): string {
-  return ['```' + language, ...lines, '```'].join('\n');
-}
-
 function lineBlock(value: object): string {
   return codeBlock('text', [JSON.stringify(value)]);
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
