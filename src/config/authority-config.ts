@@ -1,6 +1,14 @@
 import { SvidgateError } from '../core/index.ts';
 import { formatDuration } from './duration.ts';
-import { choiceField, durationField, optionalField, sectionField, type Field, type ReportMistake } from './fields.ts';
+import {
+  choiceField,
+  durationField,
+  optionalField,
+  sectionField,
+  textField,
+  type Field,
+  type ReportMistake,
+} from './fields.ts';
 import { exactlyOne, environmentField, nameField, requiredPathField, ttlField } from './schema-fields.ts';
 import { toVaultConfig, vaultFields, type VaultConfig } from './vault-config.ts';
 
@@ -144,7 +152,7 @@ function keyManagerSection(folder: string) {
     {
       ...vaultFields(folder),
       mount: nameField('Where the transit engine is mounted.', 'transit'),
-      key_prefix: nameField('Names of its keys start with this, a dash and a tag of the trust domain.', 'svidgate'),
+      key_prefix: keyPrefixField(),
     },
     { description: 'Keys in the transit engine of Vault or OpenBao.' },
   );
@@ -160,6 +168,19 @@ function keyManagerSection(folder: string) {
       exactlyOne('key_manager', MANAGER_KEYS),
     ),
   );
+}
+
+/** With the tag of 16 characters a prefix has the 64 that a transit key manager takes. */
+function keyPrefixField(): Field<string> {
+  const info = {
+    description: 'Names of its keys start with this, a dash and a tag of the trust domain.',
+    expected: '1 to 47 letters, digits, `_` or `-`, the first none of `-`',
+    default: 'svidgate',
+  };
+  return textField(info, (text) => {
+    if (!/^\w[\w-]{0,46}$/.test(text)) throw new SvidgateError('config_invalid', `expected ${info.expected}`);
+    return text;
+  });
 }
 
 function upstreamSection(folder: string) {

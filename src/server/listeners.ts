@@ -103,10 +103,16 @@ export async function startTelemetry(parts: ServerParts, metrics: MetricsRegistr
   if (listen === undefined) return undefined;
   const app = createTelemetryApp({
     render: () => metrics.render(),
-    readiness: () => policyReadiness(parts),
+    readiness: () => [identityReadiness(parts), ...policyReadiness(parts)],
     logger: parts.logger.child({ room: 'telemetry' }),
   });
   return startHttpServer({ address: openAddress(listen), fetch: (request) => app.fetch(request) });
+}
+
+/** Whether there is a bundle to issue under: an agent that signs may not have answered yet. */
+function identityReadiness({ signer }: ServerParts): ReadinessCheck {
+  if (signer.bundle.value.x509Authorities.length > 0) return { name: 'identities' };
+  return { name: 'identities', problem: signer.problem.value ?? 'there is no X.509 authority' };
 }
 
 /** One check for each policy: whether it can decide. */
