@@ -34,7 +34,15 @@ export interface KubernetesAttestationConfig {
   readonly tokenFile: string;
   readonly clientCertificateFile?: string;
   readonly clientKeyFile?: string;
+  /** The name in the kubelet's certificate. */
   readonly nodeName?: string;
+  /** Where labels of namespaces come from; without it there is no `k8s:ns-label`. */
+  readonly namespaceLabels?: {
+    readonly apiServerAddress: string;
+    readonly apiServerPort: number;
+    readonly apiServerCaFile: string;
+    readonly apiServerTokenFile: string;
+  };
   readonly pollAttempts: number;
   readonly pollIntervalMs: number;
 }
@@ -123,7 +131,12 @@ function kubernetesSection(folder: string) {
         requiredPathField(folder, 'PEM of a client certificate, instead of the token.'),
       ),
       client_key: optionalField(requiredPathField(folder, 'PEM of its key.')),
-      node_name: optionalField(nameField('Name of the node, for `k8s:node-name`; what the pod says when left out.')),
+      node_name: optionalField(
+        nameField(
+          "The name in the kubelet's certificate; its address when left out. `k8s:node-name` comes from the pod.",
+        ),
+      ),
+      namespace_labels: optionalField(namespaceLabelsSection(folder)),
       poll_attempts: integerField({ description: 'How often a pod is looked for.', min: 1, max: 1000, default: 60 }),
       poll_interval: durationField({
         description: 'How long to wait between.',
@@ -134,9 +147,41 @@ function kubernetesSection(folder: string) {
     },
     { description: "Selectors from the node's kubelet. Off when left out." },
     (value, report) => {
-      if ((value.client_certificate === undefined) === (value.client_key === undefined)) return;
-      report([], '`kubernetes` has only one of `client_certificate` and `client_key`', 'give both or none');
+      if ((value.client_certificate === undefined) !== (value.client_key === undefined)) {
+        report([], '`kubernetes` has only one of `client_certificate` and `client_key`', 'give both or none');
+      }
+      if (
+        value.skip_kubelet_verification === true &&
+        !/^(?:127(?:\.\d+){3}|::1|localhost)$/.test(value.kubelet_address ?? '')
+      ) {
+        const message = '`skip_kubelet_verification` is set for a kubelet that is not on loopback';
+        report(
+          ['skip_kubelet_verification'],
+          message,
+          'give `ca_file` instead: whoever answers there says who a caller is',
+        );
+      }
     },
+  );
+}
+
+function namespaceLabelsSection(folder: string) {
+  return sectionField(
+    {
+      api_server_address: nameField('Address of the API server.', 'kubernetes.default.svc'),
+      api_server_port: integerField({ description: 'Its port.', min: 1, max: MAX_PORT, default: 443 }),
+      api_server_ca_file: pathField(
+        folder,
+        `${SERVICE_ACCOUNT}/ca.crt`,
+        'PEM of the CAs that its certificate is checked with.',
+      ),
+      api_server_token_file: pathField(
+        folder,
+        `${SERVICE_ACCOUNT}/token`,
+        'File with the token for it, read for each request.',
+      ),
+    },
+    { description: 'Labels of namespaces for `k8s:ns-label`, from the API server. Off when left out.' },
   );
 }
 
@@ -158,6 +203,7 @@ export function toAttestationConfig({ unix, systemd, docker, kubernetes }: RawAt
 
 function toKubernetes(raw: NonNullable<RawAttestation['kubernetes']>): KubernetesAttestationConfig {
   const { client_certificate: clientCertificateFile, client_key: clientKeyFile, node_name: nodeName } = raw;
+  const { namespace_labels: labels } = raw;
   return {
     kubeletAddress: raw.kubelet_address,
     kubeletPort: raw.kubelet_port,
@@ -168,6 +214,16 @@ function toKubernetes(raw: NonNullable<RawAttestation['kubernetes']>): Kubernete
     ...(clientCertificateFile === undefined ? {} : { clientCertificateFile }),
     ...(clientKeyFile === undefined ? {} : { clientKeyFile }),
     ...(nodeName === undefined ? {} : { nodeName }),
+    ...(labels === undefined
+      ? {}
+      : {
+          namespaceLabels: {
+            apiServerAddress: labels.api_server_address,
+            apiServerPort: labels.api_server_port,
+            apiServerCaFile: labels.api_server_ca_file,
+            apiServerTokenFile: labels.api_server_token_file,
+          },
+        }),
     pollAttempts: raw.poll_attempts,
     pollIntervalMs: raw.poll_interval,
   };

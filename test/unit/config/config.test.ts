@@ -78,7 +78,7 @@ attestation:
   unix: { discover_workload_path: false, allow_without_pid: true, workload_size_limit: 1000 }
   systemd: {}
   docker: { socket: /run/podman.sock }
-  kubernetes: { node_name: node-1, read_only_port: 10255 }
+  kubernetes: { node_name: node-1, read_only_port: 10255, namespace_labels: { api_server_port: 6443 } }
 federation: { bundles: ./bundles }
 audit: { file: /var/log/audit.jsonl, max_bytes: 65536, max_files: 2, required: true }
 sds:
@@ -157,6 +157,12 @@ telemetry: { listen: "[::1]:0", log_level: debug }
         skipKubeletVerification: false,
         tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
         nodeName: 'node-1',
+        namespaceLabels: {
+          apiServerAddress: 'kubernetes.default.svc',
+          apiServerPort: 6443,
+          apiServerCaFile: '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
+          apiServerTokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
+        },
         pollAttempts: 60,
         pollIntervalMs: 500,
       },
@@ -272,6 +278,10 @@ test('each rule of the configuration is told with its place', () => {
     [
       `${td}upstream_workload_socket: /a\n`,
       '2:27: `upstream_workload_socket` has no meaning for this `identity_source`: leave it out, or set `identity_source: workload_api`',
+    ],
+    [
+      `${td}attestation: {kubernetes: {kubelet_address: node-1, skip_kubelet_verification: true}}\n`,
+      '2:80: `skip_kubelet_verification` is set for a kubelet that is not on loopback: give `ca_file` instead: whoever answers there says who a caller is',
     ],
     [
       `${td}attestation: {kubernetes: {client_key: /k}}\n`,
