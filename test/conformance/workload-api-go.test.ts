@@ -1,38 +1,15 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { formatSpiffeBundle } from '../../src/spiffe/index.ts';
 import { askClient, buildGo, startClient, type ClientProgram } from '../support/conformance-client.ts';
 import { freeLoopbackAddress, freePorts } from '../support/envoy-address.ts';
 import { linkEnvoy, startEnvoy } from '../support/envoy.ts';
+import { ADMIN_ID, startFederatedServer, WEB_ID } from '../support/federated-server.ts';
 import { mtlsBootstrap } from '../support/mtls-envoy.ts';
-import { entriesFor, OWN_SELECTOR, startTestServer, type TestServer } from '../support/server.ts';
+import { entriesFor, startTestServer } from '../support/server.ts';
 import { tempFolder } from '../support/temp-folder.ts';
-import { createTestTrustDomain } from '../support/test-trust-domain.ts';
 
-const WEB = 'spiffe://example.test/web';
-
-/** A server whose entries hold all that a client can be given, and a foreign trust domain. */
-async function startFederatedServer(): Promise<{
-  readonly server: TestServer;
-  readonly token: (claims: object) => Promise<string>;
-}> {
-  const other = await createTestTrustDomain('other.test');
-  const entries = [
-    {
-      spiffe_id: WEB,
-      selectors: [OWN_SELECTOR],
-      hint: 'internal',
-      dns_names: ['web.example.test'],
-      federates_with: ['other.test'],
-    },
-    { spiffe_id: 'spiffe://example.test/admin', selectors: [OWN_SELECTOR] },
-  ];
-  const server = await startTestServer({
-    entries: JSON.stringify({ entries }),
-    config: 'federation: { bundles: ./bundles }',
-    files: { 'bundles/other.test.json': formatSpiffeBundle(other.bundle.value) },
-  });
-  return { server, token: (claims) => other.signToken({ ...claims }) };
+function byId(one: readonly unknown[], other: readonly unknown[]): number {
+  return String(one[0]).localeCompare(String(other[0]));
 }
 
 describe('go-spiffe', () => {
@@ -42,15 +19,15 @@ describe('go-spiffe', () => {
   });
 
   it('takes the X.509 context with hints, DNS names and foreign roots, and each change of it', async () => {
-    const { server } = await startFederatedServer();
-    await using _ = server;
+    await using stage = await startFederatedServer();
+    const { server } = stage;
     await using client = startClient(go, server.socket, 'watch');
     const first = await client.next();
     const shown = (answer: typeof first): unknown =>
-      (answer['svids'] as readonly Record<string, unknown>[]).map(({ id, hint, dns }) => [id, hint, dns]).sort();
+      (answer['svids'] as readonly Record<string, unknown>[]).map(({ id, hint, dns }) => [id, hint, dns]).sort(byId);
     assert.deepEqual(shown(first), [
-      ['spiffe://example.test/admin', '', null],
-      [WEB, 'internal', ['web.example.test']],
+      [ADMIN_ID, '', null],
+      [WEB_ID, 'internal', ['web.example.test']],
     ]);
     assert.deepEqual(first['roots'], { 'example.test': 1, 'other.test': 1 });
     await server.write('entries.yaml', entriesFor('/new'));
@@ -60,15 +37,15 @@ describe('go-spiffe', () => {
   });
 
   it('takes tokens that it checks itself and has checked, and refuses what the server refuses', async () => {
-    const { server, token } = await startFederatedServer();
-    await using _ = server;
-    const answer = await askClient(go, server.socket, 'jwt', 'api', WEB);
-    assert.deepEqual([answer['here'], answer['there']], [WEB, WEB]);
-    assert.ok(Number(answer['life']) > 290 && Number(answer['life']) <= 300, `${String(answer['life'])} s`);
+    await using stage = await startFederatedServer();
+    const { server, other } = stage;
+    const answer = await askClient(go, server.socket, 'jwt', 'api', WEB_ID);
+    assert.deepEqual([answer['here'], answer['there']], [WEB_ID, WEB_ID]);
+    assert.ok(Number(answer['life']) > 290 && Number(answer['life']) <= 301, `${String(answer['life'])} s`);
     const refused = await askClient(go, server.socket, 'validate', 'other', String(answer['token']));
     assert.match(String(refused['error']), /InvalidArgument.*expected audience in \["other"\] \(audience=\["api"\]\)/);
     const exp = Math.floor(Date.now() / 1000) + 60;
-    const foreign = await token({ sub: 'spiffe://other.test/x', aud: ['api'], exp, team: 'x' });
+    const foreign = await other.signToken({ sub: 'spiffe://other.test/x', aud: ['api'], exp, team: 'x' });
     // go-spiffe takes the claims from the token itself.
     assert.equal((await askClient(go, server.socket, 'validate', 'api', foreign))['id'], 'spiffe://other.test/x');
     const denied = await askClient(go, server.socket, 'jwt', 'api', 'spiffe://example.test/nobody');
@@ -76,8 +53,8 @@ describe('go-spiffe', () => {
   });
 
   it('takes the bundles of both kinds, the foreign ones too', async () => {
-    const { server } = await startFederatedServer();
-    await using _ = server;
+    await using stage = await startFederatedServer();
+    const { server } = stage;
     const both = { 'example.test': 1, 'other.test': 1 };
     assert.deepEqual(await askClient(go, server.socket, 'bundles'), { roots: both, keys: both });
   });

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { goBuildFlags, goEnvironment } from '../../tools/setup/environment.mjs';
-import { findGo } from '../../tools/setup/find-tools.mjs';
+import { findGo, inPath } from '../../tools/setup/find-tools.mjs';
 import { cacheDir } from '../../tools/setup/paths.mjs';
 
 const exec = promisify(execFile);
@@ -31,6 +31,22 @@ export async function buildGo(name: string, target = '.'): Promise<string> {
     maxBuffer: 2 ** 24,
   });
   return output;
+}
+
+/** Why the Java client cannot be built here, or false. */
+export function missingJava(): string | false {
+  const missing = ['java', 'javac', 'mvn'].find((name) => inPath(name).length === 0);
+  return missing === undefined ? false : `needs ${missing} (on Debian: apt-get install maven default-jdk-headless)`;
+}
+
+/** Builds the program of test/conformance/java with Maven; what was loaded once is not loaded again. */
+export async function buildJava(): Promise<ClientProgram> {
+  const folder = join(CLIENTS_FOLDER, 'java');
+  const repository = `-Dmaven.repo.local=${join(cacheDir, 'm2')}`;
+  const flags = ['-q', '-B', '-ntp', repository, `-DbuildFolder=${folder}`];
+  await exec('mvn', [...flags, 'compile'], { cwd: conformanceFolder('java'), maxBuffer: 2 ** 24 });
+  const classPath = `${join(folder, 'classes')}:${join(folder, 'lib')}/*`;
+  return { command: 'java', arguments: ['-cp', classPath, 'svidgate.conformance.Main'] };
 }
 
 /** How to start a client: what comes before its own arguments. */
