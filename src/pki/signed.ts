@@ -3,7 +3,7 @@ import { SIGNATURE_ALGORITHMS, type Signer } from './signer.ts';
 
 /** Puts the signature around what is to be signed, as certificates, requests and revocation lists have it. */
 export async function signedBy(signer: Signer, content: Uint8Array): Promise<Uint8Array> {
-  return sequence(content, SIGNATURE_ALGORITHMS[signer.type], bitString(await signer.sign(content)));
+  return new Uint8Array(sequence(content, SIGNATURE_ALGORITHMS[signer.type], bitString(await signer.sign(content))));
 }
 
 /** The attributes of a Name (RFC 5280 §4.1.2.4), in this order. One that is undefined is left out. */

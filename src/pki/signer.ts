@@ -67,7 +67,7 @@ export function keyTypeOf(key: KeyObject): KeyType {
 
 /** SubjectPublicKeyInfo in DER. */
 export function spkiOf(publicKey: KeyObject): Uint8Array {
-  return publicKey.export({ type: 'spki', format: 'der' });
+  return new Uint8Array(publicKey.export({ type: 'spki', format: 'der' }));
 }
 
 /** Subject key identifier: SHA-1 of the key's bits (RFC 5280 §4.2.1.2, method 1), 20 bytes. No security rests on it. */

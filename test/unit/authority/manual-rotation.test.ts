@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Authority, AuthoritySlotStatus, BundleAcknowledgements } from '../../../src/authority/index.ts';
-import { SvidgateError, Watchable, type AuditEvent, type AuditLog } from '../../../src/core/index.ts';
+import { silentLogger, SvidgateError, Watchable, type AuditEvent, type AuditLog } from '../../../src/core/index.ts';
 import { parseSpiffeId } from '../../../src/spiffe/index.ts';
 import { createAuthorityStage, type AuthorityStage } from '../../support/authority-stage.ts';
 
@@ -145,7 +145,6 @@ test('a CA waits until every Envoy has acknowledged it, and says for which it wa
 
 test('an Envoy that never acknowledges is waited for until the limit, and named', async () => {
   const lines: (readonly [unknown, string])[] = [];
-  const { silentLogger } = await import('../../../src/core/index.ts');
   const logger = { ...silentLogger, warn: (fields: unknown, message: string) => void lines.push([fields, message]) };
   const stage = createAuthorityStage({ acknowledgements: envoys('deaf'), ackTimeoutMs: 20_000, logger });
   const authority = await stage.open();
@@ -195,14 +194,18 @@ test('a JWT key is published for the whole limit before it signs', async () => {
 
 test('what is tainted while its key is at work is not handed out', async () => {
   const stage = createAuthorityStage();
-  let hold: Promise<void> | undefined;
+  const { promise: released, resolve } = Promise.withResolvers<void>();
+  const work = { isSlow: false };
   const { keyManager } = stage;
   const authority = await stage.open({
     keyManager: {
       ...keyManager,
       async generate(id, type) {
         const key = await keyManager.generate(id, type);
-        const sign = async (data: Uint8Array): Promise<Uint8Array> => (await hold, await key.sign(data));
+        const sign = async (data: Uint8Array): Promise<Uint8Array> => {
+          if (work.isSlow) await released;
+          return await key.sign(data);
+        };
         return { ...key, sign };
       },
     },
@@ -210,10 +213,10 @@ test('what is tainted while its key is at work is not handed out', async () => {
   const first = withState(authority, 'x509', 'active')!;
   await stage.clock.advance(31_000);
   const { id } = await authority.prepare('x509');
-  const { promise, resolve } = Promise.withResolvers<void>();
-  hold = promise;
+  work.isSlow = true;
   const issuing = authority.issueX509Svid({ spiffeId: ORDERS });
   await stage.clock.advance(0);
+  work.isSlow = false;
   await authority.activate({ kind: 'x509', id });
   await authority.taint(first);
   resolve();
