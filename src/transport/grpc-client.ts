@@ -102,7 +102,7 @@ async function assertAnswers(path: string): Promise<void> {
 
 const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'this user may not open the socket',
-  ECONNREFUSED: 'the socket is left from one that has ended',
+  ECONNREFUSED: 'it is left from one that has ended',
   ENOENT: 'there is no such socket',
   ENOTSOCK: 'it is not a socket',
   ENOTDIR: 'a part of its path is not a folder',
