@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { goBuildFlags, goEnvironment } from '../../tools/setup/environment.mjs';
-import { findGo, inPath } from '../../tools/setup/find-tools.mjs';
+import { commandEnvironment, goBuildFlags, goEnvironment } from '../../tools/setup/environment.mjs';
+import { findGo, findPython, inPath } from '../../tools/setup/find-tools.mjs';
 import { cacheDir } from '../../tools/setup/paths.mjs';
 
 const exec = promisify(execFile);
@@ -47,6 +47,20 @@ export async function buildJava(): Promise<ClientProgram> {
   await exec('mvn', [...flags, 'compile'], { cwd: conformanceFolder('java'), maxBuffer: 2 ** 24 });
   const classPath = `${join(folder, 'classes')}:${join(folder, 'lib')}/*`;
   return { command: 'java', arguments: ['-cp', classPath, 'svidgate.conformance.Main'] };
+}
+
+/** Installs what test/conformance/python asks for into a virtual environment of its own. */
+export async function buildPython(): Promise<ClientProgram> {
+  const folder = join(CLIENTS_FOLDER, 'python');
+  const python = join(folder, 'bin/python');
+  const found = findPython();
+  if ('missing' in found) throw new Error(found.missing);
+  const requirements = join(conformanceFolder('python'), 'requirements.txt');
+  const flags = ['--require-hashes', '--only-binary=:all:', '--progress-bar=off', '--no-input', '-r', requirements];
+  const env = commandEnvironment();
+  await exec(found.path, ['-I', '-B', '-m', 'venv', folder], { env });
+  await exec(python, ['-I', '-B', '-m', 'pip', 'install', ...flags], { env, maxBuffer: 2 ** 24 });
+  return { command: python, arguments: ['-I', '-B', join(conformanceFolder('python'), 'client.py')] };
 }
 
 /** How to start a client: what comes before its own arguments. */
