@@ -1,4 +1,5 @@
 import {
+  derive,
   noAudit,
   SvidgateError,
   supervise,
@@ -14,7 +15,7 @@ import type { DocumentStore, IssuedStore } from '../datastore/index.ts';
 import type { JwtSvid, TrustBundle, TrustDomain, X509Svid } from '../spiffe/index.ts';
 import { AuthoritySlots } from './authority-slots.ts';
 import { noAcknowledgements, type BundleAcknowledgements } from './bundle-acknowledgements.ts';
-import type { SvidKeyType } from './issue-x509-svid.ts';
+import { intermediatesOf, type SvidKeyType } from './issue-x509-svid.ts';
 import { createJournal } from './journal.ts';
 import type { KeyManager, KeyType } from './key-manager.ts';
 import { RevocationLists } from './revocation-lists.ts';
@@ -23,7 +24,7 @@ import type { RevocationSnapshot } from './revocations.ts';
 import { assertAllowed, type ManualStep } from './rotation-plan.ts';
 import { Rotator } from './rotator.ts';
 import { SlotKeys } from './slot-keys.ts';
-import type { AuthorityKind, AuthoritySlotStatus } from './slot.ts';
+import type { AuthorityKind, AuthoritySlotStatus, Slot } from './slot.ts';
 import { createSlotStatus, type SlotStatus } from './slot-status.ts';
 import { createSvidIssuer, type JwtSvidRequest, type X509SvidRequest } from './svid-issuer.ts';
 import type { UpstreamAuthority } from './upstream-authority.ts';
@@ -72,6 +73,8 @@ export interface AuthorityName {
 export interface Authority {
   /** The domain's bundle: everything that may have signed a living SVID, and what signs next before it does. */
   readonly bundle: ReadonlyWatchable<TrustBundle>;
+  /** CAs in DER between the bundle's roots and what we sign or signed: who is shown a leaf alone needs them. None when CAs sign themselves. */
+  readonly intermediates: ReadonlyWatchable<readonly Uint8Array[]>;
   /** All authorities in the order they were made. */
   readonly slots: ReadonlyWatchable<readonly AuthoritySlotStatus[]>;
   /** Ids of tainted and revoked authorities: what they signed is to be replaced, and tokens of theirs not handed out. */
@@ -112,6 +115,7 @@ export async function createAuthority(options: AuthorityOptions): Promise<Author
   const status = createSlotStatus({ slots, acknowledgements });
   return {
     bundle: slots.bundle,
+    intermediates: derive(slots.all, allIntermediates),
     slots: status.value,
     tainted: slots.tainted,
     ...createSvidIssuer({ ...options, slots, keys }),
@@ -123,6 +127,13 @@ export async function createAuthority(options: AuthorityOptions): Promise<Author
         async (all) => await options.upstream?.run(all),
       ]),
   };
+}
+
+function allIntermediates(slots: readonly Slot[]): readonly Uint8Array[] {
+  const found = slots.flatMap((slot) =>
+    slot.kind === 'x509' && slot.state !== 'revoked' ? intermediatesOf(slot) : [],
+  );
+  return [...new Map(found.map((der) => [Buffer.from(der).toString('base64'), der])).values()];
 }
 
 interface Parts {

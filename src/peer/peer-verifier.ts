@@ -137,12 +137,13 @@ function createJudge(options: PeerVerifierOptions): (encoded: string) => SvidVer
     ) {
       return cached.verdict;
     }
-    const verdict = verifyX509Svid(readLeaf(encoded), {
+    const leaf = readLeaf(encoded);
+    const verdict = verifyX509Svid(leaf, {
       authorities: (trustDomain) => {
         const bundle = bundleOf(trustDomain);
         return bundle === undefined ? undefined : authorities(bundle.x509Authorities);
       },
-      intermediates: authorities(intermediates),
+      intermediates: issuersOf(leaf, authorities(intermediates)),
       now,
     });
     cache.delete(key);
@@ -153,6 +154,19 @@ function createJudge(options: PeerVerifierOptions): (encoded: string) => SvidVer
     return verdict;
   };
 }
+
+/** Those of our own CAs that lead from the leaf upwards: all of them would be more than a chain may have. */
+function issuersOf(leaf: Certificate, intermediates: readonly Certificate[]): readonly Certificate[] {
+  const path: Certificate[] = [];
+  for (let next: Certificate | undefined = leaf; next !== undefined && path.length < MAX_PATH_LENGTH;) {
+    const current: Certificate = next;
+    next = intermediates.find((candidate) => !path.includes(candidate) && current.isSignedBy(candidate));
+    if (next !== undefined) path.push(next);
+  }
+  return path;
+}
+
+const MAX_PATH_LENGTH = 8;
 
 const NO_INTERMEDIATES: readonly Uint8Array[] = [];
 

@@ -91,7 +91,12 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
       logger: room('identity'),
     }),
     registry,
-    peers: createPeerVerifier({ ...trust, revocations: revocations.snapshot, clock }),
+    peers: createPeerVerifier({
+      ...trust,
+      intermediates: signer.intermediates,
+      revocations: revocations.snapshot,
+      clock,
+    }),
     policies,
     streams,
   };

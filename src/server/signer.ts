@@ -8,6 +8,8 @@ import { openAuthority, type OwnAuthority, type PartsContext } from './authority
 export interface Signer {
   readonly issuer: IdentitySourceOptions['issuer'];
   readonly bundle: ReadonlyWatchable<TrustBundle>;
+  /** CAs in DER between the roots of the bundle and our SVIDs. */
+  readonly intermediates: ReadonlyWatchable<readonly Uint8Array[]>;
   /** Ids of authorities whose SVIDs must be replaced. */
   readonly tainted: ReadonlyWatchable<ReadonlySet<string>>;
   /** What must not be shown to its holder: what is revoked, and what an agent does not give any more. */
@@ -40,6 +42,7 @@ function ownSigner(own: OwnAuthority, revocations: Revocations): Signer {
   return {
     issuer: authority,
     bundle: authority.bundle,
+    intermediates: authority.intermediates,
     tainted: authority.tainted,
     withdrawn: revocations.snapshot,
     foreignBundles: new Watchable<ForeignBundles>(new Map()),
@@ -56,6 +59,7 @@ function agentSigner(socket: string, context: PartsContext, revocations: Revocat
   return {
     issuer: agent,
     bundle: agent.bundle,
+    intermediates: new Watchable<readonly Uint8Array[]>([]),
     tainted: new Watchable<ReadonlySet<string>>(new Set()),
     withdrawn: combine(revocations.snapshot, agent.notHeld, (revoked, notHeld) => ({
       hasSerial: (serial) => revoked.hasSerial(serial) || notHeld.hasSerial(serial),
