@@ -27,11 +27,13 @@ export function loadProtoFiles(files: readonly string[], options: LoadOptions): 
   return root;
 }
 
-/** The messages and services of every file in protos/. */
-export function loadOurProtos(options: Pick<LoadOptions, 'keepCase'>): protobuf.Root {
-  const files = readdirSync(PROTOS_FOLDER, { recursive: true, encoding: 'utf8' });
-  return loadProtoFiles(files.filter((file) => file.endsWith('.proto')).sort(), {
-    folders: [PROTOS_FOLDER],
-    keepCase: options.keepCase,
-  });
+/** The messages and services of every file in protos/, or of those beneath some of its folders. */
+export function loadOurProtos(
+  options: Pick<LoadOptions, 'keepCase'> & { readonly beneath?: readonly string[] },
+): protobuf.Root {
+  const { keepCase, beneath } = options;
+  const files = readdirSync(PROTOS_FOLDER, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.proto'))
+    .filter((file) => beneath === undefined || beneath.some((folder) => file.startsWith(`${folder}/`)));
+  return loadProtoFiles(files.sort(), { folders: [PROTOS_FOLDER], keepCase });
 }
