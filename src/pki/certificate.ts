@@ -7,7 +7,7 @@ import type { KeyPair } from './keys.ts';
 /** What we read out of a certificate, once, before anything in it is believed. */
 export interface Certificate {
   readonly der: Uint8Array;
-  /** Hexadecimal, lower case, without leading zero bytes. */
+  /** Hexadecimal, lower case, without leading zeros. */
   readonly serial: string;
   /** Epoch milliseconds. */
   readonly notBefore: number;
@@ -84,7 +84,7 @@ function readCertificate(parsed: x509.X509Certificate, node: NodeCertificate): C
   const constraints = parsed.getExtension(x509.BasicConstraintsExtension);
   const certificate: Certificate = {
     der: new Uint8Array(parsed.rawData),
-    serial: parsed.serialNumber.toLowerCase().replace(/^(00)+(?=.)/, ''),
+    serial: parsed.serialNumber.toLowerCase().replace(/^0+(?=.)/, ''),
     notBefore: parsed.notBefore.getTime(),
     notAfter: parsed.notAfter.getTime(),
     uris: uriNames(parsed),
