@@ -2,7 +2,11 @@
 export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
   ['README.md', 'test/docs/quick-start.test.ts'],
   ['docs/admin.md', 'test/docs/admin.test.ts'],
+  ['docs/backup.md', 'test/docs/served-pages.test.ts'],
+  ['docs/federation.md', 'test/docs/served-pages.test.ts'],
+  ['docs/revocation.md', 'test/docs/served-pages.test.ts'],
   ['docs/upstream-authorities.md', 'test/docs/upstream-authorities.test.ts'],
+  ['docs/workload-api.md', 'test/docs/served-pages.test.ts'],
   ['envoy-examples/sidecar-mesh/README.md', 'test/docs/sidecar-mesh.test.ts'],
 ]);
 
