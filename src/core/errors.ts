@@ -116,6 +116,12 @@ export const ERROR_CATALOGUE = {
     fault: 'operator',
     remedy: 'Check that the key manager can be reached and lets svidgate sign; issued identities stay valid.',
   },
+  identity_pending: {
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    fault: 'system',
+    remedy: 'Ask again later: the caller is registered, but nothing can be signed for it now; see the log for why.',
+  },
   no_identity: {
     grpc: 'PERMISSION_DENIED',
     http: 403,

@@ -1,4 +1,11 @@
-import type { ForeignBundles, RegistrationEntry, TrustBundle, TrustDomain, X509Svid } from '../spiffe/index.ts';
+import type {
+  ForeignBundles,
+  RegistrationEntry,
+  SpiffeId,
+  TrustBundle,
+  TrustDomain,
+  X509Svid,
+} from '../spiffe/index.ts';
 
 /** An SVID with what its entry says of it. */
 export interface HeldSvid {
@@ -16,10 +23,18 @@ export interface CallerBundles {
   readonly foreignBundles: readonly TrustBundle[];
 }
 
-/** What one caller holds at a moment. */
+/** What one caller holds at a moment. Without SVIDs, held or pending, it is not registered. */
 export interface CallerIdentity extends CallerBundles {
-  /** One for each entry, in the order of entry ids; the first is the default. Empty: the caller is not registered. */
+  /** One for each entry, in the order of entry ids; the first of these and the pending ones is the default. */
   readonly svids: readonly HeldSvid[];
+  /** Entries whose SVID cannot be issued at the moment, in the same order. */
+  readonly pending: readonly PendingSvid[];
+}
+
+/** An SVID that is to come. */
+export interface PendingSvid {
+  readonly spiffeId: SpiffeId;
+  readonly isDefault: boolean;
 }
 
 /** The foreign bundles for the holders of these entries. */
@@ -31,6 +46,7 @@ export function foreignBundlesFor(entries: readonly RegistrationEntry[], all: Fo
 export function sameIdentity(one: CallerIdentity, other: CallerIdentity): boolean {
   return (
     one.bundle === other.bundle &&
+    sameItems(one.pending, other.pending, (a, b) => a.spiffeId === b.spiffeId && a.isDefault === b.isDefault) &&
     sameItems(one.foreignBundles, other.foreignBundles, Object.is) &&
     sameItems(one.svids, other.svids, (a, b) => a.svid === b.svid && a.hint === b.hint && a.entryId === b.entryId)
   );

@@ -1,6 +1,12 @@
 import type { AuditCaller, Clock, ReadonlyWatchable } from '../core/index.ts';
 import type { ForeignBundles, RegistrationEntry, Selector, SpiffeId, TrustBundle } from '../spiffe/index.ts';
-import { foreignBundlesFor, sameIdentity, type CallerIdentity, type HeldSvid } from './caller-identity.ts';
+import {
+  foreignBundlesFor,
+  sameIdentity,
+  type CallerIdentity,
+  type HeldSvid,
+  type PendingSvid,
+} from './caller-identity.ts';
 import { slotKey, type SlotTable } from './slot-table.ts';
 import type { SvidSlot } from './svid-slot.ts';
 
@@ -21,6 +27,10 @@ export interface CallerSources {
 export function entriesOf(selectors: ReadonlySet<Selector>, sources: CallerSources): readonly RegistrationEntry[] {
   const revocations = sources.revocations.value;
   return sources.entries.value.match(selectors).filter(({ spiffeId }) => !revocations.hasSpiffeId(spiffeId));
+}
+
+function pendingOf({ spiffeId }: RegistrationEntry, index: number): PendingSvid {
+  return { spiffeId, isDefault: index === 0 };
 }
 
 interface Held {
@@ -89,19 +99,23 @@ export class CallerWatch {
     const wanted = new Map(entries.map((entry) => [slotKey(entry), entry]));
     for (const key of this.#held.keys()) if (!wanted.has(key)) this.#release(key);
     await Promise.all([...wanted].map(([key, entry]) => this.#hold(key, entry, notify)));
+    const revocations = this.#sources.revocations.value;
+    const left = [...wanted].filter(([, { spiffeId }]) => !revocations.hasSpiffeId(spiffeId));
+    const found = left.map(([key, entry], index) => this.#svidOf(key, entry) ?? pendingOf(entry, index));
     return {
-      svids: [...wanted].flatMap(([key, entry]) => this.#svidOf(key, entry) ?? []),
+      svids: found.filter((one) => 'svid' in one),
+      pending: found.filter((one) => 'isDefault' in one),
       bundle: bundle.value,
       foreignBundles: foreignBundlesFor(entries, foreignBundles.value),
     };
   }
 
-  /** Looks at everything again: entries, revocations and the clock may have moved on while SVIDs were being issued. */
-  #svidOf(key: string, { entryId, spiffeId, hint }: RegistrationEntry): HeldSvid | undefined {
+  /** Looks again: revocations and the clock may have moved on while SVIDs were being issued. */
+  #svidOf(key: string, { entryId, hint }: RegistrationEntry): HeldSvid | undefined {
     const svid = this.#held.get(key)?.slot.svid.value;
     const revocations = this.#sources.revocations.value;
     if (svid === undefined || svid.notAfter <= this.#sources.clock.now()) return undefined;
-    if (revocations.hasSerial(svid.serial) || revocations.hasSpiffeId(spiffeId)) return undefined;
+    if (revocations.hasSerial(svid.serial)) return undefined;
     return { svid, entryId, ...(hint === undefined ? {} : { hint }) };
   }
 

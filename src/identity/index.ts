@@ -3,7 +3,7 @@
  * Promises: callers of one entry share one SVID; a caller hears of its own changes only; an expired or revoked SVID is
  * never shown; nothing is issued for a revoked SPIFFE ID. Must not know sockets, protocols, or where entries come from.
  */
-export type { CallerBundles, CallerIdentity, HeldSvid } from './caller-identity.ts';
+export type { CallerBundles, CallerIdentity, HeldSvid, PendingSvid } from './caller-identity.ts';
 export {
   createIdentitySource,
   type HeldJwtSvid,

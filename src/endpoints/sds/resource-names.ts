@@ -20,6 +20,8 @@ export interface ResolvedNames {
   readonly secrets: readonly NamedSecret[];
   /** Names that the caller has no right to, sorted. */
   readonly unknown: readonly string[];
+  /** Whether some SVID that was asked for is to come. */
+  readonly isPending: boolean;
 }
 
 const MAX_NAMES = 1000;
@@ -34,20 +36,25 @@ export function normalizeNames(names: readonly string[]): ReadonlySet<string> {
   return new Set(names.filter((name) => name !== ''));
 }
 
-/** Finds what each name stands for, for this caller. No name at all asks for everything. A caller without an SVID gets nothing. */
+/** Finds what each name stands for, for this caller. No name at all asks for everything. Who is not registered gets nothing. */
 export function resolveNames(names: ReadonlySet<string>, identity: CallerIdentity, aliases: SdsAliases): ResolvedNames {
-  if (identity.svids.length === 0) return { secrets: [], unknown: [...names].sort() };
+  const { svids, pending } = identity;
+  if (svids.length === 0 && pending.length === 0) return { secrets: [], unknown: [...names].sort(), isPending: false };
   const known = knownSecrets(identity, names.size > 0 ? aliases : undefined);
-  if (names.size === 0) return { secrets: [...known.values()], unknown: [] };
+  if (names.size === 0) return { secrets: [...known.values()], unknown: [], isPending: pending.length > 0 };
+  const toCome = new Set<string>(pending.map(({ spiffeId }) => spiffeId));
+  if (pending.some(({ isDefault }) => isDefault)) toCome.add(aliases.defaultSvidName);
+  const missing = [...names].filter((name) => !known.has(name));
   return {
     secrets: [...known.values()].filter((secret) => names.has(secret.name)),
-    unknown: [...names].filter((name) => !known.has(name)).sort(),
+    unknown: missing.filter((name) => !toCome.has(name)).sort(),
+    isPending: missing.some((name) => toCome.has(name)),
   };
 }
 
 /** Own bundle, foreign bundles, SVIDs. Of several entries with one SPIFFE ID the first counts: Envoy must see one secret for it. */
 function knownSecrets(identity: CallerIdentity, aliases: SdsAliases | undefined): ReadonlyMap<string, NamedSecret> {
-  const { bundle, foreignBundles, svids } = identity;
+  const { bundle, foreignBundles, svids, pending } = identity;
   const bundles = [bundle, ...foreignBundles];
   const known = new Map<string, NamedSecret>();
   const add = (secret: NamedSecret): void => {
@@ -63,7 +70,8 @@ function knownSecrets(identity: CallerIdentity, aliases: SdsAliases | undefined)
     add({ kind: 'bundle', name: trustDomainId(foreign.trustDomain), bundle: foreign });
   }
   const [first] = svids;
-  if (aliases !== undefined && first !== undefined) {
+  // Never another identity in the place of one that is to come.
+  if (aliases !== undefined && first !== undefined && !pending.some(({ isDefault }) => isDefault)) {
     add({ kind: 'svid', name: aliases.defaultSvidName, svid: first.svid });
   }
   for (const { svid } of svids) add({ kind: 'svid', name: svid.spiffeId, svid });

@@ -66,7 +66,9 @@ export async function fetchSecrets(
   );
   for await (const identity of identities) {
     const resolved = resolveNames(names, identity, context.settings);
-    if (resolved.unknown.length > 0 || resolved.secrets.length === 0) throw notAuthorized(resolved.unknown);
+    if (resolved.unknown.length > 0) throw notAuthorized(resolved.unknown);
+    if (resolved.isPending) throw new SvidgateError('identity_pending', 'the identity cannot be issued at the moment');
+    if (resolved.secrets.length === 0) throw notAuthorized([]);
     const { resources, version } = encodeSecrets(resolved.secrets, spiffeValidator);
     context.assertAlive();
     context.metrics.count('svidgate_sds_pushes_total', {});
@@ -110,8 +112,9 @@ function buildAnswer(
   identity: CallerIdentity,
   settings: SdsSettings,
 ): BuiltAnswer | undefined {
-  const { secrets, unknown } = resolveNames(subscription.names ?? new Set(), identity, settings);
-  if (settings.unknownName === 'error' && (unknown.length > 0 || secrets.length === 0)) throw notAuthorized(unknown);
+  const { secrets, unknown, isPending } = resolveNames(subscription.names ?? new Set(), identity, settings);
+  const isNothing = secrets.length === 0 && !isPending;
+  if (settings.unknownName === 'error' && (unknown.length > 0 || isNothing)) throw notAuthorized(unknown);
   if (secrets.length === 0) return undefined;
   const spiffeValidator = validatorFor(subscription.node, settings);
   return { ...encodeSecrets(secrets, spiffeValidator), ...contentOf(secrets, identity.bundle) };

@@ -8,8 +8,9 @@ import {
 } from '../../proto/index.ts';
 import { formatJwtBundle, trustDomainId, type TrustBundle } from '../../spiffe/index.ts';
 
-/** All SVIDs of the caller with its bundles (Workload API §5.2.1). */
-export function encodeX509Svids({ svids, bundle, foreignBundles }: CallerIdentity): Uint8Array {
+/** All SVIDs of the caller with its bundles (Workload API §5.2.1), or undefined while there is none. */
+export function encodeX509Svids({ svids, bundle, foreignBundles }: CallerIdentity): Uint8Array | undefined {
+  if (svids.length === 0) return undefined;
   const ownBundle = Buffer.concat(bundle.x509Authorities);
   return encodeMessage(X509SvidResponse, {
     svids: withUniqueHints(svids).map(({ svid, hint = '' }): X509SvidInit => ({

@@ -74,7 +74,7 @@ class WorkloadApi {
     this.#limit = new CallLimit(options.maxCallsPerProcess ?? DEFAULT_MAX_CALLS);
   }
 
-  stream(path: string, encode: (identity: CallerIdentity) => Uint8Array): ServerStreamMethod {
+  stream(path: string, encode: (identity: CallerIdentity) => Uint8Array | undefined): ServerStreamMethod {
     const answer = this.#answers.bind(this);
     return { kind: 'server-stream', path, handle: (_request, call) => answer(path, call, encode) };
   }
@@ -134,7 +134,7 @@ class WorkloadApi {
   async *#answers(
     path: string,
     call: CallContext,
-    encode: (identity: CallerIdentity) => Uint8Array,
+    encode: (identity: CallerIdentity) => Uint8Array | undefined,
   ): AsyncGenerator<Uint8Array, void, void> {
     const { attestor, identities, metrics } = this.#options;
     let leave: (() => void) | undefined;

@@ -27,8 +27,8 @@ const partner = (name: string, roots: number): TrustBundle => ({
   jwtAuthorities: [],
   sequence: 1,
 });
-const registered = { svids: [held('1', A), held('2', B)], bundle, foreignBundles: [] };
-const unregistered = { svids: [], bundle, foreignBundles: [] };
+const registered = { svids: [held('1', A), held('2', B)], pending: [], bundle, foreignBundles: [] };
+const unregistered = { svids: [], pending: [], bundle, foreignBundles: [] };
 
 const cases = [
   { asked: [], known: [DOMAIN, A, B], unknown: [] },
@@ -56,13 +56,18 @@ for (const { asked, known, unknown } of cases) {
 
 for (const asked of [[], ['default'], ['ROOTCA'], ['ALL'], [DOMAIN], [A]]) {
   test(`an unregistered caller that asks for ${JSON.stringify(asked)} gets nothing, the own bundle neither`, () => {
-    assert.deepEqual(resolveNames(normalizeNames(asked), unregistered, ALIASES), { secrets: [], unknown: asked });
+    assert.deepEqual(resolveNames(normalizeNames(asked), unregistered, ALIASES), {
+      secrets: [],
+      unknown: asked,
+      isPending: false,
+    });
   });
 }
 
 test('bundles stand before SVIDs, foreign ones after the own; one without a root has no name, and of a SPIFFE ID given twice the first counts', () => {
   const identity = {
     svids: [held('1', A), held('2', A)],
+    pending: [],
     bundle,
     foreignBundles: [partner('empty.test', 0), partner('partner.test', 1)],
   };
@@ -80,6 +85,36 @@ test('bundles stand before SVIDs, foreign ones after the own; one without a root
 test('`default` is the SVID of the first entry', () => {
   const [secret] = resolveNames(new Set(['default']), registered, ALIASES).secrets;
   assert.ok(secret?.kind === 'svid' && secret.svid.spiffeId === A);
+});
+
+const waiting = {
+  svids: [held('2', B)],
+  pending: [{ spiffeId: parseSpiffeId(A), isDefault: true }],
+  bundle,
+  foreignBundles: [],
+};
+const pendingCases = [
+  { asked: [], known: [DOMAIN, B], unknown: [], isPending: true },
+  { asked: ['default'], known: [], unknown: [], isPending: true },
+  { asked: [A, B], known: [B], unknown: [], isPending: true },
+  { asked: [B, 'ROOTCA'], known: ['ROOTCA', B], unknown: [], isPending: false },
+  { asked: [A, 'x'], known: [], unknown: ['x'], isPending: true },
+];
+
+for (const { asked, known, ...expected } of pendingCases) {
+  test(`while the SVID of the first entry is to come, ${JSON.stringify(asked)} stands for ${JSON.stringify(known)}`, () => {
+    const { secrets, ...others } = resolveNames(normalizeNames(asked), waiting, ALIASES);
+    assert.deepEqual(
+      secrets.map(({ name }) => name),
+      known,
+    );
+    assert.deepEqual(others, expected);
+  });
+}
+
+test('while no SVID of a registered caller can be issued, it is given the bundles', () => {
+  const { secrets, isPending } = resolveNames(new Set(['ROOTCA']), { ...waiting, svids: [] }, ALIASES);
+  assert.deepEqual([secrets.length, isPending], [1, false]);
 });
 
 test('too many or too long names are refused, and a message shows only a few, cut', () => {
