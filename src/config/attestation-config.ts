@@ -1,4 +1,12 @@
-import { durationField, flagField, integerField, optionalField, sectionField, type Field } from './fields.ts';
+import {
+  durationField,
+  flagField,
+  integerField,
+  optionalField,
+  sectionField,
+  type Field,
+  type ReportMistake,
+} from './fields.ts';
 import { nameField, pathField, requiredPathField, socketField } from './schema-fields.ts';
 
 export interface AttestationConfig {
@@ -146,23 +154,31 @@ function kubernetesSection(folder: string) {
       }),
     },
     { description: "Selectors from the node's kubelet. Off when left out." },
-    (value, report) => {
-      if ((value.client_certificate === undefined) !== (value.client_key === undefined)) {
-        report([], '`kubernetes` has only one of `client_certificate` and `client_key`', 'give both or none');
-      }
-      if (
-        value.skip_kubelet_verification === true &&
-        !/^(?:127(?:\.\d+){3}|::1|localhost)$/.test(value.kubelet_address ?? '')
-      ) {
-        const message = '`skip_kubelet_verification` is set for a kubelet that is not on loopback';
-        report(
-          ['skip_kubelet_verification'],
-          message,
-          'give `ca_file` instead: whoever answers there says who a caller is',
-        );
-      }
-    },
+    checkKubelet,
   );
+}
+
+function checkKubelet(
+  value: {
+    readonly client_certificate?: string | undefined;
+    readonly client_key?: string | undefined;
+    readonly skip_kubelet_verification?: boolean;
+    readonly kubelet_address?: string;
+  },
+  report: ReportMistake,
+): void {
+  if ((value.client_certificate === undefined) !== (value.client_key === undefined)) {
+    report([], '`kubernetes` has only one of `client_certificate` and `client_key`', 'give both or none');
+  }
+  const isLoopback = /^(?:127(?:\.\d+){3}|::1|localhost)$/.test(value.kubelet_address ?? '');
+  if (value.skip_kubelet_verification === true && !isLoopback) {
+    const message = '`skip_kubelet_verification` is set for a kubelet that is not on loopback';
+    report(
+      ['skip_kubelet_verification'],
+      message,
+      'give `ca_file` instead: whoever answers there says who a caller is',
+    );
+  }
 }
 
 function namespaceLabelsSection(folder: string) {
