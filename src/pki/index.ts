@@ -5,7 +5,6 @@
  */
 export { createCsr, createRoot, type CaSubject } from './ca-certificate.ts';
 export { ANY_USAGE, CLIENT_AUTH, parseCertificate, type Certificate, type KeyUsage } from './certificate.ts';
-export { createLeafCertificate, createRootCertificate, type SigningCa } from './certificate-issuer.ts';
 export { JWS_ALGORITHMS, signCompactJws } from './compact-jws.ts';
 export {
   outsideCa,
@@ -16,14 +15,7 @@ export {
 } from './intermediate-issuer.ts';
 export { splitDer } from './der-list.ts';
 export { publicKeyFromJwk, publicKeyToJwk, type PublicJwk } from './jwk.ts';
-export {
-  generateKeyPair,
-  keyPairFromPem,
-  newSerial,
-  privateKeyToPem,
-  privateKeyToPkcs8,
-  type KeyPair,
-} from './keys.ts';
+export { generateKeyPair, newSerial, privateKeyToPkcs8, type KeyPair } from './keys.ts';
 export {
   createLeafIssuer,
   keyIdOf,

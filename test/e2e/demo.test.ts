@@ -14,7 +14,7 @@ import {
   searchableFiles,
   type Needle,
 } from '../../tools/demo/secrets.ts';
-import { generateKeyPair, privateKeyToPem } from '../../src/pki/index.ts';
+import { generateKeyPair, pemEncode, privateKeyToPkcs8 } from '../../src/pki/index.ts';
 import { root } from '../../tools/setup/paths.mjs';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -69,7 +69,7 @@ test('without --keep-files no temporary folder is left, also when the demo is in
 });
 
 test('the search finds each form of a secret that it looks for', () => {
-  const pem = privateKeyToPem(generateKeyPair().privateKey);
+  const pem = pemEncode('PRIVATE KEY', privateKeyToPkcs8(generateKeyPair().privateKey));
   const needles = [...KEY_NEEDLES, ...needlesOfKey('the key', pem)];
   const der = Buffer.from(pem.split('\n').slice(1, -2).join(''), 'base64');
   const scalar = der.subarray(36, 68);

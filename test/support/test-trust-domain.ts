@@ -2,8 +2,6 @@ import type { KeyObject } from 'node:crypto';
 import { systemClock, Watchable, type Clock } from '../../src/core/index.ts';
 import type { JwtSvidIssuer, SvidIssuer } from '../../src/identity/index.ts';
 import {
-  createLeafCertificate,
-  createRootCertificate,
   generateKeyPairOf,
   privateKeyToPkcs8,
   signCompactJws,
@@ -13,6 +11,7 @@ import {
   type KeyType,
 } from '../../src/pki/index.ts';
 import { parseTrustDomain, trustDomainId, type TrustBundle } from '../../src/spiffe/index.ts';
+import { createLeafCertificate, createRootCertificate } from './certificates.ts';
 
 /** A trust domain that lives in memory: a root, a JWT key, and what they sign. */
 export interface TestTrustDomain extends SvidIssuer, JwtSvidIssuer {

@@ -13,8 +13,9 @@ import {
 } from '../../../src/core/index.ts';
 import type { BundleStore } from '../../../src/datastore/index.ts';
 import { openForeignBundles, type ForeignBundleSet } from '../../../src/federation/index.ts';
-import { createRootCertificate, generateKeyPair } from '../../../src/pki/index.ts';
+import { generateKeyPair } from '../../../src/pki/index.ts';
 import { formatPemBundle, formatSpiffeBundle, parseTrustDomain, type TrustBundle } from '../../../src/spiffe/index.ts';
+import { createRootCertificate } from '../../support/certificates.ts';
 import { tempFolder, type TempFolder } from '../../support/temp-folder.ts';
 import { waitUntil } from '../../support/wait-until.ts';
 

@@ -2,14 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Watchable } from '../../../src/core/index.ts';
 import { createPeerVerifier, type PresentedPeer } from '../../../src/peer/index.ts';
-import {
-  createLeafCertificate,
-  createRootCertificate,
-  generateKeyPair,
-  pemEncode,
-  type SigningCa,
-} from '../../../src/pki/index.ts';
+import { generateKeyPair, pemEncode } from '../../../src/pki/index.ts';
 import { parseSpiffeId, parseTrustDomain, type ForeignBundles, type TrustBundle } from '../../../src/spiffe/index.ts';
+import { createLeafCertificate, createRootCertificate, type SigningCa } from '../../support/certificates.ts';
 import { forgeAround } from '../../support/forged-certificate.ts';
 import { TRUST_DOMAIN } from '../../support/svid-fixtures.ts';
 import { createTestClock } from '../../support/test-clock.ts';

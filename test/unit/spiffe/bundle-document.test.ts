@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { SvidgateError } from '../../../src/core/index.ts';
-import { createRootCertificate, generateKeyPair, pemEncode } from '../../../src/pki/index.ts';
+import { generateKeyPair, pemEncode } from '../../../src/pki/index.ts';
 import {
   formatJwtBundle,
   formatPemBundle,
@@ -13,6 +13,7 @@ import {
   parseUniqueJson,
   type TrustBundle,
 } from '../../../src/spiffe/index.ts';
+import { createRootCertificate } from '../../support/certificates.ts';
 
 const DOMAIN = parseTrustDomain('partner.test');
 const DAY_MS = 86_400_000;

@@ -1,7 +1,12 @@
-import { createRoot } from './ca-certificate.ts';
-import type { KeyPair } from './keys.ts';
-import { createLeafIssuer, type IssuedCertificate, type LeafRequest, type Validity } from './leaf-issuer.ts';
-import { signerFor } from './signer.ts';
+import {
+  createLeafIssuer,
+  createRoot,
+  signerFor,
+  type IssuedCertificate,
+  type KeyPair,
+  type LeafRequest,
+  type Validity,
+} from '../../src/pki/index.ts';
 
 /** A CA certificate with the key that signs in its name. */
 export interface SigningCa {
