@@ -9,7 +9,15 @@ import type { Command } from 'commander';
 import { configCheck } from '../../src/cli/commands/config-check.ts';
 import { createProgram } from '../../src/cli/program.ts';
 import { configReference } from '../../src/config/index.ts';
-import { LOG_FIELD_NAMES, METRIC_CATALOGUE, noMetrics, silentLogger, systemClock } from '../../src/core/index.ts';
+import {
+  AUDIT_EVENT_MEANINGS,
+  AUDIT_FIELD_CATALOGUE,
+  LOG_FIELD_NAMES,
+  METRIC_CATALOGUE,
+  noMetrics,
+  silentLogger,
+  systemClock,
+} from '../../src/core/index.ts';
 import { checkPolicyFolder, createPolicyEngine, formatProblem } from '../../src/policy/index.ts';
 import { createRegoCompiler } from '../../src/policy/rego-compiler.ts';
 import { checkEntriesFile } from '../../src/registration/index.ts';
@@ -205,6 +213,19 @@ const output: Treatment = {
   },
 };
 
+const auditLine: Treatment = {
+  name: 'a line of the audit log, by its catalogue',
+  takes: (block) => block.language === 'text' && linesOf(block).every((line) => /^\{"time":.*"event":/.test(line)),
+  async check(block) {
+    for (const line of linesOf(block)) {
+      const { time, level, event, ...fields } = JSON.parse(line) as Yaml;
+      assert.ok(Number.isFinite(Date.parse(String(time))) && level === 'audit', line);
+      assert.ok(String(event) in AUDIT_EVENT_MEANINGS, String(event));
+      for (const name of Object.keys(fields)) assert.ok(name in AUDIT_FIELD_CATALOGUE, name);
+    }
+  },
+};
+
 /** Ports and sockets of a picture must be those of the configurations beside its page. */
 const picture: Treatment = {
   name: 'a picture, by the ports and sockets in it',
@@ -342,6 +363,7 @@ export const TREATMENTS: readonly Treatment[] = [
   inputDocument,
   logLine,
   output,
+  auditLine,
   picture,
   mermaid,
   coveredLines,
