@@ -7,10 +7,16 @@ export interface Figure {
   readonly meaning: string;
 }
 
-/** What a figure should reach, and whether it does. */
-export interface Aim {
+/** What a figure should reach. */
+export interface AimedAt {
+  /** Of the figure. */
   readonly name: string;
+  readonly bound: 'at most' | 'at least';
   readonly aim: number;
+}
+
+/** An aim, and whether it was reached. */
+export interface Aim extends AimedAt {
   readonly figure: number;
   readonly met: boolean;
 }
@@ -30,7 +36,11 @@ export interface Benchmark {
   readonly summary: string;
   /** How it was measured, and beside what: a paragraph for the document. */
   readonly method: string;
-  /** Ends by itself in less than a minute. Rejects when an answer was not the right one, since a number then says nothing. */
+  /** In the order of the document. */
+  readonly aims?: readonly AimedAt[];
+  /** What stands behind the figures, such as where the time goes: paragraphs for the document. */
+  readonly notes?: string;
+  /** Ends by itself in less than a minute and a half on an idle machine. Rejects when an answer was not the right one, since a number then says nothing. */
   run(context: BenchmarkContext): Promise<readonly Figure[]>;
 }
 

@@ -54,7 +54,7 @@ function section(benchmark: Benchmark, { result, meanings }: StoredResult): read
     ([name, value]) => `| \`${name}\` | ${value} | ${meanings[name] ?? ''} |`,
   );
   const aims = result.aims.map(
-    ({ name, aim, figure, met }) => `| ${name} | ${aim} | ${figure} | ${met ? 'yes' : 'no'} |`,
+    ({ name, bound, aim, figure, met }) => `| \`${name}\` | ${bound} ${aim} | ${figure} | ${met ? 'yes' : 'no'} |`,
   );
   return [
     `## ${benchmark.name}`,
@@ -63,7 +63,8 @@ function section(benchmark: Benchmark, { result, meanings }: StoredResult): read
     ['| figure | value | meaning |', '| --- | ---: | --- |', ...rows].join('\n'),
     ...(aims.length === 0
       ? []
-      : [['| aim | at least | figure | met |', '| --- | ---: | ---: | --- |', ...aims].join('\n')]),
+      : [['| figure | aim | value | met |', '| --- | --- | ---: | --- |', ...aims].join('\n')]),
+    ...(benchmark.notes === undefined ? [] : [benchmark.notes]),
   ];
 }
 

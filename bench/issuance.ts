@@ -1,128 +1,49 @@
-import { execFile } from 'node:child_process';
-import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { parseSpiffeId } from '../src/spiffe/index.ts';
-import { openAuthority, TRUST_DOMAIN } from '../test/support/svid-fixtures.ts';
 import type { Benchmark, BenchmarkContext, Figure } from './benchmark.ts';
-import { benchFolder } from './parts/bench-folder.ts';
-import { measureRound, medianLatencyMs, medianPerSecond, type Round } from './parts/measure.ts';
-import { interleaved, medianRatio } from './statistics.ts';
+import { measureAnyAuthority } from './issuance/any-authority.ts';
+import { measureCold } from './issuance/cold.ts';
+import { measureEntryChange } from './issuance/entry-change.ts';
+import { measureMatching } from './issuance/matching.ts';
+import { measureMemory } from './issuance/memory.ts';
+import { measureSigning } from './issuance/signing.ts';
 
-const SIZES = {
-  full: { rounds: 5, roundMs: 1500 },
-  quick: { rounds: 1, roundMs: 50 },
-};
-
-/** How many SVIDs are asked for at once in the concurrent rounds. */
-const CONCURRENCY = 16;
-
-/** About what is signed for a leaf: the certificate without its signature. */
-const TBS_BYTES = 450;
+const COLD_LIMIT_MS = 1500;
+const MATCH_LIMIT_US = 1000;
 
 export const issuance: Benchmark = {
   name: 'issuance',
-  summary: 'X.509-SVIDs a second, beside the bare key and signature and beside openssl',
-  method:
-    'Each SVID is a new P-256 key and a leaf signed by the P-256 CA, as an authority on a real data directory issues ' +
-    'it, in this process. The floor is what no implementation can leave out: node:crypto makes a key and signs 450 ' +
-    'bytes, without a certificate around it. The `openssl` command is one process for each certificate, start included.',
+  summary: 'SVIDs a second, a thousand identities from cold, memory, matching, and a change until its push',
+  method: [
+    'Each X.509-SVID is a new P-256 key and a leaf signed by the P-256 CA, as an authority on a real data directory ' +
+      'issues it, in this process. The floor is what no implementation can leave out: node:crypto makes a key and signs ' +
+      '450 bytes, without a certificate around it; for a JWT-SVID, it signs 250 bytes. The `openssl` command is one ' +
+      'process for each certificate, start included.',
+    'From cold: the server is a process that has just started, with 2,000 entries, and audits and logs as by default. ' +
+      'Half of the entries match one process, which asks for all of them on one stream; of the other half, 20 match each of 50 processes, ' +
+      'which open 20 connections each, all at once. All callers are attested, and the 120 MB executable that they share ' +
+      'is hashed once within the time. The clients write their requests byte by byte and decode nothing before the last ' +
+      'answer has come. Server and clients share the cores.',
+    'Memory: callers with one entry each in a process without connections, after garbage collection. Matching: entries ' +
+      'as a fleet on Kubernetes has them, callers with a dozen selectors each. Entry change: one of 1,000 entries is ' +
+      'changed through the admin API, which audits it and commits it to disk; the push comes on one of 20 streams. Any ' +
+      'authority: our gRPC server alone, with and without the stage that serves any `:authority`.',
+  ].join('\n\n'),
+  aims: [
+    ...['one_stream_workload_api', 'one_stream_sds', 'connections_workload_api', 'connections_sds'].map(
+      (way) => ({ name: `cold_${way}_ms`, bound: 'at most', aim: COLD_LIMIT_MS }) as const,
+    ),
+    { name: 'match_100000_p50_us', bound: 'at most', aim: MATCH_LIMIT_US },
+  ],
   run,
 };
 
-async function run({ size, progress }: BenchmarkContext): Promise<readonly Figure[]> {
-  const { rounds, roundMs } = SIZES[size];
-  await using folder = await benchFolder();
-  await using opened = await openAuthority(join(folder.path, 'data'));
-  const request = { spiffeId: parseSpiffeId(`spiffe://${TRUST_DOMAIN}/orders`) };
-  const issue = async (): Promise<void> => void (await opened.authority.issueX509Svid(request));
-  const floor = keyAndSignature();
-  const openssl = await opensslCertificate(folder.path);
-  const round = (concurrency: number, once: () => Promise<void>): (() => Promise<Round>) => {
-    return () => measureRound({ concurrency, durationMs: roundMs }, once);
-  };
-  progress('warming up');
-  await round(1, issue)();
-  await round(1, floor)();
-  progress(`${rounds} rounds of ${roundMs} ms for each variant, in turn`);
-  const results = await interleaved(rounds, {
-    alone: round(1, issue),
-    together: round(CONCURRENCY, issue),
-    floor: round(1, floor),
-    ...(openssl === undefined ? {} : { openssl: round(1, openssl) }),
-  });
-  return figuresOf(results);
-}
-
-function figuresOf(results: {
-  readonly alone: readonly Round[];
-  readonly together: readonly Round[];
-  readonly floor: readonly Round[];
-  readonly openssl?: readonly Round[];
-}): readonly Figure[] {
-  const { alone, together, floor, openssl } = results;
-  const rates = (rounds: readonly Round[]): readonly number[] => rounds.map(({ perSecond }) => perSecond);
+/** One after the other, since each wants the machine for itself. */
+async function run(context: BenchmarkContext): Promise<readonly Figure[]> {
   return [
-    { name: 'issued_per_second', value: medianPerSecond(alone), meaning: 'X.509-SVIDs, one after the other' },
-    {
-      name: `issued_per_second_at_${CONCURRENCY}`,
-      value: medianPerSecond(together),
-      meaning: `X.509-SVIDs, ${CONCURRENCY} at a time`,
-    },
-    { name: 'issue_p50_ms', value: medianLatencyMs(alone, 0.5), meaning: 'time for one, median' },
-    { name: 'issue_p99_ms', value: medianLatencyMs(alone, 0.99), meaning: 'time for one, 99th percentile' },
-    {
-      name: 'key_and_signature_per_second',
-      value: medianPerSecond(floor),
-      meaning: 'the floor: key and signature alone',
-    },
-    {
-      name: 'issued_vs_floor',
-      value: medianRatio(rates(alone), rates(floor)),
-      meaning: 'SVIDs for each bare key and signature in the same time',
-    },
-    ...(openssl === undefined
-      ? []
-      : [
-          {
-            name: 'openssl_per_second',
-            value: medianPerSecond(openssl),
-            meaning: 'certificates of the openssl command',
-          },
-          {
-            name: 'issued_vs_openssl',
-            value: medianRatio(rates(alone), rates(openssl)),
-            meaning: 'SVIDs for each certificate of the openssl command in the same time',
-          },
-        ]),
+    ...(await measureSigning(context)),
+    ...(await measureCold(context)),
+    ...(await measureMemory(context)),
+    ...measureMatching(context),
+    ...(await measureEntryChange(context)),
+    ...(await measureAnyAuthority(context)),
   ];
-}
-
-function keyAndSignature(): () => Promise<void> {
-  const ca = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const content = randomBytes(TBS_BYTES);
-  return async () => {
-    generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    sign('sha256', content, ca.privateKey);
-  };
-}
-
-/** One key and certificate by the openssl command; undefined where there is none of version 3. */
-async function opensslCertificate(folder: string): Promise<(() => Promise<void>) | undefined> {
-  const openssl = async (args: readonly string[]): Promise<void> => {
-    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-    await promisify(execFile)('openssl', ['req', '-x509', ...key, '-subj', '/O=bench', '-days', '1', ...args], {
-      cwd: folder,
-      timeout: 10_000,
-    });
-  };
-  const san = `subjectAltName=URI:spiffe://${TRUST_DOMAIN}/orders`;
-  const leaf = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-addext', san, '-keyout', 'leaf.key', '-out', 'leaf.pem'];
-  try {
-    await openssl(['-keyout', 'ca.key', '-out', 'ca.pem']);
-    await openssl(leaf);
-  } catch {
-    return undefined;
-  }
-  return () => openssl(leaf);
 }
