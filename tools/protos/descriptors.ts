@@ -1,6 +1,7 @@
 import { relative } from 'node:path';
 import protobuf from 'protobufjs';
 import descriptors from 'protobufjs/ext/descriptor.js';
+import { descriptorOfEnum, descriptorOfService, descriptorOfType } from './descriptor-of.ts';
 import { PROTOS_FOLDER } from './load.ts';
 
 /** The types of descriptors.js. */
@@ -85,9 +86,9 @@ function describe(name: string, content: FileContent): object {
     name,
     package: packageName,
     dependency: imports,
-    messageType: types.map((type) => type.toDescriptor('proto3')),
-    enumType: enums.map((one) => one.toDescriptor()),
-    service: services.map((service) => service.toDescriptor()),
+    messageType: types.map(descriptorOfType),
+    enumType: enums.map(descriptorOfEnum),
+    service: services.map(descriptorOfService),
     syntax: 'proto3',
   });
   return {
