@@ -23,11 +23,12 @@ function element(tag: number, content: Uint8Array): Buffer {
   return Buffer.concat([header(tag, content.length), content]);
 }
 
+/** The length in as few bytes as it takes (X.690 §10.1): Envoy refuses one that is padded. */
 function header(tag: number, length: number): Buffer {
   if (length < 0x80) return Buffer.from([tag, length]);
-  if (length < 0x100) return Buffer.from([tag, 0x81, length]);
-  if (length < 0x10000) return Buffer.from([tag, 0x82, length >> 8, length & 0xff]);
-  return Buffer.from([tag, 0x84, length >>> 24, (length >> 16) & 0xff, (length >> 8) & 0xff, length & 0xff]);
+  const bytes = [];
+  for (let rest = length; rest > 0; rest = Math.floor(rest / 0x100)) bytes.unshift(rest & 0xff);
+  return Buffer.from([tag, 0x80 | bytes.length, ...bytes]);
 }
 
 export function sequence(...parts: readonly Uint8Array[]): Buffer {
