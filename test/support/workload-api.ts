@@ -32,7 +32,10 @@ export interface TestWorkloadApi extends AsyncDisposable {
   readonly entries: Watchable<readonly RegistrationEntry[]>;
   readonly foreignBundles: Watchable<ForeignBundles>;
   readonly revokedIds: Set<SpiffeId>;
+  /** What the endpoint recorded. */
   readonly audited: AuditEvent[];
+  /** What the identity source recorded. */
+  readonly issuances: AuditEvent[];
   /** What the attestor and the look before each secret do; each may throw. */
   readonly caller: { attest: () => void; assertAlive: () => void };
 }
@@ -47,6 +50,9 @@ export interface TestWorkloadApiOptions {
 
 const SELECTOR = parseSelector('unix:uid:1');
 
+/** Every caller has it in its environment, as a selector; it may stand in no audit event. */
+export const SECRET_VARIABLE = 'correct-horse';
+
 export function testEntry(path: string, fields: Partial<RegistrationEntry> = {}): RegistrationEntry {
   const spiffeId = parseSpiffeId(`spiffe://example.test${path}`);
   return { entryId: path.slice(1), spiffeId, selectors: [SELECTOR], ...fields };
@@ -60,15 +66,15 @@ export async function startTestWorkloadApi(options: TestWorkloadApiOptions = {})
   const foreignBundles = new Watchable<ForeignBundles>(new Map());
   const revokedIds = new Set<SpiffeId>();
   const audited: AuditEvent[] = [];
+  const issuances: AuditEvent[] = [];
   const caller = { attest: () => undefined as void, assertAlive: () => undefined as void };
-  const selectors: ReadonlySet<Selector> = new Set([SELECTOR]);
+  const selectors: ReadonlySet<Selector> = new Set([SELECTOR, parseSelector(`docker:env:PASSWORD=${SECRET_VARIABLE}`)]);
+  const auditCaller = { pid: 7, uid: 1, gid: 1, selectors: [SELECTOR, 'docker:env:PASSWORD=***'] };
   const attestor: WorkloadApiOptions['attestor'] = {
     // oxlint-disable-next-line require-await -- what it throws must be a rejection
     async attest() {
       caller.attest();
-      return { selectors, assertAlive: () => caller.assertAlive() } as Awaited<
-        ReturnType<WorkloadApiOptions['attestor']['attest']>
-      >;
+      return { selectors, caller: auditCaller, failedAttestors: [], assertAlive: () => caller.assertAlive() };
     },
   };
   const matching = new Watchable({ match: () => entries.value, concerns: () => true });
@@ -80,6 +86,7 @@ export async function startTestWorkloadApi(options: TestWorkloadApiOptions = {})
       bundle: domain.bundle,
       entries: matching,
       foreignBundles,
+      audit: { record: (event) => void issuances.push(event) },
       clock,
       logger: silentLogger,
     }),
@@ -108,6 +115,7 @@ export async function startTestWorkloadApi(options: TestWorkloadApiOptions = {})
     foreignBundles,
     revokedIds,
     audited,
+    issuances,
     caller,
     async [Symbol.asyncDispose]() {
       await server.stop(500);

@@ -39,7 +39,7 @@ export async function attestCaller(call: CallContext, attestor: WorkloadAttestor
   const attestation = await attestor.attest(process);
   return {
     selectors: attestation.selectors,
-    audit: { ...auditCaller(call), selectors: [...attestation.selectors] },
+    audit: attestation.caller, // without the values of environment variables, which `selectors` has
     assertAlive: () => attestation.assertAlive(),
   };
 }

@@ -7,7 +7,7 @@ import { parseTrustDomain, type TrustBundle } from '../../../../src/spiffe/index
 import { connectRaw, frame } from '../../../support/raw-grpc.ts';
 import { createTestTrustDomain } from '../../../support/test-trust-domain.ts';
 import { waitUntil } from '../../../support/wait-until.ts';
-import { goneProcess, startTestWorkloadApi, testEntry } from '../../../support/workload-api.ts';
+import { goneProcess, SECRET_VARIABLE, startTestWorkloadApi, testEntry } from '../../../support/workload-api.ts';
 import { connectWorkload } from '../../../support/workload-client.ts';
 
 const NO_IDENTITY = ['PERMISSION_DENIED', 'no identity issued'];
@@ -119,6 +119,18 @@ for (const call of STREAMS) {
     );
   });
 }
+
+test('the audit log names the caller of each issuance, without the values of its environment', async () => {
+  await using api = await startTestWorkloadApi();
+  using client = connectWorkload(api.address);
+  await client.x509Svids().next();
+  await client.jwtSvids({ audience: ['x'] });
+  assert.deepEqual(
+    api.issuances.map(({ event, caller }) => [event, caller?.pid, caller?.selectors]),
+    [1, 2].map(() => ['svid_issued', 7, ['unix:uid:1', 'docker:env:PASSWORD=***']]),
+  );
+  assert.ok(!JSON.stringify(api.issuances).includes(SECRET_VARIABLE));
+});
 
 test('a process that is gone gets no further secret', async () => {
   await using api = await startTestWorkloadApi();
