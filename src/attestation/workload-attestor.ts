@@ -23,6 +23,9 @@ export type AttestorAnswer = { readonly name: string } & (
   | { readonly kind: 'failed'; readonly reason: string; readonly cause: unknown }
 );
 
+/** Made once: an error with its stack for each caller costs more than the rest of the question. */
+const ANSWERED = new SvidgateError('canceled', 'the attestor has answered');
+
 /** Asks all attestors side by side, each within its own time. Never rejects; the answers stand in the order of the attestors. */
 export function askAttestors(
   process: TrackedProcess,
@@ -45,6 +48,6 @@ async function ask(process: TrackedProcess, attestor: WorkloadAttestor, clock: C
   } catch (error) {
     return { name, kind: 'failed', reason: describeError(error), cause: error };
   } finally {
-    stop.abort(); // ends the time-out, and whatever the attestor still does
+    stop.abort(ANSWERED); // ends the time-out, and whatever the attestor still does
   }
 }

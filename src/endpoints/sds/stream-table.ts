@@ -45,6 +45,7 @@ export class StreamTable {
   readonly #clock: Clock;
   readonly #streams = new Set<StreamRecord>();
   readonly #changes = new Watchable(0);
+  #isTelling = false;
   #lastId = 0;
 
   constructor(clock: Clock) {
@@ -71,11 +72,21 @@ export class StreamTable {
       id: this.#lastId,
       process,
       clock: this.#clock,
-      onChange: () => this.#changes.set(this.#changes.value + 1),
+      onChange: () => this.#tellSoon(),
       onClose: () => this.#streams.delete(record),
     });
     this.#streams.add(record);
     return record;
+  }
+
+  /** Once for all that changes in this turn: whoever listens goes through all streams, and a thousand can come at once. */
+  #tellSoon(): void {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    setImmediate(() => {
+      this.#isTelling = false;
+      this.#changes.set(this.#changes.value + 1);
+    });
   }
 }
 
@@ -114,14 +125,15 @@ export class StreamRecord implements Disposable {
 
   /** The content was sent, or is what was sent last. */
   holds(content: AnswerContent, sent: boolean): void {
+    const heldBundle = this.#holdsBundle;
     this.#content = content;
     if (sent) this.#acknowledged = false;
-    this.#takeNote();
+    this.#takeNote(heldBundle);
   }
 
   acknowledged(): void {
     this.#acknowledged = true;
-    this.#takeNote();
+    this.#takeNote(this.#holdsBundle);
   }
 
   refused(reason: string): void {
@@ -129,7 +141,7 @@ export class StreamRecord implements Disposable {
   }
 
   isBehind(sequence: number): boolean {
-    return this.#content?.bundleSequence !== undefined && this.#heldSequence < sequence;
+    return this.#holdsBundle && this.#heldSequence < sequence;
   }
 
   status(): StreamStatus {
@@ -155,12 +167,18 @@ export class StreamRecord implements Disposable {
 
   [Symbol.dispose](): void {
     this.#options.onClose();
-    this.#options.onChange();
+    if (this.#holdsBundle) this.#options.onChange();
   }
 
-  #takeNote(): void {
+  get #holdsBundle(): boolean {
+    return this.#content?.bundleSequence !== undefined;
+  }
+
+  /** Tells of what `isBehind` depends on, and of nothing else. */
+  #takeNote(heldBundle: boolean): void {
+    const heldSequence = this.#heldSequence;
     const sequence = this.#content?.bundleSequence;
-    if (this.#acknowledged && sequence !== undefined && sequence > this.#heldSequence) this.#heldSequence = sequence;
-    this.#options.onChange();
+    if (this.#acknowledged && sequence !== undefined && sequence > heldSequence) this.#heldSequence = sequence;
+    if (heldBundle !== this.#holdsBundle || heldSequence !== this.#heldSequence) this.#options.onChange();
   }
 }
