@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { buildGo } from '../support/conformance-client.ts';
+import { BUILD_LIMIT_MS, buildGo } from '../support/conformance-client.ts';
 import { startTestServer } from '../support/server.ts';
 
 const exec = promisify(execFile);
 
-describe('grpcurl, which asks the server for everything by reflection', { timeout: 290_000 }, () => {
+describe('grpcurl, which asks the server for everything by reflection', { timeout: BUILD_LIMIT_MS }, () => {
   let grpcurl = '';
   before(async () => {
     grpcurl = await buildGo('grpcurl', 'github.com/fullstorydev/grpcurl/cmd/grpcurl');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { askClient, buildGo, startClient, type ClientProgram } from '../support/conformance-client.ts';
+import { askClient, BUILD_LIMIT_MS, buildGo, startClient, type ClientProgram } from '../support/conformance-client.ts';
 import { freeLoopbackAddress, freePorts } from '../support/envoy-address.ts';
 import { linkEnvoy, startEnvoy } from '../support/envoy.ts';
 import { ADMIN_ID, startFederatedServer, WEB_ID } from '../support/federated-server.ts';
@@ -12,11 +12,14 @@ function byId(one: readonly unknown[], other: readonly unknown[]): number {
   return String(one[0]).localeCompare(String(other[0]));
 }
 
-describe('go-spiffe', () => {
+describe('go-spiffe', { timeout: BUILD_LIMIT_MS }, () => {
   let go: ClientProgram;
-  before(async () => {
-    go = { command: await buildGo('go') };
-  });
+  before(
+    async () => {
+      go = { command: await buildGo('go') };
+    },
+    { timeout: BUILD_LIMIT_MS },
+  );
 
   it('takes the X.509 context with hints, DNS names and foreign roots, and each change of it', async () => {
     await using stage = await startFederatedServer();

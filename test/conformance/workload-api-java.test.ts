@@ -1,15 +1,25 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { askClient, buildJava, missingJava, startClient, type ClientProgram } from '../support/conformance-client.ts';
+import {
+  askClient,
+  BUILD_LIMIT_MS,
+  buildJava,
+  missingJava,
+  startClient,
+  type ClientProgram,
+} from '../support/conformance-client.ts';
 import { ADMIN_ID, startFederatedServer, WEB_ID } from '../support/federated-server.ts';
 import { entriesFor } from '../support/server.ts';
 
 // grpc-java sends the path of the Unix socket as :authority, which Node's HTTP/2 would refuse.
-describe('java-spiffe over the Unix socket', { skip: missingJava() }, () => {
+describe('java-spiffe over the Unix socket', { skip: missingJava(), timeout: BUILD_LIMIT_MS }, () => {
   let java: ClientProgram;
-  before(async () => {
-    java = await buildJava();
-  });
+  before(
+    async () => {
+      java = await buildJava();
+    },
+    { timeout: BUILD_LIMIT_MS },
+  );
 
   it('takes the X.509 context with hints and foreign roots, and each change of it', async () => {
     await using stage = await startFederatedServer();

@@ -1,14 +1,23 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { askClient, buildPython, startClient, type ClientProgram } from '../support/conformance-client.ts';
+import {
+  askClient,
+  BUILD_LIMIT_MS,
+  buildPython,
+  startClient,
+  type ClientProgram,
+} from '../support/conformance-client.ts';
 import { ADMIN_ID, startFederatedServer, WEB_ID } from '../support/federated-server.ts';
 import { entriesFor } from '../support/server.ts';
 
-describe('spiffe from PyPI', () => {
+describe('spiffe from PyPI', { timeout: BUILD_LIMIT_MS }, () => {
   let python: ClientProgram;
-  before(async () => {
-    python = await buildPython();
-  });
+  before(
+    async () => {
+      python = await buildPython();
+    },
+    { timeout: BUILD_LIMIT_MS },
+  );
 
   it('takes the X.509 context with foreign roots, and each change of it', async () => {
     await using stage = await startFederatedServer();

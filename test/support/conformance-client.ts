@@ -14,6 +14,9 @@ const exec = promisify(execFile);
 /** Where the clients that others wrote are built; may be removed at any time. */
 export const CLIENTS_FOLDER = join(cacheDir, 'conformance');
 
+/** The first build loads and compiles everything, beside all other tests. */
+export const BUILD_LIMIT_MS = 900_000;
+
 /** A folder of test/conformance. */
 export function conformanceFolder(name: string): string {
   return fileURLToPath(new URL(`../conformance/${name}/`, import.meta.url));
@@ -61,6 +64,19 @@ export async function buildPython(): Promise<ClientProgram> {
   await exec(found.path, ['-I', '-B', '-m', 'venv', folder], { env });
   await exec(python, ['-I', '-B', '-m', 'pip', 'install', ...flags], { env, maxBuffer: 2 ** 24 });
   return { command: python, arguments: ['-I', '-B', join(conformanceFolder('python'), 'client.py')] };
+}
+
+/** Why the Rust client cannot be built here, or false. */
+export function missingRust(): string | false {
+  return inPath('cargo').length > 0 ? false : 'needs cargo (https://rustup.rs)';
+}
+
+/** Builds the program of test/conformance/rust with the versions of its Cargo.lock. */
+export async function buildRust(): Promise<ClientProgram> {
+  const target = join(CLIENTS_FOLDER, 'rust');
+  const env = { ...process.env, CARGO_TARGET_DIR: target };
+  await exec('cargo', ['build', '--locked', '--quiet'], { cwd: conformanceFolder('rust'), env, maxBuffer: 2 ** 24 });
+  return { command: join(target, 'debug/conformance') };
 }
 
 /** How to start a client: what comes before its own arguments. */

@@ -14,7 +14,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-const tokenLife = 5 * time.Minute
+const (
+	tokenLife   = 5 * time.Minute
+	foreignName = "spiffe://other.test"
+)
 
 var errNoIdentity = status.Error(codes.PermissionDenied, "no identity issued")
 
@@ -29,7 +32,8 @@ func (e *endpoint) FetchX509SVID(
 	_ *workload.X509SVIDRequest, stream grpc.ServerStreamingServer[workload.X509SVIDResponse],
 ) error {
 	return e.follow(stream.Context(), func(svids []*workload.X509SVID) error {
-		return stream.Send(&workload.X509SVIDResponse{Svids: svids})
+		foreign := map[string][]byte{foreignName: e.keys.foreignRoot}
+		return stream.Send(&workload.X509SVIDResponse{Svids: svids, FederatedBundles: foreign})
 	})
 }
 
@@ -41,13 +45,18 @@ func (e *endpoint) FetchJWTBundles(
 	if err != nil {
 		return err
 	}
+	weak := jose.JSONWebKey{Key: e.keys.foreignKey.Public(), KeyID: "weak"}
+	foreign, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{weak}})
+	if err != nil {
+		return err
+	}
 	sent := false
 	return e.follow(stream.Context(), func([]*workload.X509SVID) error {
 		if sent {
 			return nil
 		}
 		sent = true
-		bundles := map[string][]byte{"spiffe://" + trustDomain: set}
+		bundles := map[string][]byte{"spiffe://" + trustDomain: set, foreignName: foreign}
 		return stream.Send(&workload.JWTBundlesResponse{Bundles: bundles})
 	})
 }

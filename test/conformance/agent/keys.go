@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -26,6 +27,11 @@ type keys struct {
 	caKey    *ecdsa.PrivateKey
 	ca       *x509.Certificate
 	tokenKey *ecdsa.PrivateKey
+
+	// Of a federated trust domain that does not know the rules: a root that is no CA, and a key that is too short. An agent hands
+	// such bundles on as they are.
+	foreignRoot []byte
+	foreignKey  *rsa.PrivateKey
 }
 
 // Reads what an agent before this one left in the folder, or makes it.
@@ -42,7 +48,16 @@ func openKeys(folder string) (*keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keys{caKey: caKey, ca: ca, tokenKey: tokenKey}, nil
+	foreignKey, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		return nil, err
+	}
+	template := newTemplate(&url.URL{Scheme: "spiffe", Host: "other.test"}, time.Hour)
+	foreignRoot, err := x509.CreateCertificate(rand.Reader, template, template, caKey.Public(), caKey)
+	if err != nil {
+		return nil, err
+	}
+	return &keys{caKey: caKey, ca: ca, tokenKey: tokenKey, foreignRoot: foreignRoot, foreignKey: foreignKey}, nil
 }
 
 func openKey(path string) (*ecdsa.PrivateKey, error) {
