@@ -47,6 +47,9 @@ export class CallerWatch {
   readonly #held = new Map<string, Held>();
   #changed = true;
   #wake: (() => void) | undefined;
+  /** Ends the waiting for SVIDs that are being issued. */
+  #hurry: (() => void) | undefined;
+  #told: CallerIdentity | undefined;
 
   constructor(
     sources: CallerSources,
@@ -63,20 +66,20 @@ export class CallerWatch {
     const notify = (): void => {
       this.#changed = true;
       this.#wake?.();
+      if (this.#hurry !== undefined && (signal.aborted || this.#holdsTooMuch())) this.#hurry();
     };
     const { entries, bundle, foreignBundles, revocations } = this.#sources;
     const unsubscribe = [bundle, foreignBundles, revocations].map((source) => source.subscribe(notify));
     // Of ten thousand callers one change concerns a few.
     unsubscribe.push(entries.subscribe((snapshot) => snapshot.concerns(this.#selectors) && notify()));
     signal.addEventListener('abort', notify);
-    let last: CallerIdentity | undefined;
     try {
       while (!signal.aborted) {
         if (this.#changed) {
           this.#changed = false;
           const identity = await this.#identity(notify);
-          if (signal.aborted || (last !== undefined && sameIdentity(last, identity))) continue;
-          last = identity;
+          if (signal.aborted || (this.#told !== undefined && sameIdentity(this.#told, identity))) continue;
+          this.#told = identity;
           yield identity;
         } else {
           await new Promise<void>((resolve) => (this.#wake = resolve));
@@ -98,21 +101,31 @@ export class CallerWatch {
     const entries = entriesOf(this.#selectors, this.#sources);
     const wanted = new Map(entries.map((entry) => [slotKey(entry), entry]));
     for (const key of this.#held.keys()) if (!wanted.has(key)) this.#release(key);
-    await Promise.all([...wanted].map(([key, entry]) => this.#hold(key, entry, notify)));
-    const revocations = this.#sources.revocations.value;
-    const left = [...wanted].filter(([, { spiffeId }]) => !revocations.hasSpiffeId(spiffeId));
-    const found = left.map(([key, entry], index) => this.#svidOf(key, entry) ?? pendingOf(entry, index));
+    const issued = Promise.all([...wanted].map(([key, entry]) => this.#hold(key, entry, notify)));
+    // What is taken away is not kept until something else has been signed.
+    if (!this.#holdsTooMuch()) await Promise.race([issued, new Promise<void>((resolve) => (this.#hurry = resolve))]);
+    this.#hurry = undefined;
+    const left = entriesOf(this.#selectors, this.#sources).filter((entry) => wanted.has(slotKey(entry)));
+    const found = left.map((entry, index) => this.#svidOf(entry) ?? pendingOf(entry, index));
     return {
       svids: found.filter((one) => 'svid' in one),
       pending: found.filter((one) => 'isDefault' in one),
       bundle: bundle.value,
-      foreignBundles: foreignBundlesFor(entries, foreignBundles.value),
+      foreignBundles: foreignBundlesFor(left, foreignBundles.value),
     };
   }
 
+  /** Whether the caller was told of a SPIFFE ID that it has no right to any more. */
+  #holdsTooMuch(): boolean {
+    if (this.#told === undefined) return false;
+    const given = new Set(entriesOf(this.#selectors, this.#sources).map(({ spiffeId }) => spiffeId));
+    return this.#told.svids.some(({ svid }) => !given.has(svid.spiffeId));
+  }
+
   /** Looks again: revocations and the clock may have moved on while SVIDs were being issued. */
-  #svidOf(key: string, { entryId, hint }: RegistrationEntry): HeldSvid | undefined {
-    const svid = this.#held.get(key)?.slot.svid.value;
+  #svidOf(entry: RegistrationEntry): HeldSvid | undefined {
+    const { entryId, hint } = entry;
+    const svid = this.#held.get(slotKey(entry))?.slot.svid.value;
     const revocations = this.#sources.revocations.value;
     if (svid === undefined || svid.notAfter <= this.#sources.clock.now()) return undefined;
     if (revocations.hasSerial(svid.serial)) return undefined;

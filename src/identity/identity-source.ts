@@ -91,9 +91,9 @@ export function createIdentitySource(options: IdentitySourceOptions): IdentitySo
       const issued = await Promise.all(
         given().map(async (entry) => ({ entry, svid: await jwtSvids({ entry, audience, caller }) })),
       );
-      // What was revoked or deleted while a remote key manager was signing is not handed out.
-      const still = new Set(given().map(({ entryId }) => entryId));
-      const held = issued.filter(({ entry }) => still.has(entry.entryId));
+      // What was revoked, deleted or given another SPIFFE ID while a remote key manager was signing is not handed out.
+      const still = new Map(given().map(({ entryId, spiffeId: id }) => [entryId, id]));
+      const held = issued.filter(({ entry }) => still.get(entry.entryId) === entry.spiffeId);
       if (held.length === 0) throw new SvidgateError('no_identity', 'no identity issued');
       return held.map(({ entry: { hint }, svid }) => (hint === undefined ? { svid } : { svid, hint }));
     },

@@ -28,8 +28,11 @@ export interface JwtSvidRequest {
 /** A token for one entry and audience: the one issued last until half of its life is over, unless it carries a `jti`. */
 export type JwtSvids = (request: JwtSvidRequest) => Promise<JwtSvid>;
 
-/** Tokens kept for all callers together; the one used longest ago goes first. About 1 KiB each. */
+/** Tokens kept for all callers together; the one used longest ago goes first. */
 const MAX_KEPT = 10_000;
+
+/** A token that is larger, with what was asked for, is not kept: the caller chooses the audiences, and so the memory. */
+const MAX_KEPT_LENGTH = 8192;
 
 export function createJwtSvids(options: JwtSvidsOptions): JwtSvids {
   const { clock } = options;
@@ -41,6 +44,7 @@ export function createJwtSvids(options: JwtSvidsOptions): JwtSvids {
     return now >= svid.issuedAt && now < svid.issuedAt + (svid.expiresAt - svid.issuedAt) / 2;
   };
   const keep = (key: string, svid: JwtSvid): void => {
+    if (key.length + svid.token.length > MAX_KEPT_LENGTH) return;
     kept.delete(key);
     const [oldest] = kept.keys();
     if (kept.size >= MAX_KEPT && oldest !== undefined) kept.delete(oldest);

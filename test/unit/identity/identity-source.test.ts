@@ -67,13 +67,14 @@ function createIssuer(stage: () => Stage): IdentitySourceOptions['issuer'] {
       issued.push(svid);
       return svid;
     },
-    issueJwtSvid({ spiffeId, audience, includeJti }) {
+    async issueJwtSvid({ spiffeId, audience, includeJti }) {
+      await stage().signing;
       const { clock, tokens, failing, signer } = stage();
-      if (failing) return Promise.reject(new SvidgateError('authority_failed', 'no'));
+      if (failing) throw new SvidgateError('authority_failed', 'no');
       const token = `${audience.join()}${includeJti === true ? ' with jti' : ''} ${tokens.length}`;
       const svid = { spiffeId, token, issuedAt: clock.now(), expiresAt: clock.now() + 4 * MINUTE, keyId: signer };
       tokens.push(svid);
-      return Promise.resolve(svid);
+      return svid;
     },
   };
 }
@@ -201,6 +202,56 @@ test('entries that come and go change what the caller holds; other SVIDs stay as
   stage.entries.set({ match: () => [], concerns: () => true });
   await stage.clock.advance(0);
   assert.deepEqual(ids(stage.states.at(-1)), []);
+  await stage.stop();
+});
+
+test('what is deleted or revoked while an SVID is being signed is taken away without waiting, and never told of', async () => {
+  const [x, y, z] = [entry('a', '/x'), entry('b', '/y'), entry('c', '/z')];
+  const stage = await watchCaller([x, y]);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  stage.signing = promise;
+  stage.entries.set({ match: () => [x, y, z], concerns: () => true });
+  await stage.clock.advance(0);
+  stage.entries.set({ match: () => [y, z], concerns: () => true });
+  await stage.clock.advance(0);
+  assert.deepEqual(ids(stage.states.at(-1)), ['spiffe://example.test/y']);
+  assert.deepEqual(stage.states.at(-1)?.pending, [{ spiffeId: z.spiffeId, isDefault: false }]);
+  stage.revoke(y.spiffeId);
+  await stage.clock.advance(0);
+  assert.deepEqual(ids(stage.states.at(-1)), []);
+  const before = stage.states.length;
+  stage.entries.set({ match: () => [x], concerns: () => true });
+  resolve();
+  await stage.clock.advance(0);
+  assert.deepEqual(ids(stage.states.at(-1)), ['spiffe://example.test/x']);
+  const since = stage.states.slice(before).flatMap(ids);
+  assert.ok(!since.includes(z.spiffeId), 'its entry was deleted before it was signed');
+  await stage.stop();
+});
+
+test('a JWT-SVID whose entry is deleted, or gives another ID, while it is being signed is not handed out', async () => {
+  for (const later of [[], [{ ...entry('a', '/other') }]]) {
+    const stage = await watchCaller([entry('a', '/x')]);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    stage.signing = promise;
+    const fetched = stage.source.fetchJwtSvids(SELECTORS, { audience: ['x'] });
+    stage.entries.set({ match: () => later, concerns: () => true });
+    resolve();
+    await assert.rejects(fetched, { code: 'no_identity' });
+    await stage.stop();
+  }
+});
+
+test('a JWT-SVID for audiences of great length is not kept', async () => {
+  const stage = await watchCaller([entry('a', '/x')]);
+  for (const [length, signatures] of [
+    [100, 1],
+    [8192, 3],
+  ] as const) {
+    const audience = ['x'.repeat(length)];
+    for (let call = 0; call < 2; call += 1) await stage.source.fetchJwtSvids(SELECTORS, { audience });
+    assert.equal(stage.tokens.length, signatures);
+  }
   await stage.stop();
 });
 
