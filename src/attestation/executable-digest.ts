@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { statSync, type BigIntStats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { abortable } from './abortable.ts';
 
@@ -55,12 +56,16 @@ export function createExecutableDigests(maxBytes: number): ExecutableDigests {
   return {
     async digest(request) {
       const { pid, signal } = request;
+      // What is known or under way needs no open file: of a thousand callers at once each would cost three thread hops.
+      const seen = identityOf(statSync(`/proc/${pid}/exe`, { bigint: true }));
+      const known = cache.get(seen.key) ?? (await shared(seen.key, signal));
+      if (known !== undefined) return { sha256: known, file: seen.file };
       const handle = await open(`/proc/${pid}/exe`, 'r');
       try {
-        const { dev, ino, size, mtimeNs, ctimeNs, ctimeMs } = await handle.stat({ bigint: true });
-        const file = `${dev}:${ino}`;
+        const stats = await handle.stat({ bigint: true });
+        const { file, key } = identityOf(stats);
+        const { size, ctimeMs } = stats;
         if (size > BigInt(maxBytes)) return { sha256: undefined, file };
-        const key = `${file}:${size}:${mtimeNs}:${ctimeNs}`;
         const openedAt = Date.now();
         const hash = (): Promise<string> => hashFile(handle.createReadStream(READ_OPTIONS), signal);
         const sha256 = cache.get(key) ?? (await hashOf(key, hash, request));
@@ -72,6 +77,15 @@ export function createExecutableDigests(maxBytes: number): ExecutableDigests {
       }
     },
   };
+}
+
+/** `key` is another one as soon as the file may have other bytes. */
+function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): {
+  readonly file: string;
+  readonly key: string;
+} {
+  const file = `${dev}:${ino}`;
+  return { file, key: `${file}:${size}:${mtimeNs}:${ctimeNs}` };
 }
 
 const READ_OPTIONS = { autoClose: false, highWaterMark: CHUNK_BYTES, start: 0 } as const;

@@ -1,5 +1,5 @@
 import { SvidgateError } from '../core/index.ts';
-import { createLeafIssuer, generateKeyPairOf, privateKeyToPkcs8, type LeafIssuer } from '../pki/index.ts';
+import { createLeafIssuer, generateEncodedKeyPair, type LeafIssuer } from '../pki/index.ts';
 import type { SpiffeId, X509Svid } from '../spiffe/index.ts';
 import { ORGANIZATION } from './create-slot.ts';
 import type { SigningKey } from './key-manager.ts';
@@ -26,13 +26,15 @@ export async function issueX509Svid(
   const notAfter = Math.ceil(Math.min(now + request.ttlMs, slot.notAfter) / 1000) * 1000;
   const notBefore = Math.floor((now - BACKDATE_MS) / 1000) * 1000;
   if (notAfter <= now) throw new SvidgateError('authority_failed', `CA ${slot.id} has ended`);
-  const { privateKey, publicKey } = await generateKeyPairOf(request.keyType);
+  // The clock was set back. It is replaced within a minute; what it signed until then would be held for half a life.
+  if (now < slot.notBefore) throw new SvidgateError('authority_failed', `CA ${slot.id} is not valid yet`);
+  const { privateKey, publicKey } = await generateEncodedKeyPair(request.keyType);
   const leaf = { uri: spiffeId, dnsNames, organization: ORGANIZATION, publicKey, notBefore, notAfter };
   const { certificate, serial } = await leafIssuerOf(ca).issue(leaf);
   return {
     spiffeId,
     certificateChain: [certificate, ...intermediatesOf(slot)],
-    privateKey: privateKeyToPkcs8(privateKey),
+    privateKey,
     serial,
     authorityId: slot.id,
     notBefore,

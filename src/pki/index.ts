@@ -16,6 +16,7 @@ export {
 export { splitDer } from './der-list.ts';
 export { publicKeyFromJwk, publicKeyToJwk, type PublicJwk } from './jwk.ts';
 export { generateKeyPair, newSerial, privateKeyToPkcs8, type KeyPair } from './keys.ts';
+export { generateEncodedKeyPair, type EncodedKeyPair } from './encoded-key-pair.ts';
 export {
   createLeafIssuer,
   keyIdOf,

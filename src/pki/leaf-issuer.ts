@@ -38,7 +38,8 @@ export interface LeafRequest extends Validity {
   readonly dnsNames?: readonly string[] | undefined;
   /** Of the subject; without it and DNS names the subject is empty. */
   readonly organization?: string | undefined;
-  readonly publicKey: KeyObject;
+  /** The key, or its SubjectPublicKeyInfo in DER. */
+  readonly publicKey: KeyObject | Uint8Array;
 }
 
 /** Issues leaves in the name of one CA. */
@@ -78,7 +79,7 @@ export function createLeafIssuer(ca: { readonly certificate: Uint8Array; readonl
   return {
     async issue(request) {
       const serial = newSerial();
-      const spki = spkiOf(request.publicKey);
+      const spki = request.publicKey instanceof Uint8Array ? request.publicKey : spkiOf(request.publicKey);
       const subject = nameOf({ organization: request.organization, commonName: commonNameOf(request.dnsNames) });
       const content = sequence(
         VERSION_3,
