@@ -51,7 +51,7 @@ export type AuditEvent =
       readonly trust_domain: string;
     } & AuditEventFields)
   | ({ readonly event: 'revoked'; readonly change: 'revoked' | 'undone'; readonly reason?: string } & AuditEventFields)
-  | ({ readonly event: 'workload_api_refused' } & AuditEventFields)
+  | ({ readonly event: 'call_refused' } & AuditEventFields)
   | ({ readonly event: 'admin_call'; readonly role?: string } & AuditEventFields);
 
 /** Where the rooms put what must be accounted for. */
@@ -114,6 +114,6 @@ export const AUDIT_EVENT_MEANINGS = {
   authority_changed: 'A CA or JWT key was prepared, activated, retired, tainted, revoked or pruned.',
   bundle_changed: 'The bundle of a foreign trust domain was set or deleted.',
   revoked: 'An SVID or a SPIFFE ID was revoked, or that was undone.',
-  workload_api_refused: 'A call of the Workload API was refused.',
+  call_refused: 'A call of SDS or the Workload API was refused.',
   admin_call: 'The admin API was called.',
 } as const satisfies Record<AuditEvent['event'], string>;

@@ -34,6 +34,7 @@ export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
       attestor,
       identities,
       streams,
+      audit,
       logger: logger.child({ room: 'sds' }),
       metrics,
     }),

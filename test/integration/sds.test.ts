@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import {
@@ -249,4 +250,26 @@ test('stopping ends open streams with UNAVAILABLE and removes the sockets', asyn
   assert.equal((await stream.ended).code, status.UNAVAILABLE);
   await assert.rejects(readFile(`${server.folder}/api.sock`), { code: 'ENOENT' });
   await server[Symbol.asyncDispose]();
+});
+
+test('a refused caller is accounted for: who asked, by which call, and why not', async () => {
+  await using server = await startTestServer({ entries: '{"entries": []}' });
+  using client = connect(server.socket);
+  await assert.rejects(client.fetchSecrets(['default']));
+  const stream = client.streamSecrets();
+  stream.send({ resourceNames: [] });
+  await stream.ended;
+  const lines = (await readFile(join(server.folder, 'data/audit/audit.jsonl'), 'utf8')).trim().split('\n');
+  const refused = lines
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter(({ event }) => event === 'call_refused');
+  assert.deepEqual(
+    refused.map(({ method, caller_pid, result }) => [method, caller_pid, result]),
+    [
+      ['FetchSecrets', process.pid, 'failure'],
+      ['StreamSecrets', process.pid, 'failure'],
+    ],
+  );
+  assert.match(String(refused[0]?.['failure_reason']), /^not_authorized: .*"default"/);
+  assert.match(String(refused[1]?.['failure_reason']), /^no_identity: /);
 });

@@ -178,7 +178,7 @@ class WorkloadApi {
     );
     try {
       const failure_reason = `${error.code}: ${error.message}`;
-      audit.record({ event: 'workload_api_refused', method: nameOf(path), caller, result: 'failure', failure_reason });
+      audit.record({ event: 'call_refused', method: nameOf(path), caller, result: 'failure', failure_reason });
     } catch {
       // Refused all the same; the audit log has reported that it failed.
     }

@@ -101,7 +101,7 @@ for (const { name, request, refusal } of FETCH_REFUSALS) {
       assert.match(details, refusal[1]);
       assert.deepEqual(
         api.audited.map(({ event, method, result, caller }) => [event, method, result, caller?.pid]),
-        [['workload_api_refused', 'FetchJWTSVID', 'failure', 7]],
+        [['call_refused', 'FetchJWTSVID', 'failure', 7]],
       );
     }));
 }

@@ -115,7 +115,7 @@ for (const call of STREAMS) {
     assert.deepEqual(await client[call]().ended, NO_IDENTITY);
     assert.deepEqual(
       api.audited.map(({ event, result, failure_reason }) => [event, result, failure_reason]),
-      [1, 2].map(() => ['workload_api_refused', 'failure', 'no_identity: no identity issued']),
+      [1, 2].map(() => ['call_refused', 'failure', 'no_identity: no identity issued']),
     );
   });
 }
