@@ -1,153 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SvidgateError, silentLogger, Watchable, type AuditEvent } from '../../../src/core/index.ts';
-import {
-  createIdentitySource,
-  type CallerIdentity,
-  type IdentitySource,
-  type IdentitySourceOptions,
-} from '../../../src/identity/index.ts';
-import {
-  parseSelector,
-  parseSpiffeId,
-  parseTrustDomain,
-  type ForeignBundles,
-  type JwtSvid,
-  type RegistrationEntry,
-  type Selector,
-  type TrustBundle,
-  type X509Svid,
-} from '../../../src/spiffe/index.ts';
-import { TRUST_DOMAIN } from '../../support/svid-fixtures.ts';
-import { createTestClock, type TestClock } from '../../support/test-clock.ts';
-
-const SELECTORS: ReadonlySet<Selector> = new Set([parseSelector('unix:uid:1')]);
-const MINUTE = 60_000;
-
-function entry(entryId: string, path: string): RegistrationEntry {
-  return { entryId, spiffeId: parseSpiffeId(`spiffe://example.test${path}`), selectors: [...SELECTORS] };
-}
-
-interface Stage {
-  readonly clock: TestClock;
-  readonly entries: Watchable<{ match: () => readonly RegistrationEntry[]; concerns: () => boolean }>;
-  readonly bundle: Watchable<TrustBundle>;
-  readonly issued: X509Svid[];
-  readonly states: CallerIdentity[];
-  readonly tokens: JwtSvid[];
-  readonly foreignBundles: Watchable<ForeignBundles>;
-  readonly tainted: Watchable<ReadonlySet<string>>;
-  readonly audited: AuditEvent[];
-  readonly source: IdentitySource;
-  /** What was revoked: serials and SPIFFE IDs. */
-  revoke(...what: readonly string[]): void;
-  /** Id of the CA and of the JWT key that sign. */
-  signer: string;
-  failing: boolean;
-  /** What each signature waits for. */
-  signing: Promise<void>;
-  stop(): Promise<void>;
-}
-
-function createIssuer(stage: () => Stage): IdentitySourceOptions['issuer'] {
-  return {
-    async issueX509Svid({ spiffeId }) {
-      await stage().signing;
-      const { clock, issued, failing, signer } = stage();
-      if (failing) throw new SvidgateError('authority_failed', 'no');
-      const svid: X509Svid = {
-        spiffeId,
-        certificateChain: [],
-        privateKey: new Uint8Array(),
-        serial: String(issued.length),
-        authorityId: signer,
-        notBefore: clock.now(),
-        notAfter: clock.now() + 60 * MINUTE,
-      };
-      issued.push(svid);
-      return svid;
-    },
-    async issueJwtSvid({ spiffeId, audience, includeJti }) {
-      await stage().signing;
-      const { clock, tokens, failing, signer } = stage();
-      if (failing) throw new SvidgateError('authority_failed', 'no');
-      const token = `${audience.join()}${includeJti === true ? ' with jti' : ''} ${tokens.length}`;
-      const svid = { spiffeId, token, issuedAt: clock.now(), expiresAt: clock.now() + 4 * MINUTE, keyId: signer };
-      tokens.push(svid);
-      return svid;
-    },
-  };
-}
-
-/** A caller that watches; the issuer counts and can be told to fail. */
-async function watchCaller(first: readonly RegistrationEntry[]): Promise<Stage> {
-  const clock = createTestClock();
-  const entries: Stage['entries'] = new Watchable<Stage['entries']['value']>({
-    match: () => first,
-    concerns: () => true,
-  });
-  const bundle = new Watchable<TrustBundle>({
-    trustDomain: TRUST_DOMAIN,
-    x509Authorities: [],
-    jwtAuthorities: [
-      { keyId: 'aa', publicKey: new Uint8Array() },
-      { keyId: 'bb', publicKey: new Uint8Array() },
-    ],
-    sequence: 1,
-  });
-  const abort = new AbortController();
-  const foreignBundles = new Watchable<ForeignBundles>(new Map());
-  const tainted = new Watchable<ReadonlySet<string>>(new Set());
-  const nothing: { hasSerial(serial: string): boolean; hasSpiffeId(id: string): boolean } = {
-    hasSerial: () => false,
-    hasSpiffeId: () => false,
-  };
-  const revocations = new Watchable(nothing);
-  const tokens: JwtSvid[] = [];
-  const audited: AuditEvent[] = [];
-  const issuer = createIssuer(() => stage);
-  const source = createIdentitySource({
-    issuer,
-    bundle,
-    entries,
-    foreignBundles,
-    tainted,
-    revocations,
-    audit: { record: (event) => void audited.push(event) },
-    clock,
-    logger: silentLogger,
-    random: () => 0.5,
-  });
-  const stage: Stage = {
-    tokens,
-    foreignBundles,
-    tainted,
-    audited,
-    source,
-    signer: 'aa',
-    revoke: (...what) =>
-      revocations.set({ hasSerial: (serial) => what.includes(serial), hasSpiffeId: (id) => what.includes(id) }),
-    clock,
-    entries,
-    bundle,
-    issued: [],
-    states: [],
-    failing: false,
-    signing: Promise.resolve(),
-    async stop() {
-      abort.abort();
-      await watching;
-    },
-  };
-  const watching = (async () => {
-    for await (const identity of source.watch(SELECTORS, abort.signal, { pid: 7 })) stage.states.push(identity);
-  })();
-  await clock.advance(0);
-  return stage;
-}
-
-const ids = (identity: CallerIdentity | undefined): readonly string[] =>
-  (identity?.svids ?? []).map(({ svid }) => svid.spiffeId);
+import { SvidgateError } from '../../../src/core/index.ts';
+import { parseSpiffeId, parseTrustDomain, type TrustBundle } from '../../../src/spiffe/index.ts';
+import { entry, ids, MINUTE, SELECTORS, watchCaller } from '../../support/watched-caller.ts';
 
 test('a caller holds one SVID for each of its entries, in their order, with its hint', async () => {
   const stage = await watchCaller([entry('a', '/x'), entry('b', '/y'), { ...entry('c', '/x'), hint: 'third' }]);
@@ -226,32 +81,6 @@ test('what is deleted or revoked while an SVID is being signed is taken away wit
   assert.deepEqual(ids(stage.states.at(-1)), ['spiffe://example.test/x']);
   const since = stage.states.slice(before).flatMap(ids);
   assert.ok(!since.includes(z.spiffeId), 'its entry was deleted before it was signed');
-  await stage.stop();
-});
-
-test('a JWT-SVID whose entry is deleted, or gives another ID, while it is being signed is not handed out', async () => {
-  for (const later of [[], [{ ...entry('a', '/other') }]]) {
-    const stage = await watchCaller([entry('a', '/x')]);
-    const { promise, resolve } = Promise.withResolvers<void>();
-    stage.signing = promise;
-    const fetched = stage.source.fetchJwtSvids(SELECTORS, { audience: ['x'] });
-    stage.entries.set({ match: () => later, concerns: () => true });
-    resolve();
-    await assert.rejects(fetched, { code: 'no_identity' });
-    await stage.stop();
-  }
-});
-
-test('a JWT-SVID for audiences of great length is not kept', async () => {
-  const stage = await watchCaller([entry('a', '/x')]);
-  for (const [length, signatures] of [
-    [100, 1],
-    [8192, 3],
-  ] as const) {
-    const audience = ['x'.repeat(length)];
-    for (let call = 0; call < 2; call += 1) await stage.source.fetchJwtSvids(SELECTORS, { audience });
-    assert.equal(stage.tokens.length, signatures);
-  }
   await stage.stop();
 });
 
@@ -385,22 +214,6 @@ test('foreign bundles reach the holders of entries that federate with their doma
   stage.foreignBundles.set(new Map());
   await stage.clock.advance(0);
   assert.deepEqual(stage.states.at(-1)?.foreignBundles, []);
-  await stage.stop();
-});
-
-test('a JWT-SVID is given again until half of its life is over; one with a jti never', async () => {
-  const stage = await watchCaller([entry('a', '/x'), { ...entry('b', '/y'), jwtSvidIncludeJti: true, hint: 'b' }]);
-  const fetch = async (): Promise<readonly string[]> =>
-    (await stage.source.fetchJwtSvids(SELECTORS, { audience: ['x'] })).map(({ svid }) => svid.token);
-  const [one, two] = await Promise.all([fetch(), fetch()]);
-  assert.equal(one[0], two[0], 'asked for twice at once, it is signed once');
-  assert.notEqual(one[1], two[1]);
-  await stage.clock.advance(MINUTE);
-  assert.equal((await fetch())[0], one[0]);
-  await stage.clock.advance(MINUTE);
-  assert.notEqual((await fetch())[0], one[0]);
-  const [, withHint] = await stage.source.fetchJwtSvids(SELECTORS, { audience: ['y', 'z'] });
-  assert.equal(withHint?.hint, 'b');
   await stage.stop();
 });
 
