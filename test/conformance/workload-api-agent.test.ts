@@ -135,6 +135,13 @@ describe('behind an agent that is built on grpc-go', () => {
     }
     stream.cancel();
     await stream.ended;
+    const told = server.lines.filter(({ message }) => message === 'foreign bundle of the agent not taken');
+    assert.equal(told.length, 2);
+    assert.deepEqual(
+      new Set(told.map(({ method }) => String(method).split('/').at(-1))),
+      new Set(['FetchJWTBundles', 'FetchX509SVID']),
+      'its federated bundle cannot be read: told once, whatever the number of answers',
+    );
   });
 
   it('an agent that is killed leaves what it gave, is followed again when it is back, and can take it back', async () => {

@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { SvidgateError } from '../../core/index.ts';
+import { describeError, SvidgateError } from '../../core/index.ts';
 import { parseCertificate, publicKeyFromJwk, splitDer, type Certificate } from '../../pki/index.ts';
 import { decodeMessage, JwtBundlesResponse, X509SvidResponse } from '../../proto/index.ts';
 import {
@@ -23,12 +23,23 @@ export interface AgentIdentities {
   readonly svids: ReadonlyMap<SpiffeId, X509Svid>;
   /** Of the trust domain of all SVIDs. DER. */
   readonly x509Authorities: readonly Uint8Array[];
-  readonly foreignX509Authorities: ReadonlyMap<TrustDomain, readonly Uint8Array[]>;
+  readonly foreign: ReadBundles<Uint8Array>;
 }
 
 /**
- * Reads an answer of FetchX509SVID (Workload API §5.2.1) as a whole. Throws `invalid_request` or `certificate_invalid` when one part of it
- * is wrong: an SVID of another trust domain, for another ID than it says, or whose key is another one's; a bundle without CAs.
+ * Bundles of an answer. What other trust domains publish is not the agent's fault: a foreign bundle that cannot be read costs
+ * nobody else theirs.
+ */
+export interface ReadBundles<Key> {
+  readonly bundles: ReadonlyMap<TrustDomain, readonly Key[]>;
+  /** Why those of these foreign trust domains cannot be read. */
+  readonly unreadable: ReadonlyMap<TrustDomain, string>;
+}
+
+/**
+ * Reads an answer of FetchX509SVID (Workload API §5.2.1), foreign bundles apart, as a whole. Throws `invalid_request` or
+ * `certificate_invalid` when one part of it is wrong: an SVID of another trust domain, for another ID than it says, or whose key is
+ * another one's; an own bundle without CAs.
  */
 export function readX509Svids(bytes: Uint8Array, trustDomain: TrustDomain): AgentIdentities {
   const { svids: messages, federatedBundles } = decodeMessage(X509SvidResponse, bytes, MAX_ANSWER_BYTES);
@@ -46,21 +57,35 @@ export function readX509Svids(bytes: Uint8Array, trustDomain: TrustDomain): Agen
     if (pathOf(spiffeId) === '') throw invalid(`${spiffeId} is a trust domain and no workload`);
     if (!svids.has(spiffeId)) svids.set(spiffeId, readSvid(message, { spiffeId, roots }));
   }
-  const foreign = Object.entries(federatedBundles).map(
-    ([name, der]) => [readTrustDomain(name), readAuthorities(der)] as const,
-  );
-  return { svids, x509Authorities, foreignX509Authorities: new Map(foreign) };
+  return {
+    svids,
+    x509Authorities,
+    foreign: readBundles(federatedBundles, { read: readAuthorities, own: trustDomain }),
+  };
 }
 
-/** Reads an answer of FetchJWTBundles (Workload API §6.2.2). Throws `invalid_request`. */
-export function readJwtBundles(bytes: Uint8Array): ReadonlyMap<TrustDomain, readonly JwtAuthority[]> {
+/** Reads an answer of FetchJWTBundles (Workload API §6.2.2). Throws `invalid_request` when the own bundle is wrong. */
+export function readJwtBundles(bytes: Uint8Array, own: TrustDomain): ReadBundles<JwtAuthority> {
   const { bundles } = decodeMessage(JwtBundlesResponse, bytes, MAX_ANSWER_BYTES);
-  return new Map(
-    Object.entries(bundles).map(([name, text]) => {
-      const trustDomain = readTrustDomain(name);
-      return [trustDomain, readJwkSet(text, trustDomain)] as const;
-    }),
-  );
+  return readBundles(bundles, { read: readJwkSet, own });
+}
+
+function readBundles<Key>(
+  encoded: Readonly<Record<string, Uint8Array>>,
+  by: { readonly read: (bytes: Uint8Array, trustDomain: TrustDomain) => readonly Key[]; readonly own: TrustDomain },
+): ReadBundles<Key> {
+  const bundles = new Map<TrustDomain, readonly Key[]>();
+  const unreadable = new Map<TrustDomain, string>();
+  for (const [name, bytes] of Object.entries(encoded)) {
+    const trustDomain = readTrustDomain(name);
+    try {
+      bundles.set(trustDomain, by.read(bytes, trustDomain));
+    } catch (error) {
+      if (trustDomain === by.own) throw error;
+      unreadable.set(trustDomain, describeError(error));
+    }
+  }
+  return { bundles, unreadable };
 }
 
 function readSvid(

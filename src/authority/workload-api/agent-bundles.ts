@@ -1,16 +1,19 @@
 import { Watchable, type ReadonlyWatchable } from '../../core/index.ts';
 import type { ForeignBundles, JwtAuthority, TrustBundle, TrustDomain } from '../../spiffe/index.ts';
-import type { AgentIdentities } from './agent-answers.ts';
+import type { AgentIdentities, ReadBundles } from './agent-answers.ts';
 
-type X509Part = Pick<AgentIdentities, 'x509Authorities' | 'foreignX509Authorities'>;
-type JwtPart = ReadonlyMap<TrustDomain, readonly JwtAuthority[]>;
+type Bundles<Key> = ReadBundles<Key>['bundles'];
 
-/** Puts bundles together from the two streams that each bring a half. What did not change stays the same object. */
+/**
+ * Puts bundles together from the two streams that each bring a half. What did not change stays the same object; of a foreign
+ * bundle that cannot be read, the half that was good last stays.
+ */
 export class AgentBundles {
   readonly #own: Watchable<TrustBundle>;
   readonly #foreign = new Watchable<ForeignBundles>(new Map());
-  #x509: X509Part = { x509Authorities: [], foreignX509Authorities: new Map() };
-  #jwt: JwtPart = new Map();
+  #ownX509: readonly Uint8Array[] = [];
+  #foreignX509: Bundles<Uint8Array> = new Map();
+  #jwt: Bundles<JwtAuthority> = new Map();
 
   constructor(trustDomain: TrustDomain) {
     this.#own = new Watchable<TrustBundle>({ trustDomain, x509Authorities: [], jwtAuthorities: [], sequence: 0 });
@@ -24,25 +27,26 @@ export class AgentBundles {
     return this.#foreign;
   }
 
-  setX509(part: X509Part): void {
-    this.#x509 = part;
+  setX509({ x509Authorities, foreign }: Pick<AgentIdentities, 'x509Authorities' | 'foreign'>): void {
+    this.#ownX509 = x509Authorities;
+    this.#foreignX509 = withLastGood(foreign, this.#foreignX509);
     this.#update();
   }
 
-  setJwt(part: JwtPart): void {
-    this.#jwt = part;
+  setJwt(read: ReadBundles<JwtAuthority>): void {
+    this.#jwt = withLastGood(read, this.#jwt);
     this.#update();
   }
 
   #update(): void {
     const { trustDomain } = this.#own.value;
-    this.#own.set(this.#renewed(this.#own.value, this.#x509.x509Authorities));
-    const names = new Set([...this.#x509.foreignX509Authorities.keys(), ...this.#jwt.keys()]);
+    this.#own.set(this.#renewed(this.#own.value, this.#ownX509));
+    const names = new Set([...this.#foreignX509.keys(), ...this.#jwt.keys()]);
     names.delete(trustDomain);
     const before = this.#foreign.value;
     const bundles = [...names].sort().map((name) => {
       const found = before.get(name) ?? { trustDomain: name, x509Authorities: [], jwtAuthorities: [], sequence: 0 };
-      return this.#renewed(found, this.#x509.foreignX509Authorities.get(name) ?? []);
+      return this.#renewed(found, this.#foreignX509.get(name) ?? []);
     });
     const isSame = bundles.length === before.size && bundles.every((one) => before.get(one.trustDomain) === one);
     if (!isSame) this.#foreign.set(new Map(bundles.map((one) => [one.trustDomain, one])));
@@ -57,6 +61,11 @@ export class AgentBundles {
       });
     return isSame ? bundle : { ...bundle, x509Authorities, jwtAuthorities, sequence: bundle.sequence + 1 };
   }
+}
+
+function withLastGood<Key>({ bundles, unreadable }: ReadBundles<Key>, before: Bundles<Key>): Bundles<Key> {
+  const kept = [...before].filter(([name]) => unreadable.has(name) && !bundles.has(name));
+  return new Map([...bundles, ...kept]);
 }
 
 function sameItems<T>(one: readonly T[], other: readonly T[], same: (a: T, b: T) => boolean): boolean {

@@ -127,6 +127,8 @@ class Source implements WorkloadApiSource {
 
   async run(signal: AbortSignal): Promise<void> {
     const { trustDomain, logger } = this.#options;
+    const tellX509 = unreadableTeller(logger, WORKLOAD_API_SERVICE.fetchX509Svid.path);
+    const tellJwt = unreadableTeller(logger, WORKLOAD_API_SERVICE.fetchJwtBundles.path);
     await supervise(signal, [
       (until) =>
         this.#follow(WORKLOAD_API_SERVICE.fetchX509Svid.path, until, {
@@ -136,6 +138,7 @@ class Source implements WorkloadApiSource {
             this.#bundles.setX509(identities);
             this.#takeSvids(identities.svids);
             this.problem.set(undefined);
+            tellX509(identities.foreign.unreadable);
           },
           lose: (reason) => this.problem.set(reason),
           deny: () => {
@@ -146,7 +149,11 @@ class Source implements WorkloadApiSource {
         }),
       (until) =>
         this.#follow(WORKLOAD_API_SERVICE.fetchJwtBundles.path, until, {
-          take: (bytes) => this.#bundles.setJwt(readJwtBundles(bytes)),
+          take: (bytes) => {
+            const read = readJwtBundles(bytes, trustDomain);
+            this.#bundles.setJwt(read);
+            tellJwt(read.unreadable);
+          },
         }),
     ]);
   }
@@ -227,6 +234,18 @@ interface StreamHandlers {
   readonly lose?: (reason: string) => void;
   /** The agent says that we have no identity. */
   readonly deny?: () => void;
+}
+
+/** Warns of each foreign bundle that cannot be read: once, and again when it was good in between or the reason is another. */
+function unreadableTeller(logger: Logger, method: string): (unreadable: ReadonlyMap<TrustDomain, string>) => void {
+  let told: ReadonlyMap<TrustDomain, string> = new Map();
+  return (unreadable) => {
+    for (const [trustDomain, reason] of unreadable) {
+      if (told.get(trustDomain) === reason) continue;
+      logger.warn({ trust_domain: trustDomain, method, reason }, 'foreign bundle of the agent not taken');
+    }
+    told = unreadable;
+  };
 }
 
 function notHeldOf(svids: Svids): NotHeld {

@@ -223,10 +223,9 @@ describe('an agent as the source of identities', () => {
         }),
     },
     {
-      what: 'a federated bundle that is none',
+      what: 'a federated bundle of a name that is none',
       says: /./,
-      answer: (bench, svid) =>
-        answer(bench.domain, svid, { federatedBundles: { 'spiffe://other.test': Buffer.from('bundle') } }),
+      answer: (bench, svid) => answer(bench.domain, svid, { federatedBundles: { 'Other!': new Uint8Array() } }),
     },
   ];
   for (const { what, says, answer: wrong } of WRONG) {
@@ -295,9 +294,11 @@ describe('an agent as the source of identities', () => {
     assert.equal(bench.source.bundle.value, before);
     assert.ok((bench.source.foreignBundles.value.get(name)?.sequence ?? 0) > whole.sequence);
     for (const text of ['', '[]', '{"keys":{}}', '{"keys":[],"keys":[]}', '{"keys":[{"kty":"EC","kid":"z"}]}']) {
-      assert.throws(() => readJwtBundles(bundles(text)), { code: 'invalid_request' }, text);
+      const own = parseTrustDomain('example.test');
+      assert.deepEqual([...readJwtBundles(bundles(text), own).unreadable.keys()], [name], text);
+      assert.throws(() => readJwtBundles(bundles(text), name), { code: 'invalid_request' }, text);
     }
-    bench.jwtBundles.set(bundles('not JSON'));
+    bench.jwtBundles.set(jwtAnswer('not JSON'));
     await waitUntil('the refusal', LIMIT_MS, () => bench.lines.some(({ reason }) => reason?.includes('JWK Set')));
     assert.equal(bench.source.bundle.value, before);
   });
