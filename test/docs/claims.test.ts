@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { root } from '../../tools/setup/paths.mjs';
 import { layerViolations } from '../../tools/check/layers.ts';
-import { markdownPages, readPage } from './markdown.ts';
+import { localLinks, markdownPages, readPage } from './markdown.ts';
 
 /** Cells of every table row of a page whose first cell is not a heading's. */
 function rowsOf(page: string): readonly (readonly string[])[] {
@@ -70,6 +70,28 @@ test('docs/architecture.md has every room of src/, in the layer that the check k
       const text = `import type { X } from '../${high}/index.ts';`;
       assert.notDeepEqual(layerViolations([{ path: `src/${low}/a.ts`, text }]), [], `${low} must not import ${high}`);
     }
+  }
+});
+
+test('README.md leads to each page of docs/', () => {
+  const targets = new Set(localLinks(readPage('README.md')).map((target) => target.split('#')[0]));
+  const pages = markdownPages().filter((page) => page.startsWith('docs/') && !page.startsWith('docs/decisions/'));
+  assert.deepEqual(
+    pages.filter((page) => !targets.has(page)),
+    [],
+  );
+});
+
+test('the messages that docs/workload-api.md has for each error stand in the code', () => {
+  const messages = rowsOf('docs/workload-api.md').flatMap(([, code, message]) =>
+    /^[A-Z][A-Za-z]+$/.test(code ?? '') ? codeIn(message) : [],
+  );
+  assert.ok(messages.length >= 8);
+  const sources = globSync('src/{endpoints/workload-api,spiffe}/*.ts', { cwd: root });
+  const code = sources.map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
+  // Numbers and what follows a colon are put in while it runs.
+  for (const message of messages) {
+    for (const part of message.split(/ \d+ |…/)) assert.ok(code.includes(part.trim()), message);
   }
 });
 

@@ -19,7 +19,8 @@ import type { Check, Outcome } from './table.ts';
 
 type X509Answer = Awaited<ReturnType<ReturnType<WorkloadClient['x509Svids']>['next']>>;
 
-const PUSHED_WITHIN_MS = 1000;
+/** Far more than it takes; SPIRE's agent asks its server every 5 s. */
+const PUSHED_WITHIN_MS = 2000;
 const REQUESTS_AROUND_ROTATION = 50;
 
 /**
@@ -32,7 +33,7 @@ export function issuingChecks(mesh: Mesh): readonly Check[] {
   return [
     {
       name: 'entry created by the CLI: SVID on an open stream',
-      expected: `pushed within ${PUSHED_WITHIN_MS} ms`,
+      expected: 'pushed at once',
       logs,
       run: async () => createdEntry(mesh, operator),
     },
