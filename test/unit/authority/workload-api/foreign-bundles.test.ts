@@ -30,8 +30,8 @@ describe('foreign bundles that an agent hands on', () => {
   it('that cannot be read hold nothing else up', async () => {
     const [domain, third] = [await createTestTrustDomain('example.test'), await createTestTrustDomain('third.test')];
     const thirdRoots = Buffer.concat(third.bundle.value.x509Authorities);
-    const notCa = (await third.issueX509Svid({ spiffeId: parseSpiffeId('spiffe://third.test/x') }))
-      .certificateChain[0]!;
+    const leaf = await third.issueX509Svid({ entryId: 'x', spiffeId: parseSpiffeId('spiffe://third.test/x') });
+    const notCa = leaf.certificateChain[0]!;
     for (const wrong of [Buffer.from('bundle'), notCa, Buffer.concat([thirdRoots, notCa]), thirdRoots.subarray(1)]) {
       const foreign = { 'spiffe://other.test': wrong, 'spiffe://third.test': thirdRoots };
       const read = readX509Svids(await x509Answer(domain, foreign), OWN);
