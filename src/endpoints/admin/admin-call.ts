@@ -17,9 +17,7 @@ import {
 } from '../../proto/index.ts';
 import type { CallContext, GrpcMethod } from '../../transport/index.ts';
 import { authorize, rolesOf, type AdminCaller, type Grant } from './access.ts';
-
-/** The largest request; an import of 100,000 entries fits. Also the limit of the socket. */
-export const ADMIN_MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+import { ADMIN_MAX_MESSAGE_BYTES, checkRequestSize } from './request-size.ts';
 
 /** What a call is about, for its line in the audit log. */
 export type AuditSubject = Pick<
@@ -72,6 +70,7 @@ export function createAdminMethods(options: AdminMethodsOptions): AdminMethods {
         path: rpc.path,
         handle: (bytes, context) =>
           answer(name, { ...options, context }, async (call) => {
+            checkRequestSize(name, bytes);
             const request = decodeMessage(rpc.request, bytes, ADMIN_MAX_MESSAGE_BYTES);
             return encodeMessage(rpc.response, await handle(request, call));
           }),
@@ -84,6 +83,7 @@ export function createAdminMethods(options: AdminMethodsOptions): AdminMethods {
         path: rpc.path,
         async *handle(bytes, context) {
           const { first, rest } = await answer(name, { ...options, context }, async (call) => {
+            checkRequestSize(name, bytes);
             const responses = handle(decodeMessage(rpc.request, bytes, ADMIN_MAX_MESSAGE_BYTES), call);
             return { first: await responses.next(), rest: responses };
           });

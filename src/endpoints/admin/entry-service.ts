@@ -6,6 +6,7 @@ import type { GrpcMethod } from '../../transport/index.ts';
 import type { AdminCall, AdminMethods } from './admin-call.ts';
 import { ENTRY_SOURCES, toDraft, toEntry, toPatch } from './entry-message.ts';
 import { pageOf } from './page.ts';
+import { MAX_IMPORT } from './request-size.ts';
 import {
   entryIdField,
   enumField,
@@ -28,7 +29,6 @@ export interface EntryAdmin {
 }
 
 const IMPORT_MODES = ['create', 'replace'] as const;
-const MAX_IMPORT = 100_000;
 const MAX_FILTER_SELECTORS = 100;
 
 const MAX_MISTAKES_SHOWN = 10;

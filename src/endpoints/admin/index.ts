@@ -4,7 +4,7 @@
  * call is audited; what a call cannot do changes nothing. Must not know how anything is kept or signed.
  */
 export { NEEDS, type AdminCaller, type AdminRole, type Need } from './access.ts';
-export { ADMIN_MAX_MESSAGE_BYTES } from './admin-call.ts';
+export { ADMIN_MAX_MESSAGE_BYTES } from './request-size.ts';
 export { createAdminEndpoint, type AdminEndpointOptions } from './admin-endpoint.ts';
 export type { AuthorityAdmin, AuthorityKind, AuthorityName, AuthoritySlot } from './authority-service.ts';
 export type { ForeignBundle, ForeignBundleAdmin } from './bundle-service.ts';
