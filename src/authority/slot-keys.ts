@@ -58,18 +58,31 @@ export class SlotKeys {
     throw new SvidgateError('authority_failed', foreignKeyMessage(foreign));
   }
 
-  /** Fetches the keys that are not here yet. What cannot be reached is logged and asked for again by the next call. */
+  /**
+   * Fetches the keys that are not here yet, together: a key manager that does not answer is waited for once. What cannot
+   * be reached is logged and asked for again by the next call.
+   */
   async fetch(slots: readonly Slot[]): Promise<void> {
-    for (const slot of slots) {
-      if (this.#found.has(slot.keyId) || this.isLost(slot)) continue;
-      try {
-        await this.keyOf(slot);
-      } catch (error) {
-        this.#logger.error(
-          { ca_id: slot.id, error_code: SvidgateError.from(error).code, reason: describeError(error) },
-          'key of an authority cannot be used',
-        );
-      }
+    await Promise.all(slots.filter((slot) => this.#isUnknown(slot)).map((slot) => this.#tryFetch(slot)));
+  }
+
+  /** Whether it is known of each key that it is there, or that it is lost. */
+  isComplete(slots: readonly Slot[]): boolean {
+    return !slots.some((slot) => this.#isUnknown(slot));
+  }
+
+  #isUnknown(slot: Slot): boolean {
+    return !this.#found.has(slot.keyId) && !this.isLost(slot);
+  }
+
+  async #tryFetch(slot: Slot): Promise<void> {
+    try {
+      await this.keyOf(slot);
+    } catch (error) {
+      this.#logger.error(
+        { ca_id: slot.id, error_code: SvidgateError.from(error).code, reason: describeError(error) },
+        'key of an authority cannot be used',
+      );
     }
   }
 }
