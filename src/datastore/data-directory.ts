@@ -25,7 +25,12 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
   }
   const pidFile = join(path, 'svidgate.pid');
   const lock = takeLock(path, pidFile);
-  await writeFileAtomic(pidFile, `${process.pid}\n`, 0o600);
+  try {
+    await writeFileAtomic(pidFile, `${process.pid}\n`, 0o600);
+  } catch (error) {
+    lock.close();
+    throw new SvidgateError('file_unreadable', `data_dir ${path} cannot be written`, { cause: error });
+  }
   return {
     path,
     async close() {

@@ -36,7 +36,7 @@ export async function restartableServer(options: RestartableServerOptions = {}):
   const folder = options.folder ?? own?.path ?? '';
   const write = (name: string, text: string): Promise<void> => writeFile(join(folder, name), text, { mode: 0o600 });
   const usual = `trust_domain: example.test
-data_dir: ./data
+${/^data_dir:/m.test(options.config ?? '') ? '' : 'data_dir: ./data'}
 workload_socket: ./api.sock
 admin: { socket: ./admin.sock }
 telemetry: { listen: 127.0.0.1:0 }
