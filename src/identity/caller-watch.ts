@@ -1,4 +1,4 @@
-import type { AuditCaller, Clock, ReadonlyWatchable } from '../core/index.ts';
+import { untilAborted, type AuditCaller, type Clock, type ReadonlyWatchable } from '../core/index.ts';
 import type { ForeignBundles, RegistrationEntry, Selector, SpiffeId, TrustBundle } from '../spiffe/index.ts';
 import {
   foreignBundlesFor,
@@ -37,6 +37,9 @@ interface Held {
   readonly slot: SvidSlot;
   readonly unsubscribe: () => void;
 }
+
+/** Long for a key that is at hand, short for one that is asked for over a network. */
+const MOMENT_MS = 20;
 
 /** The slots one caller holds, adjusted to the entries that match it. */
 export class CallerWatch {
@@ -77,7 +80,7 @@ export class CallerWatch {
       while (!signal.aborted) {
         if (this.#changed) {
           this.#changed = false;
-          const identity = await this.#identity(notify);
+          const identity = await this.#identity(notify, signal);
           if (signal.aborted || (this.#told !== undefined && sameIdentity(this.#told, identity))) continue;
           this.#told = identity;
           yield identity;
@@ -96,14 +99,15 @@ export class CallerWatch {
     for (const key of this.#held.keys()) this.#release(key);
   }
 
-  async #identity(notify: () => void): Promise<CallerIdentity> {
+  async #identity(notify: () => void, signal: AbortSignal): Promise<CallerIdentity> {
     const { bundle, foreignBundles } = this.#sources;
     const entries = entriesOf(this.#selectors, this.#sources);
     const wanted = new Map(entries.map((entry) => [slotKey(entry), entry]));
     for (const key of this.#held.keys()) if (!wanted.has(key)) this.#release(key);
     const issued = Promise.all([...wanted].map(([key, entry]) => this.#hold(key, entry, notify)));
-    // What is taken away is not kept until something else has been signed.
-    if (!this.#holdsTooMuch()) await Promise.race([issued, new Promise<void>((resolve) => (this.#hurry = resolve))]);
+    const done = new AbortController();
+    await Promise.race([issued, this.#patience(AbortSignal.any([done.signal, signal]))]);
+    done.abort();
     this.#hurry = undefined;
     const left = entriesOf(this.#selectors, this.#sources).filter((entry) => wanted.has(slotKey(entry)));
     const found = left.map((entry, index) => this.#svidOf(entry) ?? pendingOf(entry, index));
@@ -113,6 +117,12 @@ export class CallerWatch {
       bundle: bundle.value,
       foreignBundles: foreignBundlesFor(left, foreignBundles.value),
     };
+  }
+
+  /** What is taken away is not kept until something else has been signed, unless that takes a moment only. */
+  async #patience(signal: AbortSignal): Promise<void> {
+    if (!this.#holdsTooMuch()) await new Promise<void>((resolve) => (this.#hurry = resolve));
+    await untilAborted(signal, this.#sources.clock.sleep(MOMENT_MS, signal));
   }
 
   /** Whether the caller was told of a SPIFFE ID that it has no right to any more. */
