@@ -1,3 +1,4 @@
+import { authority } from './authority.ts';
 import { authz } from './authz.ts';
 import type { Benchmark } from './benchmark.ts';
 import { issuance } from './issuance.ts';
@@ -5,4 +6,4 @@ import { restart } from './restart.ts';
 import { sds } from './sds.ts';
 
 /** Every benchmark, in the order of the list and of the document. */
-export const BENCHMARKS: readonly Benchmark[] = [issuance, sds, authz, restart];
+export const BENCHMARKS: readonly Benchmark[] = [issuance, sds, authz, restart, authority];
