@@ -17,10 +17,14 @@ export interface SlotTableOptions {
 /** SVIDs of a tainted CA are replaced within this time, each at a moment of its own, so that a fleet does not rotate at once. */
 const TAINT_SPREAD_MS = 60_000;
 
+/** So many slots are kept without a look at who is idle. */
+const SMALLEST_SWEEP = 64;
+
 /** One slot for each entry in use. Replaces what was revoked at once, and what a tainted CA signed in a spread. */
 export class SlotTable {
   readonly #options: SlotTableOptions;
   readonly #slots = new Map<string, SvidSlot>();
+  #sweepAt = SMALLEST_SWEEP;
 
   constructor(options: SlotTableOptions) {
     this.#options = options;
@@ -42,15 +46,27 @@ export class SlotTable {
     const key = slotKey(entry);
     const found = this.#slots.get(key);
     if (found !== undefined) return found;
-    for (const [other, slot] of this.#slots) if (slot.isIdle) this.#slots.delete(other);
+    if (this.#slots.size >= this.#sweepAt) this.#sweep();
     const slot = new SvidSlot({ ...this.#options, entry });
     this.#slots.set(key, slot);
     return slot;
   }
+
+  /** Only when there are twice as many as are in use: going through all for each new one would cost their square. */
+  #sweep(): void {
+    for (const [key, slot] of this.#slots) if (slot.isIdle) this.#slots.delete(key);
+    this.#sweepAt = Math.max(SMALLEST_SWEEP, 2 * this.#slots.size);
+  }
 }
+
+const slotKeys = new WeakMap<RegistrationEntry, string>();
 
 /** An entry whose identity was edited gets a slot, and so an SVID, of its own. */
 export function slotKey(entry: RegistrationEntry): string {
+  const known = slotKeys.get(entry);
+  if (known !== undefined) return known;
   const { entryId, spiffeId, x509SvidTtlMs = null, dnsNames = [] } = entry;
-  return JSON.stringify([entryId, spiffeId, x509SvidTtlMs, dnsNames]);
+  const key = JSON.stringify([entryId, spiffeId, x509SvidTtlMs, dnsNames]);
+  slotKeys.set(entry, key); // asked again for each caller and each change
+  return key;
 }
