@@ -20,7 +20,7 @@ export function readDiscoveryRequest(bytes: Uint8Array): SubscriptionRequest {
     names: normalizeNames(request.resourceNames),
     versionInfo: request.versionInfo,
     responseNonce: request.responseNonce,
-    refusal: request.errorDetail === null ? undefined : request.errorDetail.message.slice(0, MAX_REFUSAL_LENGTH),
+    refusal: request.errorDetail === null ? undefined : startOf(request.errorDetail.message, MAX_REFUSAL_LENGTH),
     node: request.node === null ? undefined : readNode(request.node),
   };
 }
@@ -29,8 +29,8 @@ function readNode(node: Node): EnvoyNode {
   const version = node.userAgentBuildVersion?.version;
   const metadata = node.metadata === null ? {} : structToJson(node.metadata);
   return {
-    id: node.id.slice(0, MAX_NODE_TEXT_LENGTH),
-    cluster: node.cluster.slice(0, MAX_NODE_TEXT_LENGTH),
+    id: startOf(node.id, MAX_NODE_TEXT_LENGTH),
+    cluster: startOf(node.cluster, MAX_NODE_TEXT_LENGTH),
     version:
       version === null || version === undefined
         ? undefined
@@ -39,4 +39,9 @@ function readNode(node: Node): EnvoyNode {
       ? parseFlag(metadata['disable_spiffe_cert_validation'])
       : undefined,
   };
+}
+
+/** A copy: a slice would keep the whole text in memory, which can be as long as a message. */
+function startOf(text: string, length: number): string {
+  return text.length <= length ? text : Buffer.from(text.slice(0, length), 'utf8').toString('utf8');
 }

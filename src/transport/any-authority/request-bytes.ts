@@ -13,6 +13,8 @@ import { HeaderBlocks, type BlockOutcome } from './header-blocks.ts';
 /** Of one block, encoded. */
 const MAX_BLOCK_BYTES = 64 * 1024;
 const MAX_BLOCK_FRAMES = 16;
+/** Each piece costs more than a hundred bytes, however short it is. */
+const MAX_PIECES = 64;
 
 interface OpenBlock {
   readonly first: FrameHeader;
@@ -50,10 +52,12 @@ export class RequestBytes {
     if (this.#heldBytes === 0) return chunk;
     this.#held.push(chunk);
     this.#heldBytes += chunk.length;
-    // Joined once, when it is enough: a client that sends byte by byte does not have them copied each time.
-    if (this.#heldBytes < this.#neededBytes) return undefined;
+    // A client that sends byte by byte has them neither copied each time nor held one by one.
+    const isEnough = this.#heldBytes >= this.#neededBytes;
+    if (!isEnough && this.#held.length < MAX_PIECES) return undefined;
     const joined = Buffer.concat(this.#held);
-    this.#held = [];
+    this.#held = isEnough ? [] : [joined];
+    if (!isEnough) return undefined;
     this.#heldBytes = 0;
     return joined;
   }

@@ -7,6 +7,7 @@ import { PREFACE, writeHeaderFrames } from '../../../../src/transport/any-author
 import type { HeaderField } from '../../../../src/transport/any-authority/header-table.ts';
 import { mendAuthority } from '../../../../src/transport/any-authority/mend-authority.ts';
 import { RequestBytes } from '../../../../src/transport/any-authority/request-bytes.ts';
+import { collectGarbage } from '../../../support/collect-garbage.ts';
 import {
   openSink,
   recordClient,
@@ -267,4 +268,19 @@ test('a block that unpacks to more than 128 KiB is not written anew', () => {
   const start = requestsOnWire([]);
   const frames = Buffer.concat([start, ...writeHeaderFrames({ flags: 1, streamId: 1 }, Buffer.alloc(0), bomb)]);
   assert.deepEqual(Buffer.concat(throughStage(frames)), frames);
+});
+
+test('of a frame that comes byte by byte the bytes are held, not the pieces', async () => {
+  const stage = new RequestBytes();
+  const [frame] = writeHeaderFrames({ flags: 0, streamId: 1 }, Buffer.alloc(0), Buffer.alloc(16_000));
+  stage.take(PREFACE);
+  const pieces = [...frame!.subarray(0, 10_000)].map((byte) => {
+    const piece = Buffer.alloc(1, byte);
+    assert.deepEqual(stage.take(piece), []);
+    return new WeakRef(piece);
+  });
+  await settle(); // a WeakRef holds its target until the end of the turn
+  collectGarbage();
+  const held = pieces.filter((piece) => piece.deref() !== undefined);
+  assert.ok(held.length <= 64, `${held.length} pieces are held`);
 });
