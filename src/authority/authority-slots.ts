@@ -116,8 +116,9 @@ export class AuthoritySlots {
     return slot?.kind === 'x509' && slot.roots.some((root) => roots.has(Buffer.from(root).toString('base64')));
   }
 
-  /** Publishes the roots that the upstream has at present, beside those of the authorities. */
+  /** Publishes the roots that the upstream has at present, beside those of the authorities. None: it has not answered yet. */
   async publishUpstreamRoots(roots: readonly Uint8Array[]): Promise<void> {
+    if (roots.length === 0) return;
     await this.#alone(async () => {
       const next = { ...this.#state, upstreamRoots: roots };
       if (sameBytes(publishedRoots(next), publishedRoots(this.#state))) return;
@@ -143,7 +144,7 @@ export class AuthoritySlots {
     const { keyManager, keys, lists, keyType } = this.#options;
     await this.#sweepKeys();
     const before = this.#state;
-    const keyId = before.looseKeys.find((id) => id.startsWith(`${kind}-`)) ?? newKeyId(kind);
+    const keyId = (await this.#unusedName(kind)) ?? newKeyId(kind);
     // Named before it is made: a key that a crash leaves without an authority is found again and removed.
     await this.#save({ ...before, looseKeys: [...before.looseKeys.filter((id) => id !== keyId), keyId] });
     const key = await keyManager.generate(keyId, keyType[kind]);
@@ -164,12 +165,23 @@ export class AuthoritySlots {
     await this.#sweepKeys();
   }
 
+  /** A name that was journalled and has no key: one whose key cannot be removed must not keep others from being made. */
+  async #unusedName(kind: AuthorityKind): Promise<string | undefined> {
+    for (const id of this.#state.looseKeys) {
+      if (id.startsWith(`${kind}-`) && (await this.#options.keyManager.find(id)) === undefined) return id;
+    }
+    return undefined;
+  }
+
   async #createSlot(kind: AuthorityKind, made: { readonly key: SigningKey; readonly sequence: number }): Promise<Slot> {
     const { trustDomain, clock, upstream, ttlMs } = this.#options;
     const request = { ...made, trustDomain, clock, ttlMs: ttlMs[kind] };
     if (kind === 'jwt') return createJwtSlot(request);
     if (upstream === undefined) return await createRootSlot(request);
-    return await createIntermediateSlot(request, upstream, AbortSignal.timeout(MINT_TIMEOUT_MS));
+    const slot = await createIntermediateSlot(request, upstream, AbortSignal.timeout(MINT_TIMEOUT_MS));
+    if (this.find(slot.id) === undefined) return slot;
+    const message = `upstream authority ${upstream.kind} gave a CA with the subject key identifier of another one`;
+    throw new SvidgateError('upstream_failed', message);
   }
 
   async #change(step: Exclude<AuthorityStep, { kind: 'prepare' }>, by: AuditCaller | undefined): Promise<void> {
@@ -239,6 +251,8 @@ export class AuthoritySlots {
         this.#state = { ...this.#state, looseKeys: this.#state.looseKeys.filter((id) => id !== keyId) };
       } catch (error) {
         logger.warn({ error_code: 'key_manager_failed', reason: describeError(error) }, 'an old key cannot be removed');
+        // Last from now on, so that it keeps no other one from being removed.
+        this.#state = { ...this.#state, looseKeys: [...this.#state.looseKeys.filter((id) => id !== keyId), keyId] };
         return;
       }
     }

@@ -101,6 +101,9 @@ function randomText(length: number): string {
   return Array.from({ length }, () => ALPHABET[randomInt(ALPHABET.length)]).join('');
 }
 
+/** Of an authority, in the journal: of 64 bytes in hexadecimal. Ours has 20. */
+const MAX_ID_LENGTH = 128;
+
 /** The roots that the chain leads to. */
 function checkMinted(
   minted: MintedCa,
@@ -122,6 +125,7 @@ function checkMinted(
   const [ca] = chain;
   const top = chain.at(-1);
   if (ca === undefined || top === undefined) return fail('the chain is empty');
+  if (keyIdOf(ca.der).length > MAX_ID_LENGTH) fail('its subject key identifier is too long');
   if (!isSame(ca.publicKey, spkiOf(expected.key.publicKey))) fail('it is for another key');
   if (ca.uris.some((uri) => uri !== expected.uri)) fail(`it names ${ca.uris.join(', ')}, expected ${expected.uri}`);
   for (const [depth, certificate] of chain.entries()) {

@@ -26,6 +26,8 @@ export async function issueX509Svid(
   const notAfter = Math.ceil(Math.min(now + request.ttlMs, slot.notAfter) / 1000) * 1000;
   const notBefore = Math.floor((now - BACKDATE_MS) / 1000) * 1000;
   if (notAfter <= now) throw new SvidgateError('authority_failed', `CA ${slot.id} has ended`);
+  // The clock was set back: nobody would take what it signs until then, and its successor is on its way.
+  if (now < slot.notBefore) throw new SvidgateError('authority_failed', `CA ${slot.id} is not valid yet`);
   // The clock was set back. It is replaced within a minute; what it signed until then would be held for half a life.
   if (now < slot.notBefore) throw new SvidgateError('authority_failed', `CA ${slot.id} is not valid yet`);
   const { privateKey, publicKey } = await generateEncodedKeyPair(request.keyType);

@@ -44,7 +44,7 @@ export interface Revocations {
   ): Promise<Revocation>;
   /** Throws `not_found`, `audit_failed`, `datastore_failed`. */
   undo(id: string, by?: AuditCaller): Promise<Revocation>;
-  /** Forgets, until the signal is aborted, revoked serials and issued SVIDs that ended more than a day ago. */
+  /** Forgets, until the signal is aborted, revoked serials and issued SVIDs that ended a day ago, by two looks an hour apart. */
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -108,9 +108,14 @@ class StoredRevocations implements Revocations {
 
   async run(signal: AbortSignal): Promise<void> {
     const { clock, logger } = this.#options;
+    let lastLook = -Infinity;
     while (!signal.aborted) {
+      const now = clock.now();
+      // What had ended an hour ago, too: a clock that jumps ahead and is set right again must not undo a revocation.
+      const ended = Math.min(now, lastLook) - KEPT_MS;
+      lastLook = now;
       try {
-        await this.#alone(() => this.#prune(clock.now() - KEPT_MS));
+        await this.#alone(() => this.#prune(ended));
       } catch (error) {
         const fields = { error_code: SvidgateError.from(error).code, reason: describeError(error) };
         logger.warn(fields, 'ended revocations cannot be forgotten');

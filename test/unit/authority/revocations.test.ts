@@ -194,6 +194,7 @@ test('a serial is forgotten a day after its end, one of unknown end and a SPIFFE
   assert.ok(!revocations.snapshot.value.hasSerialOf(ORDERS), 'what has ended needs no gate');
   assert.equal(revocations.snapshot.value.all.length, 3);
   await stage.clock.advance(25 * HOUR);
+  await stage.clock.advance(HOUR);
   const expected = ['cd', ORDERS];
   const left = (all: readonly Revocation[]): readonly string[] =>
     all.map(({ target }) => (target.kind === 'serial' ? target.serial : target.spiffeId));
@@ -202,6 +203,32 @@ test('a serial is forgotten a day after its end, one of unknown end and a SPIFFE
   assert.equal(await stage.stores.issued.find('ab'), undefined);
   stop.abort();
   await running;
+});
+
+test('a clock that is a month ahead for less than an hour has no revocation forgotten', async () => {
+  const stage = createStage();
+  const now = stage.clock.now();
+  stage.stores.issued.record({ serial: 'ab', spiffeId: ORDERS, authorityId: 'ca', notAfter: now + HOUR });
+  for (const isAtStart of [false, true]) {
+    const revocations = await stage.open();
+    await revocations.revoke(serial('ab'));
+    if (isAtStart) stage.clock.set(now + 30 * 24 * HOUR);
+    const stop = new AbortController();
+    const running = revocations.run(stop.signal);
+    if (!isAtStart) {
+      await stage.clock.advance(0.75 * HOUR);
+      stage.clock.set(now + 30 * 24 * HOUR);
+    }
+    await stage.clock.advance(HOUR / 2); // with one look
+    stage.clock.set(now);
+    await stage.clock.advance(HOUR);
+    stop.abort();
+    await running;
+    assert.ok(revocations.snapshot.value.hasSerial('ab'));
+    assert.equal((await stage.stores.revocations.list()).length, 1);
+    assert.ok(await stage.stores.issued.find('ab'));
+    stage.clock.set(now);
+  }
 });
 
 test('whatever is revoked and undone, in any order, a snapshot answers as a plain list would, and never changes', async () => {
