@@ -35,7 +35,8 @@ export function createTestClock(start = Date.UTC(2026, 0, 1)): TestClock {
           signal.removeEventListener('abort', onAbort);
           resolve();
         };
-        const sleeper = { at: now + Math.max(0, ms), wake };
+        // Whole milliseconds, as Date.now() has them.
+        const sleeper = { at: now + Math.max(0, Math.ceil(ms)), wake };
         sleepers.add(sleeper);
         signal.addEventListener('abort', onAbort, { once: true });
       });
