@@ -179,8 +179,7 @@ async function load(options: AuthorityOptions): Promise<Parts> {
     upstream,
     revocations,
   });
-  for (const kind of ['x509', 'jwt'] as const) if (slots.of(kind).length === 0) await rotator.advance(kind);
-  await rotator.pass();
+  await rotator.start();
   return { slots, keys, rotator, acknowledgements };
 }
 

@@ -32,15 +32,20 @@ export function createAcknowledgementGate(options: {
   readonly logger: Logger;
 }): AcknowledgementGate {
   const { acknowledgements, timeoutMs, clock, logger } = options;
-  const startedAt = clock.now();
+  let startedAt = clock.now();
   let waiting: { readonly id: string; readonly since: number } | undefined;
-  const leftSince = (since: number): number => Math.min(timeoutMs, Math.max(0, since + timeoutMs - clock.now()));
+  /** A time that lies ahead was taken before the clock was set back, and says nothing. */
+  const begun = (at: number | undefined): number => (at === undefined || at > clock.now() ? clock.now() : at);
+  const leftSince = (since: number): number => Math.max(0, since + timeoutMs - clock.now());
   return {
     waitMs(slot) {
-      if (slot.kind === 'jwt') return leftSince(Math.max(slot.publishedAt, startedAt));
+      startedAt = begun(startedAt);
+      if (slot.kind === 'jwt') {
+        return leftSince(slot.publishedAt > clock.now() ? startedAt : Math.max(slot.publishedAt, startedAt));
+      }
       const pending = acknowledgements.pending(slot.publishedSequence);
       if (pending.length === 0) return leftSince(startedAt);
-      if (waiting?.id !== slot.id) waiting = { id: slot.id, since: clock.now() };
+      waiting = { id: slot.id, since: begun(waiting?.id === slot.id ? waiting.since : undefined) };
       const left = leftSince(waiting.since);
       if (left === 0) {
         const fields = { ca_id: slot.id, count: pending.length, waiting_for: pending };

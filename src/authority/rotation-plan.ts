@@ -67,6 +67,11 @@ export function activateAt(active: PlannedSlot, thresholds: RotationThresholds):
   return active.notAfter - (wanted !== undefined && wanted <= prepareMs ? wanted : Math.min(prepareMs / 3, 7 * DAY_MS));
 }
 
+/** When the successor signs whoever does not know it yet: half of its time is over, and the end of the active one near. */
+export function waitUntilLatest(active: PlannedSlot, thresholds: RotationThresholds): number {
+  return active.notAfter - (active.notAfter - activateAt(active, thresholds)) / 2;
+}
+
 /** An ended authority leaves the bundle a day later, or a life if that is shorter: clocks that run behind still find it. */
 export function pruneAt(slot: PlannedSlot): number {
   return slot.notAfter + Math.min(lifeOf(slot), DAY_MS);
@@ -89,6 +94,7 @@ export function nextStep(slots: readonly PlannedSlot[], moment: RotationMoment):
     return { kind: 'prune', id: prepared.id };
   } else if (
     active === undefined ||
+    now >= waitUntilLatest(active, thresholds) ||
     ((prepared.activationRequested || now >= activateAt(active, thresholds)) && !moment.mustWait(prepared))
   ) {
     return { kind: 'activate', id: prepared.id };
@@ -97,15 +103,17 @@ export function nextStep(slots: readonly PlannedSlot[], moment: RotationMoment):
   return ended === undefined ? undefined : { kind: 'prune', id: ended.id };
 }
 
-/** When the next step falls due, if nothing else changes and nothing has to wait. Epoch milliseconds. */
-export function nextStepAt(slots: readonly PlannedSlot[], thresholds: RotationThresholds): number {
+/** When the next step falls due after `now`, if nothing else changes. Epoch milliseconds. */
+export function nextStepAt(slots: readonly PlannedSlot[], thresholds: RotationThresholds, now: number): number {
   const times = slots.filter((slot) => isPast(slot.state)).map(pruneAt);
   const active = slots.find((slot) => slot.state === 'active');
   if (active !== undefined) {
     const hasNext = slots.some((slot) => slot.state === 'prepared');
-    times.push(hasNext ? activateAt(active, thresholds) : prepareAt(active, thresholds));
+    if (hasNext) times.push(activateAt(active, thresholds), waitUntilLatest(active, thresholds));
+    else times.push(prepareAt(active, thresholds));
+    times.push(active.notAfter);
   }
-  return Math.min(...times, Number.MAX_SAFE_INTEGER);
+  return Math.min(...times.filter((time) => time > now), Number.MAX_SAFE_INTEGER);
 }
 
 /**

@@ -62,15 +62,32 @@ export class Rotator {
 
   /** Takes every step of this kind that is due. Throws what the first one that fails throws. */
   async advance(kind: AuthorityKind): Promise<void> {
-    const { slots, keys } = this.#options;
-    await keys.fetch(slots.of(kind).filter(({ state }) => state !== 'revoked'));
-    while ((await slots.step(() => this.#next(kind))) !== undefined);
+    while ((await this.#options.slots.step(() => this.#next(kind))) !== undefined);
     this.#observe(kind);
+  }
+
+  /**
+   * What cannot wait until `run`: the first authorities, and successors of those that cannot sign any more. Throws only when
+   * there are no first ones. The rest comes later, so that a start does not wait for an upstream that does not answer.
+   */
+  async start(): Promise<void> {
+    const { slots, keys, clock } = this.#options;
+    for (const kind of KINDS) {
+      const active = slots.active(kind);
+      const signs = active !== undefined && clock.now() >= active.notBefore && clock.now() < active.notAfter;
+      if (slots.of(kind).length === 0) await this.advance(kind);
+      else if (!signs || keys.isLost(active)) await this.#tryAdvance(kind);
+      else this.#observe(kind);
+    }
+    // A key manager that does not answer is not asked for more.
+    if (!keys.isComplete(slots.all.value.filter(({ state }) => state === 'prepared' || state === 'active'))) return;
+    await this.#attempt('revocation lists cannot be kept', () => slots.refreshLists());
+    await this.#attempt('old keys cannot be removed', () => slots.sweepKeys());
   }
 
   /** Everything that is due, and how many milliseconds to sleep then. What fails is logged, and does not hold up the rest. */
   async pass(): Promise<number> {
-    const { slots, clock, upstream } = this.#options;
+    const { slots, clock, upstream, thresholds } = this.#options;
     const waits: number[] = [LONGEST_WAIT_MS];
     for (const kind of KINDS) waits.push(await this.#tryAdvance(kind));
     if (upstream !== undefined) {
@@ -78,8 +95,9 @@ export class Rotator {
     }
     await this.#attempt('revocation lists cannot be kept', () => slots.refreshLists());
     await this.#attempt('old keys cannot be removed', () => slots.sweepKeys());
-    const due = KINDS.map((kind) => nextStepAt(slots.of(kind), this.#options.thresholds) - clock.now());
-    return Math.max(0, Math.min(...waits, ...due.filter((ms) => ms > 0)));
+    const now = clock.now();
+    for (const kind of KINDS) waits.push(nextStepAt(slots.of(kind), thresholds, now) - now);
+    return Math.max(0, Math.min(...waits));
   }
 
   /** Sleeps until the prepared authority may be activated, or something has changed that could let it. */
@@ -131,28 +149,34 @@ export class Rotator {
 
   /** How many milliseconds to wait for what this kind waits for. */
   async #tryAdvance(kind: AuthorityKind): Promise<number> {
-    const { clock, slots } = this.#options;
+    const { clock, keys, logger, slots } = this.#options;
     const retry = this.#retries[kind];
     // An acknowledgement that comes while a step is failing does not have it tried again at once.
     const left = retry.at - clock.now();
     if (left > 0 && left <= RETRY_MAX_MS) return left;
+    const used = slots.of(kind).filter(isInUse);
     try {
+      await keys.fetch(used);
+      const hasKeys = keys.isComplete(used);
       await this.advance(kind);
+      if (!hasKeys) return this.#retryLater(kind);
       retry.backoff.reset();
       retry.at = 0;
       const prepared = slots.of(kind).find(({ state }) => state === 'prepared');
       return prepared !== undefined && this.#isTurnOf(prepared) ? this.#gate.waitMs(prepared) : LONGEST_WAIT_MS;
     } catch (error) {
-      const waitMs = retry.backoff.next();
-      retry.at = clock.now() + waitMs;
-      const code = SvidgateError.from(error).code;
-      this.#options.logger.error(
-        { error_code: code, reason: describeError(error) },
-        kind === 'x509' ? 'ca rotation failed' : 'jwt key rotation failed',
-      );
+      const fields = { error_code: SvidgateError.from(error).code, reason: describeError(error) };
+      logger.error(fields, kind === 'x509' ? 'ca rotation failed' : 'jwt key rotation failed');
       this.#observe(kind);
-      return waitMs;
+      return this.#retryLater(kind);
     }
+  }
+
+  #retryLater(kind: AuthorityKind): number {
+    const retry = this.#retries[kind];
+    const waitMs = retry.backoff.next();
+    retry.at = this.#options.clock.now() + waitMs;
+    return waitMs;
   }
 
   #isTurnOf(prepared: PlannedSlot): boolean {
@@ -181,4 +205,9 @@ export class Rotator {
       this.#options.logger.error({ error_code: SvidgateError.from(error).code, reason: describeError(error) }, failure);
     }
   }
+}
+
+/** Whether its key is still needed. */
+function isInUse({ state }: Slot): boolean {
+  return state !== 'revoked';
 }
