@@ -1,4 +1,4 @@
-import { execFile, spawn } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -68,7 +68,9 @@ export async function buildPython(): Promise<ClientProgram> {
 
 /** Why the Rust client cannot be built here, or false. */
 export function missingRust(): string | false {
-  return inPath('cargo').length > 0 ? false : 'needs cargo (https://rustup.rs)';
+  // rustup leaves a `cargo` in the path that works only with a toolchain.
+  const { status } = spawnSync('cargo', ['--version'], { stdio: 'ignore' });
+  return status === 0 ? false : 'needs cargo with a toolchain (https://rustup.rs)';
 }
 
 /** Builds the program of test/conformance/rust with the versions of its Cargo.lock. */
