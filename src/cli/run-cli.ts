@@ -3,7 +3,7 @@ import { describeError, ERROR_CATALOGUE, SvidgateError, type ErrorCode } from '.
 import { EXIT, type ExitCode } from './exit-code.ts';
 import { createProgram } from './program.ts';
 import type { Terminal } from './terminal.ts';
-import { visibleLines } from './visible-text.ts';
+import { visibleLines, visibleOutput } from './visible-text.ts';
 
 export { EXIT, type ExitCode } from './exit-code.ts';
 
@@ -13,7 +13,7 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
   const finish = (code: ExitCode): void => {
     exitCode = code;
   };
-  const program = await createProgram({ terminal, finish });
+  const program = await createProgram({ terminal: visible(terminal), finish });
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
@@ -25,6 +25,14 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
     }
     return reportFailure(error, terminal);
   }
+}
+
+/** Whatever a command forgets, no text of a server, a file or a workload moves the cursor. */
+function visible(terminal: Terminal): Terminal {
+  return {
+    out: (text) => terminal.out(visibleOutput(text)),
+    err: (text) => terminal.err(visibleOutput(text)),
+  };
 }
 
 /** Errors of what was typed. */

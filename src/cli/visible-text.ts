@@ -10,3 +10,13 @@ export function visibleText(text: string): string {
 export function visibleLines(text: string): string {
   return text.split('\n').map(visibleText).join('\n');
 }
+
+/**
+ * What a command prints, as a terminal may get it: line feeds, and what cannot be seen otherwise as escapes of JSON, which
+ * alone leaves the controls above 0x7f as they are. In JSON it stays the same text.
+ */
+export function visibleOutput(text: string): string {
+  return text.replaceAll(INVISIBLE, (character) =>
+    character === '\n' ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}

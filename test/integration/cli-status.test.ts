@@ -41,7 +41,7 @@ describe('the status by command', () => {
     assert.match(await run.text('status'), /^no Envoy is connected$/m);
     using client = connect(server.socket);
     const stream = client.streamSecrets();
-    stream.send({ resourceNames: ['default'], node: { id: 'sidecar\u001b[2J', cluster: 'mesh' } });
+    stream.send({ resourceNames: ['default'], node: { id: 'sidecar\u001b[2J\u009b2J', cluster: 'mesh' } });
     const answer = await stream.next();
     const rejected = { code: 13, message: 'no such curve' };
     const { versionInfo, nonce: responseNonce } = answer;
@@ -53,12 +53,14 @@ describe('the status by command', () => {
       const shown = (await run.json('status')) as Shown;
       return shown.envoys[0]?.resources[0]?.last_nack === undefined ? undefined : shown;
     });
+    // oxlint-disable-next-line no-control-regex -- they are what it is about
+    assert.doesNotMatch(await run.text('status', '--output', 'json'), /[^\x0a\x20-\x7e]/);
     assert.partialDeepStrictEqual(status, {
       trust_domain: 'example.test',
       envoy_count: 1,
       envoys: [
         {
-          node_id: 'sidecar\u001b[2J',
+          node_id: 'sidecar\u001b[2J\u009b2J',
           node_cluster: 'mesh',
           uid: OWN_UID,
           pid: process.pid,
@@ -68,7 +70,7 @@ describe('the status by command', () => {
       ],
       audit: { state: 'writing' },
     });
-    assert.match(await run.text('status'), /^sidecar\\u\{1b\}\[2J /m);
+    assert.match(await run.text('status'), /^sidecar\\u\{1b\}\[2J\\u\{9b\}2J /m);
     stream.cancel();
   });
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { formatFields, formatTable } from '../../../src/cli/table.ts';
-import { visibleLines, visibleText } from '../../../src/cli/visible-text.ts';
+import { visibleLines, visibleOutput, visibleText } from '../../../src/cli/visible-text.ts';
 import { formatAge, formatSpanTo } from '../../../src/cli/when.ts';
 
 describe('a table', () => {
@@ -25,6 +25,15 @@ describe('a table', () => {
     assert.equal(formatTable(['NODE'], [[evil]]), 'NODE\nnode\\u{1b}[2J\\u{202e}\\u{d}\\u{a}admin\n');
     assert.equal(visibleText('ä ✓ 東'), 'ä ✓ 東');
     assert.equal(visibleLines('a\nb\u0007'), 'a\nb\\u{7}');
+  });
+});
+
+describe('what a command prints', () => {
+  test('has no controls but line feeds, and as JSON means the same', () => {
+    const evil = { node_id: 'a\u001b[2J\u009b2J\u007f\u202e\n✓' };
+    const shown = visibleOutput(`${JSON.stringify(evil)}\n`);
+    assert.equal(shown, '{"node_id":"a\\u001b[2J\\u009b2J\\u007f\\u202e\\n✓"}\n');
+    assert.deepEqual(JSON.parse(shown), evil);
   });
 });
 
