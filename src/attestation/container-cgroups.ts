@@ -104,9 +104,9 @@ function containerIdOf(segment: string): string | undefined {
 const RUNTIME_SERVICE =
   /^(?:containerd|cri-?o|cri-docker|docker|kubelet|k3s|k3s-agent|rke2-server|rke2-agent|k0sworker|k0scontroller|snap\.microk8s\.[a-z-]+)\.service$/;
 
-/** Cgroups that systemd lets users or services own (Delegate=): they make what they like beneath them. */
+/** Cgroups that users, services (Delegate=), virtual machines and system containers own: they make what they like beneath. */
 function isGivenToUsers(segment: string): boolean {
-  if (/^user(?:-\d+)?\.slice$/.test(segment)) return true;
+  if (/^(?:user(?:-\d+)?\.slice|machine\.slice|lxc|lxc\.payload(?:\..+)?)$/.test(segment)) return true;
   return segment.endsWith('.service') && !RUNTIME_SERVICE.test(segment);
 }
 

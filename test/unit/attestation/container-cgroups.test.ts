@@ -68,6 +68,10 @@ test('cgroups that somebody made beneath their own are not believed', () => {
     `0::/user.slice/user-1000.slice/user@1000.service/app.slice/${forged}`,
     `0::/user.slice/user-1000.slice/session-3.scope/${forged}`,
     `0::/system.slice/delegated.service/${forged}`,
+    `0::/machine.slice/machine-guest.scope/payload/${forged}`,
+    `0::/machine.slice/libpod-${A}.scope/container/${forged}`,
+    `0::/lxc.payload.guest/${forged}`,
+    `4:memory:/lxc/guest/${forged}`,
     `0::/../../user.slice/user-1000.slice/user@1000.service/${forged}`,
     `0::/../../../system.slice/x.service/kubepods-burstable-pod${OTHER.replaceAll('-', '_')}.slice:cri-containerd:${B}`,
   ];
