@@ -1,6 +1,7 @@
 /**
- * authority: signs X.509-SVIDs for the trust domain and rotates the CA that signs them.
- * Promises: an SVID never outlives its CA; a root is published long before it signs; keys are on disk before use.
+ * authority: signs X.509- and JWT-SVIDs for the trust domain, rotates the CAs and keys that sign them, and revokes.
+ * Promises: an SVID never outlives what signed it; what signs was published before; what a crash interrupts has happened
+ * or has not.
  * Must not know who asks, entries or protocols.
  */
 export { createAuthority, type Authority, type AuthorityName, type AuthorityOptions } from './authority.ts';
@@ -23,6 +24,7 @@ export {
   type RevocationsOptions,
   type RevocationSnapshot,
 } from './revocations.ts';
+export { mergeRestoredDocument, type RestoredDocument } from './restored-document.ts';
 export { createVaultClient, type VaultClient, type VaultClientOptions } from './vault-client.ts';
 export type { VaultAuth } from './vault-login.ts';
 export { createDiskUpstream, type DiskUpstreamOptions } from './upstreams/disk-upstream.ts';

@@ -1,18 +1,11 @@
-import type { KeyObject } from 'node:crypto';
+import type { KeyType, Signer } from '../pki/index.ts';
 
-export type KeyType = 'ec-p256' | 'ec-p384' | 'rsa-2048' | 'rsa-4096';
+export type { KeyType } from '../pki/index.ts';
 
-/** A private key that stays where it is kept. */
-export interface SigningKey {
+/** A private key that stays where it is kept. Signing throws `key_manager_failed`. */
+export interface SigningKey extends Signer {
   /** The name it was made under. */
   readonly id: string;
-  readonly type: KeyType;
-  readonly publicKey: KeyObject;
-  /**
-   * Signs the hash of `data`: SHA-384 for ec-p384, SHA-256 for all others. ECDSA signatures are DER (RFC 3279 §2.2.3), RSA
-   * ones PKCS#1 v1.5. Throws `key_manager_failed`.
-   */
-  sign(data: Uint8Array): Promise<Uint8Array>;
 }
 
 /**

@@ -222,3 +222,20 @@ test('what is tainted while its key is at work is not handed out', async () => {
   resolve();
   assert.equal((await issuing).authorityId, id);
 });
+
+for (const kind of ['x509', 'jwt'] as const) {
+  test(`${kind}: a clock that was ahead at the start holds nothing back once it is right`, async () => {
+    const stage = createAuthorityStage({ caTtlMs: 100 * 24 * HOUR });
+    await stage.open();
+    const now = stage.clock.now();
+    stage.clock.set(now + 24 * HOUR);
+    const authority = await stage.open();
+    stage.clock.set(now + HOUR);
+    const prepared = await authority.prepare(kind);
+    const activated = authority.activate(prepared);
+    await stage.clock.advance(29_000);
+    assert.equal(withState(authority, kind, 'prepared')?.id, prepared.id);
+    await stage.clock.advance(1001);
+    assert.equal((await activated).state, 'active');
+  });
+}

@@ -270,3 +270,13 @@ test('with the datastore away SVIDs are issued, and a due rotation happens when 
   const keys = await stage.keyManager.list();
   assert.equal(keys.length, 4, 'the attempts left no keys');
 });
+
+test('a restart does not wait for an upstream that does not answer, while there is a CA that signs', async () => {
+  const stage = createAuthorityStage();
+  const upstream = await createTestUpstream(stage.clock);
+  await stage.open({ upstream });
+  await stage.clock.advance(13 * HOUR);
+  const silent = { ...upstream, roots: upstream.roots, mintCa: () => new Promise<never>(() => undefined) };
+  const authority = await stage.open({ upstream: silent });
+  assert.ok(verifies(await authority.issueX509Svid({ spiffeId: ORDERS }), [upstream.root], stage.clock.now()));
+});
