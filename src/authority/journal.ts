@@ -24,7 +24,8 @@ export interface Journal {
   save(state: JournalState): Promise<void>;
 }
 
-const DOCUMENT = 'authority';
+/** The name of the journal's document. */
+export const JOURNAL_DOCUMENT = 'authority';
 const FORMAT = 1;
 
 export const EMPTY_JOURNAL: JournalState = { sequence: 0, slots: [], upstreamRoots: [], looseKeys: [] };
@@ -33,9 +34,9 @@ export const EMPTY_JOURNAL: JournalState = { sequence: 0, slots: [], upstreamRoo
 export function createJournal(documents: DocumentStore, trustDomain: TrustDomain): Journal {
   return {
     async load() {
-      const text = await documents.read(DOCUMENT);
+      const text = await documents.read(JOURNAL_DOCUMENT);
       if (text === undefined) return EMPTY_JOURNAL;
-      const document = readDocument(text);
+      const document = parseJournal(text);
       if (document.trustDomain !== trustDomain) {
         throw new SvidgateError(
           'config_invalid',
@@ -45,7 +46,7 @@ export function createJournal(documents: DocumentStore, trustDomain: TrustDomain
       return document.state;
     },
     async save(state) {
-      await documents.write(DOCUMENT, JSON.stringify(toDocument(state, trustDomain)));
+      await documents.write(JOURNAL_DOCUMENT, formatJournal(state, trustDomain));
     },
   };
 }
@@ -66,8 +67,9 @@ interface JournalDocument extends Stored<JournalState> {
 const toText = (der: Uint8Array): string => Buffer.from(der).toString('base64');
 const toBytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'base64'));
 
-function toDocument(state: JournalState, trustDomain: TrustDomain): JournalDocument {
-  return {
+/** The text that is stored. */
+export function formatJournal(state: JournalState, trustDomain: string): string {
+  const document: JournalDocument = {
     format: FORMAT,
     trustDomain,
     sequence: state.sequence,
@@ -79,9 +81,11 @@ function toDocument(state: JournalState, trustDomain: TrustDomain): JournalDocum
     upstreamRoots: state.upstreamRoots.map(toText),
     looseKeys: state.looseKeys,
   };
+  return JSON.stringify(document);
 }
 
-function readDocument(text: string): { readonly trustDomain: string; readonly state: JournalState } {
+/** The inverse. Throws `authority_failed` when it is damaged. */
+export function parseJournal(text: string): { readonly trustDomain: string; readonly state: JournalState } {
   try {
     const document = JSON.parse(text) as JournalDocument;
     if (document.format !== FORMAT) throw new TypeError(`it has format ${document.format}, and we know ${FORMAT}`);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describeError, SvidgateError, type Logger, type ReadonlyWatchable } from '../core/index.ts';
 import type { DocumentStore } from '../datastore/index.ts';
 import { createRevocationList, encodeRevokedCertificate } from '../pki/index.ts';
-import type { Revocation } from '../spiffe/index.ts';
+import type { Revocation, RevocationTarget } from '../spiffe/index.ts';
 import type { RevocationSnapshot } from './revocations.ts';
 import type { SlotKeys } from './slot-keys.ts';
 import type { X509Slot } from './slot.ts';
@@ -26,7 +26,8 @@ interface ListsDocument {
   readonly lists: readonly { readonly authorityId: string; readonly digest: string; readonly der: string }[];
 }
 
-const DOCUMENT = 'authority-crls';
+/** The name of the document that holds signed lists. */
+export const LISTS_DOCUMENT = 'authority-crls';
 const FORMAT = 1;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -53,7 +54,7 @@ export class RevocationLists {
 
   /** Throws `authority_failed` when what was stored is damaged. */
   static async load(options: RevocationListsOptions): Promise<RevocationLists> {
-    return new RevocationLists(options, readDocument(await options.documents.read(DOCUMENT)));
+    return new RevocationLists(options, readDocument(await options.documents.read(LISTS_DOCUMENT)));
   }
 
   /** The lists for a bundle with these CAs, in their order, or undefined when there must be none. */
@@ -89,7 +90,7 @@ export class RevocationLists {
   }
 
   #isNeeded(): boolean {
-    return this.#options.revocations.value.all.some(({ target }) => target.kind === 'serial');
+    return this.#options.revocations.value.all.some(({ target }) => isListed(target));
   }
 
   async #sign(
@@ -134,7 +135,7 @@ export class RevocationLists {
         der: Buffer.from(der).toString('base64'),
       })),
     };
-    await this.#options.documents.write(DOCUMENT, JSON.stringify(document));
+    await this.#options.documents.write(LISTS_DOCUMENT, JSON.stringify(document));
   }
 }
 
@@ -142,8 +143,12 @@ export class RevocationLists {
 function entriesOf(slot: X509Slot, snapshot: RevocationSnapshot): readonly Uint8Array[] {
   return snapshot.all.flatMap((revocation) => {
     const { target } = revocation;
-    return target.kind === 'serial' && (target.authorityId ?? slot.id) === slot.id ? [encoded(revocation)] : [];
+    return isListed(target) && (target.authorityId ?? slot.id) === slot.id ? [encoded(revocation)] : [];
   });
+}
+
+function isListed(target: RevocationTarget): target is RevocationTarget & { readonly kind: 'serial' } {
+  return target.kind === 'serial' && target.holderEnded !== true;
 }
 
 function isSame(one: ReadonlyMap<string, SignedList>, other: ReadonlyMap<string, SignedList>): boolean {
@@ -166,6 +171,18 @@ function digestOf(entries: readonly Uint8Array[]): string {
   const hash = createHash('sha256');
   for (const entry of entries) hash.update(entry);
   return hash.digest('hex');
+}
+
+/** Both as one document: lists of either, the newer where both have one, and a number that never goes back. Throws `authority_failed`. */
+export function mergeLists(restored: string, present: string): string {
+  const [old, here] = [readDocument(restored), readDocument(present)];
+  const lists = new Map([...old.lists, ...here.lists].map((list) => [list.authorityId, list]));
+  const merged: ListsDocument = {
+    format: FORMAT,
+    number: Math.max(old.number, here.number),
+    lists: [...lists.values()],
+  };
+  return JSON.stringify(merged);
 }
 
 function readDocument(text: string | undefined): ListsDocument {

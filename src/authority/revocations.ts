@@ -62,7 +62,14 @@ const KEPT_MS = 24 * HOUR_MS;
 
 /** Throws `datastore_failed` when what was revoked cannot be read: it must not be taken for nothing. */
 export async function createRevocations(options: RevocationsOptions): Promise<Revocations> {
-  return new StoredRevocations(options, await options.store.list());
+  const first = new Map<string, Revocation>();
+  for (const revocation of await options.store.list()) {
+    const key = revocationKey(revocation);
+    if (!first.has(key)) first.set(key, revocation);
+    // A restored backup can bring one back that was undone and said anew: undoing one must undo both.
+    else await options.store.delete(revocation.id);
+  }
+  return new StoredRevocations(options, [...first.values()]);
 }
 
 class StoredRevocations implements Revocations {

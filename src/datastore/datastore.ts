@@ -17,11 +17,15 @@ export interface Datastore {
   dump(): Promise<string>;
   /**
    * Replaces everything by a dump, in one step. Revocations that are here and not in the dump stay: a restored backup never
-   * undoes a newer revocation. Records of issued SVIDs stay too: they are as true as before. Throws `invalid_request` when it is no dump, or one of a newer svidgate.
+   * undoes a newer revocation. Records of issued SVIDs stay too: they are as true as before. `merge` makes one text of a
+   * document that is in both. Throws `invalid_request` when it is no dump, or one of a newer svidgate.
    */
-  load(dump: string): Promise<void>;
+  load(dump: string, merge?: DocumentMerge): Promise<void>;
   close(): Promise<void>;
 }
+
+/** Gives the text that stays of a document that is in a dump and in the datastore it is loaded into. */
+export type DocumentMerge = (name: string, texts: { readonly restored: string; readonly present: string }) => string;
 
 /** An entry of the admin API. */
 export interface StoredEntry {

@@ -1,6 +1,7 @@
 import { setImmediate as othersTurn } from 'node:timers/promises';
 import { SvidgateError } from '../core/index.ts';
 import type { Revocation, TrustBundle } from '../spiffe/index.ts';
+import type { DocumentMerge } from './datastore.ts';
 import { listOf, objectOf, oneOf, readText, type Reader } from './read-json.ts';
 import { encodeBundle, readBundle, readStoredEntry, readIssued, readRevocation } from './records.ts';
 import { chunksOf, entryPages, issuedPages, listBundles, listRevocations, putEntries, putIssued } from './sql-rows.ts';
@@ -55,7 +56,7 @@ function joined(records: readonly object[]): string {
  * Checks a dump as a whole and gives what puts it in place. Throws `invalid_request`. Parsing the text holds the event
  * loop, for some 100 ms with 100,000 entries.
  */
-export async function readDump(text: string): Promise<(db: Db) => Promise<void>> {
+export async function readDump(text: string, merge?: DocumentMerge): Promise<(db: Db) => Promise<void>> {
   const dump = parseDump(text);
   const entries = await readAll('entry', dump.entries, readStoredEntry);
   const bundles = await readAll('bundle', dump.bundles, readBundle);
@@ -68,10 +69,11 @@ export async function readDump(text: string): Promise<(db: Db) => Promise<void>>
   refuseTwins('document', documents, ({ name }) => name);
   refuseTwins('issued SVID', issued, ({ serial }) => serial);
   return async (db) => {
+    const merged = await mergeDocuments(db, documents, merge);
     for (const table of ['entries', 'bundles', 'documents'] as const) await db.deleteFrom(table).execute();
     await putEntries(db, entries);
     await insertBundles(db, bundles);
-    await insertDocuments(db, documents);
+    await insertDocuments(db, merged);
     await addRevocations(db, revocations);
     await putIssued(db, issued);
   };
@@ -82,6 +84,19 @@ async function insertBundles(db: Db, bundles: readonly TrustBundle[]): Promise<v
     const rows = chunk.map((bundle) => ({ trust_domain: bundle.trustDomain, bundle: encodeBundle(bundle) }));
     await db.insertInto('bundles').values(rows).execute();
   }
+}
+
+async function mergeDocuments(
+  db: Db,
+  documents: readonly StoredDocument[],
+  merge: DocumentMerge = (_name, { restored }) => restored,
+): Promise<readonly StoredDocument[]> {
+  const rows = await db.selectFrom('documents').selectAll().execute();
+  const here = new Map(rows.map(({ name, text }) => [name, text]));
+  return documents.map(({ name, text }) => {
+    const present = here.get(name);
+    return { name, text: present === undefined ? text : merge(name, { restored: text, present }) };
+  });
 }
 
 async function insertDocuments(db: Db, documents: readonly StoredDocument[]): Promise<void> {

@@ -31,8 +31,8 @@ export function createSqlDatastore(options: SqlDatastoreOptions): Datastore {
       await issued.flush();
       return await transactions.read(writeDump);
     },
-    async load(dump) {
-      const restore = await readDump(dump);
+    async load(dump, merge) {
+      const restore = await readDump(dump, merge);
       await issued.flush();
       await transactions.write(restore);
     },

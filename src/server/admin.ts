@@ -90,11 +90,14 @@ async function explain(parts: ServerParts, pid: number): Promise<AttestationExpl
 async function takeBackup(parts: ServerParts, passphrase: string): Promise<Uint8Array> {
   const { config, clock, datastore, signer } = parts;
   const keyManager = signer.own?.keyManager;
+  // First: a key is made before the journal names it, and goes after that.
+  const dump = await datastore.dump();
   const keys: BackupKey[] = [];
   const exports = keyManager?.exports;
   if (keyManager !== undefined && exports !== undefined && keyManager.isPersistent) {
     for (const id of await keyManager.list()) {
-      const key = await keyManager.find(id);
+      // One that was made since is of no use without its authority, and nobody would remove it.
+      const key = dump.includes(id) ? await keyManager.find(id) : undefined;
       if (key !== undefined) keys.push({ id, type: key.type, pkcs8: await exports.exportKey(id) });
     }
   }
@@ -102,7 +105,7 @@ async function takeBackup(parts: ServerParts, passphrase: string): Promise<Uint8
     format: 1,
     createdAt: clock.now(),
     trustDomain: config.trustDomain,
-    datastore: await datastore.dump(),
+    datastore: dump,
     keys,
   } as const;
   const sealed = await sealBackup(content, passphrase);

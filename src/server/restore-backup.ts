@@ -11,7 +11,8 @@ export interface RestoredBackup {
 
 /**
  * Puts the state of a backup in the place of what is in the data directory. Keys come first and the rest in one step, so that a
- * crash leaves the state before or the whole state after. What was revoked since the backup stays revoked. Throws
+ * crash leaves the state before or the whole state after. What was revoked since the backup stays revoked, be it an SVID,
+ * a SPIFFE ID or an authority. Throws
  * `already_running` while a server holds the data directory, `invalid_request` for a backup that cannot be opened,
  * `conflict` when it is another trust domain's or its keys cannot be put where the configuration says.
  */
@@ -23,6 +24,7 @@ export async function restoreBackup(config: Config, file: Uint8Array, passphrase
   }
   // Only here: a server that starts has its policies to compile first.
   const { openKeyManager } = await import('./authority-parts.ts');
+  const { mergeRestoredDocument } = await import('../authority/index.ts');
   const clock = systemClock;
   const logger: Logger = createLogger({ level: 'error' });
   await using open = new AsyncDisposableStack();
@@ -43,6 +45,6 @@ export async function restoreBackup(config: Config, file: Uint8Array, passphrase
   for (const { id, pkcs8 } of backup.keys) await exports?.importKey(id, pkcs8);
   const datastore = await openSqliteDatastore({ directory, clock, logger });
   open.defer(() => datastore.close());
-  await datastore.load(backup.datastore);
+  await datastore.load(backup.datastore, mergeRestoredDocument);
   return { createdAt: backup.createdAt, keyCount: backup.keys.length };
 }

@@ -302,6 +302,17 @@ function dumpChecks(check: Check, create: () => Promise<DatastoreBackend>): void
     assert.deepEqual(await store.issued.find('newer'), issuedOf('newer'));
   });
 
+  check('asks what is to become of a document that is in the dump and here', async (store) => {
+    for (const name of ['both', 'gone']) await store.documents.write(name, 'old');
+    const dump = await store.dump();
+    await store.documents.write('both', 'new');
+    await store.documents.write('since', 'new');
+    await store.load(dump, (name, { restored, present }) => `${name}: ${restored} and ${present}`);
+    assert.equal(await store.documents.read('both'), 'both: old and new');
+    assert.equal(await store.documents.read('gone'), 'gone: old and old');
+    assert.equal(await store.documents.read('since'), undefined);
+  });
+
   check('changes nothing when what it should load is no whole dump', async (store) => {
     await store.entries.apply([put(storedEntry(FULL_ENTRY))]);
     await store.revocations.put(revocationOf('r1', 1));

@@ -205,6 +205,20 @@ test('a serial is forgotten a day after its end, one of unknown end and a SPIFFE
   await running;
 });
 
+test('what a backup has brought back beside a newer revocation of the same is one, and is undone as one', async () => {
+  const stage = createStage();
+  const newer = await (await stage.open()).revoke(serial('ab'));
+  await stage.stores.revocations.put({ ...newer, id: 'of-the-backup' });
+  const revocations = await stage.open();
+  assert.deepEqual(
+    revocations.snapshot.value.all.map(({ id }) => id),
+    [newer.id],
+  );
+  await revocations.undo(newer.id);
+  assert.ok(!revocations.snapshot.value.hasSerial('ab'));
+  assert.deepEqual(await stage.stores.revocations.list(), []);
+});
+
 test('a clock that is a month ahead for less than an hour has no revocation forgotten', async () => {
   const stage = createStage();
   const now = stage.clock.now();
