@@ -25,6 +25,7 @@ export {
   type Logger,
 } from './logger.ts';
 export { merge } from './merge.ts';
+export { newest } from './newest.ts';
 export { METRIC_CATALOGUE, noMetrics, type MetricName, type Metrics } from './metrics.ts';
 export { supervise, untilAborted, type Task } from './supervisor.ts';
 export { Watchable, type ReadonlyWatchable } from './watchable.ts';

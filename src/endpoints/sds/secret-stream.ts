@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { merge, SvidgateError, type Logger, type Metrics } from '../../core/index.ts';
+import { merge, newest, SvidgateError, type Logger, type Metrics } from '../../core/index.ts';
 import type { CallerIdentity } from '../../identity/index.ts';
 import { DiscoveryResponse, encodeMessage, SECRET_TYPE_URL } from '../../proto/index.ts';
 import type { TrustBundle } from '../../spiffe/index.ts';
@@ -26,9 +26,7 @@ export interface SecretStreamContext {
   readonly assertAlive: () => void;
 }
 
-type StreamEvent =
-  | { readonly kind: 'request'; readonly bytes: Uint8Array }
-  | { readonly kind: 'identity'; readonly identity: CallerIdentity };
+type StreamEvent = { readonly kind: 'request'; readonly bytes: Uint8Array } | { readonly kind: 'identity' };
 
 /** StreamSecrets for one attested caller: DiscoveryRequests in, DiscoveryResponses out, as bytes. */
 export async function* streamSecrets(
@@ -37,11 +35,12 @@ export async function* streamSecrets(
   context: SecretStreamContext,
 ): AsyncGenerator<Uint8Array, void, void> {
   const subscription = new Subscription();
-  let identity: CallerIdentity | undefined;
-  for await (const event of merge<StreamEvent>([asRequests(requests), asIdentities(identities)])) {
-    let asked = false;
-    if (event.kind === 'identity') ({ identity } = event);
-    else asked = receive(subscription, event.bytes, context);
+  const held: { identity?: CallerIdentity } = {};
+  // While the Envoy does not read, or a request is answered, what it holds may be taken away.
+  const changes = newest(identities, (identity) => (held.identity = identity));
+  for await (const event of merge<StreamEvent>([asRequests(requests), asChanges(changes)])) {
+    const asked = event.kind === 'request' && receive(subscription, event.bytes, context);
+    const { identity } = held;
     // A request that came before the identity is answered when that is there.
     if (identity === undefined || subscription.names === undefined) continue;
     const answer = buildAnswer(subscription, identity, context.settings);
@@ -165,6 +164,6 @@ async function* asRequests(source: AsyncIterable<Uint8Array>): AsyncGenerator<St
   for await (const bytes of source) yield { kind: 'request', bytes };
 }
 
-async function* asIdentities(source: AsyncIterable<CallerIdentity>): AsyncGenerator<StreamEvent, void, void> {
-  for await (const identity of source) yield { kind: 'identity', identity };
+async function* asChanges(source: AsyncIterable<undefined>): AsyncGenerator<StreamEvent, void, void> {
+  for await (const _ of source) yield { kind: 'identity' };
 }
