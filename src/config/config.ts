@@ -23,6 +23,8 @@ export interface Config {
   readonly attestation: AttestationConfig;
   /** Folder with bundles of foreign trust domains. */
   readonly bundlesFolder?: string;
+  /** Whether an X.509-SVID is revoked when the last process that was given it has ended. */
+  readonly revokesOnWorkloadExit: boolean;
   readonly audit: AuditConfig;
   readonly sds: SdsConfig;
   /** Absent when the gate is off: the file has no `authz` section. */

@@ -110,6 +110,18 @@ export function federationSection(folder: string) {
   );
 }
 
+export function revocationSection() {
+  return sectionField(
+    {
+      on_workload_exit: flagField({
+        description: 'Whether an X.509-SVID is revoked when the last process that was given it has ended.',
+        default: false,
+      }),
+    },
+    { description: 'What is revoked by itself.' },
+  );
+}
+
 type Output<F> = F extends Field<infer T> ? T : never;
 
 export function toAdminConfig(raw: Output<ReturnType<typeof adminSection>>): AdminConfig {

@@ -52,6 +52,7 @@ function toConfig(raw: RawConfig, file: string): Config {
     ...(raw.entries === undefined ? {} : { entriesFile: raw.entries }),
     attestation: toAttestationConfig(raw.attestation),
     ...(raw.federation.bundles === undefined ? {} : { bundlesFolder: raw.federation.bundles }),
+    revokesOnWorkloadExit: raw.revocation.on_workload_exit,
     audit: toAuditConfig(raw.audit, raw.data_dir),
     sds: {
       defaultSvidName: sds.default_svid_name,

@@ -15,7 +15,7 @@ import {
   type Field,
 } from './fields.ts';
 import { parseListenAddress } from './listen-address.ts';
-import { adminSection, auditSection, federationSection } from './operation-config.ts';
+import { adminSection, auditSection, federationSection, revocationSection } from './operation-config.ts';
 import { checkDistinctAddresses, checkDistinctNames, checkIdentitySource } from './schema-checks.ts';
 import { listenField, pathField, requiredPathField, socketField } from './schema-fields.ts';
 
@@ -51,6 +51,7 @@ export function configSchema(folder: string) {
       ),
       attestation: attestationSection(folder),
       federation: federationSection(folder),
+      revocation: revocationSection(),
       audit: auditSection(folder),
       sds: sdsSection(),
       authz: optionalField(authzSection(folder)),

@@ -102,8 +102,9 @@ const readSerialTarget = objectOf<SerialTarget>(
     authorityId: readText,
     spiffeId: readSpiffeId,
     notAfter: readInteger,
+    holderEnded: readBoolean,
   },
-  ['authorityId', 'spiffeId', 'notAfter'],
+  ['authorityId', 'spiffeId', 'notAfter', 'holderEnded'],
 );
 
 const readSpiffeIdTarget = objectOf<SpiffeIdTarget>({ kind: oneOf(['spiffe_id']), spiffeId: readSpiffeId }, []);

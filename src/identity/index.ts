@@ -13,3 +13,4 @@ export {
 } from './identity-source.ts';
 export type { JwtSvidIssuer } from './jwt-svids.ts';
 export type { SvidIssuer } from './svid-slot.ts';
+export { WorkloadExits, type WatchedProcess, type WorkloadExitsOptions } from './workload-exits.ts';

@@ -12,7 +12,7 @@ import { combine, derive, type Clock, type Logger, type Metrics } from '../core/
 import type { Datastore } from '../datastore/index.ts';
 import { StreamTable } from '../endpoints/sds/index.ts';
 import { openForeignBundles, type ForeignBundleSet } from '../federation/index.ts';
-import { createIdentitySource, type IdentitySource } from '../identity/index.ts';
+import { createIdentitySource, WorkloadExits, type IdentitySource } from '../identity/index.ts';
 import { createPeerVerifier, type PeerVerifier } from '../peer/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { createRegistry, type Registry } from '../registration/index.ts';
@@ -37,6 +37,8 @@ export interface ServerParts {
   readonly attestors: readonly WorkloadAttestor[];
   readonly attestor: Attestor;
   readonly identities: IdentitySource;
+  /** Set when SVIDs are revoked as their holders end. */
+  readonly exits: WorkloadExits | undefined;
   readonly registry: Registry;
   readonly peers: PeerVerifier;
   readonly policies: PolicyEngine | undefined;
@@ -59,6 +61,19 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     bundle: signer.bundle,
     foreignBundles: combine(signer.foreignBundles, foreignBundles.bundles, (given, set) => new Map([...given, ...set])),
   };
+  const exits = config.revokesOnWorkloadExit
+    ? watchExits(tracker, revocations, { clock, logger: room('identity') })
+    : undefined;
+  const identities = createIdentitySource({
+    issuer: signer.issuer,
+    tainted: signer.tainted,
+    ...trust,
+    revocations: signer.withdrawn,
+    entries: registry.snapshot,
+    audit,
+    clock,
+    logger: room('identity'),
+  });
   return {
     config,
     clock,
@@ -71,25 +86,9 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     foreignBundles,
     tracker,
     attestors,
-    attestor: createAttestor({
-      tracker,
-      attestors,
-      allowWithoutPid,
-      logger: room('attestation'),
-      metrics,
-      audit,
-      clock,
-    }),
-    identities: createIdentitySource({
-      ...trust,
-      issuer: signer.issuer,
-      tainted: signer.tainted,
-      revocations: signer.withdrawn,
-      entries: registry.snapshot,
-      audit,
-      clock,
-      logger: room('identity'),
-    }),
+    attestor: createAttestor({ ...context, tracker, attestors, allowWithoutPid, logger: room('attestation') }),
+    identities: exits?.over(identities) ?? identities,
+    exits,
     registry,
     peers: createPeerVerifier({
       ...trust,
@@ -100,6 +99,20 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     policies,
     streams,
   };
+}
+
+/** Has an SVID revoked when the last process that was given it has ended. */
+function watchExits(
+  tracker: PeerTracker,
+  revocations: Revocations,
+  own: { readonly clock: Clock; readonly logger: Logger },
+): WorkloadExits {
+  return new WorkloadExits({
+    ...own,
+    observe: (pid) => tracker.observe(pid),
+    revoke: (serial) =>
+      revocations.revoke({ target: { kind: 'serial', serial, holderEnded: true }, reason: 'cessation_of_operation' }),
+  });
 }
 
 /** Foreign bundles and entries, which name their trust domains. */

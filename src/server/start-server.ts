@@ -96,6 +96,7 @@ async function start(context: StartContext): Promise<RunningServer> {
   });
   const { parts, listeners } = await making;
   open.defer(() => parts.tracker.close());
+  open.defer(() => parts.exits?.close()); // before: processes that are not watched any more have not ended
   const addresses = await startListeners(parts, listeners, { open, metrics, startedAt });
   await Promise.race([policiesLoaded.promise, tasks]);
   for (const address of Object.values(addresses)) logger.info({ address }, 'listening');

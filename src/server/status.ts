@@ -53,7 +53,9 @@ function policyReports({ policies }: ServerParts): StatusReport['policies'] {
 
 function warningsOf({ registry, revocations, signer }: ServerParts): readonly string[] {
   const { state, refusedCount, mistakes } = registry.status.value;
-  const revokedSerials = revocations.snapshot.value.all.some(({ target }) => target.kind === 'serial');
+  const revokedSerials = revocations.snapshot.value.all.some(
+    ({ target }) => target.kind === 'serial' && target.holderEnded !== true,
+  );
   const hasLists = (signer.bundle.value.revocationLists ?? []).length > 0;
   const { value: problem } = signer.problem;
   return [

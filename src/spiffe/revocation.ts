@@ -31,5 +31,7 @@ export type RevocationTarget =
       readonly spiffeId?: SpiffeId;
       /** Epoch milliseconds. */
       readonly notAfter?: number;
+      /** Its holder has ended: nobody has its key any more, so the gate alone looks for it, and no revocation list names it. */
+      readonly holderEnded?: boolean;
     }
   | { readonly kind: 'spiffe_id'; readonly spiffeId: SpiffeId };

@@ -33,6 +33,7 @@ test('a trust domain alone is a whole configuration, with the gate off', () => {
     attestation: {
       unix: { discoverWorkloadPath: true, allowWithoutPid: false, executableDigest: { kind: 'unlimited' } },
     },
+    revokesOnWorkloadExit: false,
     audit: { file: '/etc/svidgate/data/audit/audit.jsonl', maxBytes: 67_108_864, maxFiles: 8, required: false },
     sds: {
       defaultSvidName: 'default',
@@ -80,6 +81,7 @@ attestation:
   docker: { socket: /run/podman.sock }
   kubernetes: { node_name: node-1, read_only_port: 10255, namespace_labels: { api_server_port: 6443 } }
 federation: { bundles: ./bundles }
+revocation: { on_workload_exit: true }
 audit: { file: /var/log/audit.jsonl, max_bytes: 65536, max_files: 2, required: true }
 sds:
   default_svid_name: mine
@@ -168,6 +170,7 @@ telemetry: { listen: "[::1]:0", log_level: debug }
       },
     },
     bundlesFolder: '/etc/svidgate/bundles',
+    revokesOnWorkloadExit: true,
     audit: { file: '/var/log/audit.jsonl', maxBytes: 65_536, maxFiles: 2, required: true },
     sds: {
       defaultSvidName: 'mine',
