@@ -64,7 +64,7 @@ export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
 
 /** The gate, or undefined when the configuration has none. */
 export async function startGate(parts: ServerParts): Promise<GrpcServer | undefined> {
-  const { config, logger, metrics, policies, registry } = parts;
+  const { config, logger, metrics, policies, registry, revocations } = parts;
   const { authz } = config;
   if (authz === undefined || policies === undefined) return undefined;
   const { listen } = authz;
@@ -75,7 +75,13 @@ export async function startGate(parts: ServerParts): Promise<GrpcServer | undefi
       policies,
       peers: parts.peers,
       attestor: parts.attestor,
-      entries: { match: (selectors) => registry.snapshot.value.match(selectors) },
+      entries: {
+        // Who lost its identity asks for nobody any more, even while its process and its entry are there.
+        match: (selectors) =>
+          registry.snapshot.value
+            .match(selectors)
+            .filter(({ spiffeId }) => !revocations.snapshot.value.hasSpiffeId(spiffeId)),
+      },
       ...(authz.denyUnregistered ? { isRegistered: (id) => registry.snapshot.value.hasSpiffeId(id) } : {}),
       maxRequestBytes: authz.maxRequestBytes,
       onError: authz.onError,

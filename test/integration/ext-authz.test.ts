@@ -12,6 +12,7 @@ import {
   type CheckRequestInit,
 } from '../../src/proto/index.ts';
 import { connect, type RawClient } from '../support/grpc-client.ts';
+import { cliOf } from '../support/run-cli.ts';
 import { entriesFor, startTestServer, type TestServer } from '../support/server.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -215,6 +216,18 @@ test('a caller that no entry matches is denied whatever it asks, from the next r
     return answer.allowed ? undefined : answer;
   });
   assert.deepEqual(denied, { allowed: false, http: 403, reason: 'caller_unregistered' });
+});
+
+test('a caller with a revoked SPIFFE ID does not ask for that ID any more, until the revocation is undone', async () => {
+  await using server = await start();
+  using client = connect(server.gate);
+  const svidgate = cliOf(server);
+  const certificate = await presentedPeer(server);
+  assert.deepEqual(await ask(client, { certificate }), { allowed: true });
+  const revoked = await svidgate.json('svid', 'revoke', '--spiffe-id', 'spiffe://example.test/caller');
+  assert.deepEqual(await ask(client, { certificate }), { allowed: false, http: 403, reason: 'policy_denied' });
+  await svidgate.text('svid', 'unrevoke', (revoked as { readonly revocation_id: string }).revocation_id);
+  assert.deepEqual(await ask(client, { certificate }), { allowed: true });
 });
 
 test('with deny_unregistered a peer whose entry is gone is denied on the open connection', async () => {
