@@ -52,7 +52,8 @@ export type AuditEvent =
     } & AuditEventFields)
   | ({ readonly event: 'revoked'; readonly change: 'revoked' | 'undone'; readonly reason?: string } & AuditEventFields)
   | ({ readonly event: 'call_refused' } & AuditEventFields)
-  | ({ readonly event: 'admin_call'; readonly role?: string } & AuditEventFields);
+  | ({ readonly event: 'admin_call'; readonly role?: string } & AuditEventFields)
+  | ({ readonly event: 'state_restored' } & AuditEventFields);
 
 /** Where the rooms put what must be accounted for. */
 export interface AuditLog {
@@ -116,4 +117,5 @@ export const AUDIT_EVENT_MEANINGS = {
   revoked: 'An SVID or a SPIFFE ID was revoked, or that was undone.',
   call_refused: 'A call of SDS or the Workload API was refused.',
   admin_call: 'The admin API was called.',
+  state_restored: 'A backup took the place of entries, bundles, authorities and their keys; newer revocations stayed.',
 } as const satisfies Record<AuditEvent['event'], string>;

@@ -13,7 +13,7 @@ export interface Datastore {
   readonly revocations: RevocationStore;
   readonly documents: DocumentStore;
   readonly issued: IssuedStore;
-  /** All rows of all tables at one moment, for a backup: one JSON document that any implementation can load. */
+  /** All rows of all tables at one moment, save issued SVIDs that have ended, for a backup: one JSON document that any implementation can load. */
   dump(): Promise<string>;
   /**
    * Replaces everything by a dump, in one step. Revocations that are here and not in the dump stay: a restored backup never

@@ -29,7 +29,7 @@ export function createSqlDatastore(options: SqlDatastoreOptions): Datastore {
     issued,
     async dump() {
       await issued.flush();
-      return await transactions.read(writeDump);
+      return await transactions.read((db) => writeDump(db, clock.now()));
     },
     async load(dump, merge) {
       const restore = await readDump(dump, merge);

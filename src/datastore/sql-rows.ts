@@ -23,11 +23,11 @@ export async function* entryPages(db: Db): AsyncGenerator<readonly StoredEntry[]
   } while (last !== undefined);
 }
 
-/** Pages in the order of serials. */
-export async function* issuedPages(db: Db): AsyncGenerator<readonly IssuedSvid[]> {
+/** Pages of those that end later than `after`, in the order of serials. */
+export async function* issuedPages(db: Db, after: number): AsyncGenerator<readonly IssuedSvid[]> {
   let last: string | undefined;
   do {
-    let query = db.selectFrom('issued').selectAll().orderBy('serial').limit(PAGE_ROWS);
+    let query = db.selectFrom('issued').selectAll().where('not_after', '>', after).orderBy('serial').limit(PAGE_ROWS);
     if (last !== undefined) query = query.where('serial', '>', last);
     const rows = await query.execute();
     if (rows.length > 0) yield rows.map(issuedOf);

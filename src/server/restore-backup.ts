@@ -1,7 +1,7 @@
 import type { Config } from '../config/index.ts';
-import { SvidgateError, systemClock, type Logger } from '../core/index.ts';
+import { describeError, noMetrics, SvidgateError, systemClock, type AuditCaller, type Logger } from '../core/index.ts';
 import { openBackup, openDataDirectory, openSqliteDatastore } from '../datastore/index.ts';
-import { createLogger } from '../telemetry/index.ts';
+import { createAuditLog, createLogger } from '../telemetry/index.ts';
 
 export interface RestoredBackup {
   /** When it was made; epoch milliseconds. */
@@ -14,7 +14,8 @@ export interface RestoredBackup {
  * crash leaves the state before or the whole state after. What was revoked since the backup stays revoked, be it an SVID,
  * a SPIFFE ID or an authority. Throws
  * `already_running` while a server holds the data directory, `invalid_request` for a backup that cannot be opened,
- * `conflict` when it is another trust domain's or its keys cannot be put where the configuration says.
+ * `conflict` when it is another trust domain's or its keys cannot be put where the configuration says, `audit_failed` when it
+ * must be recorded and cannot be.
  */
 export async function restoreBackup(config: Config, file: Uint8Array, passphrase: string): Promise<RestoredBackup> {
   const backup = await openBackup(file, passphrase);
@@ -42,9 +43,24 @@ export async function restoreBackup(config: Config, file: Uint8Array, passphrase
     const message = `the backup holds keys, which a key manager of the kind ${config.authority.keyManager.kind} does not take`;
     throw new SvidgateError('conflict', message);
   }
-  for (const { id, pkcs8 } of backup.keys) await exports?.importKey(id, pkcs8);
-  const datastore = await openSqliteDatastore({ directory, clock, logger });
-  open.defer(() => datastore.close());
-  await datastore.load(backup.datastore, mergeRestoredDocument);
+  const audit = createAuditLog({ ...config.audit, logger, metrics: noMetrics, clock });
+  open.defer(() => audit.close());
+  const event = { event: 'state_restored', method: 'restore', caller: ownProcess() } as const;
+  audit.record({ ...event, result: 'success' });
+  try {
+    for (const { id, pkcs8 } of backup.keys) await exports?.importKey(id, pkcs8);
+    const datastore = await openSqliteDatastore({ directory, clock, logger });
+    open.defer(() => datastore.close());
+    await datastore.load(backup.datastore, mergeRestoredDocument);
+  } catch (error) {
+    audit.record({ ...event, result: 'failure', failure_reason: describeError(error) });
+    throw error;
+  }
   return { createdAt: backup.createdAt, keyCount: backup.keys.length };
+}
+
+/** Whoever may write to the data directory: there is no server that could ask who it is. */
+function ownProcess(): AuditCaller {
+  const [uid, gid] = [process.getuid?.(), process.getgid?.()];
+  return { pid: process.pid, ...(uid === undefined ? {} : { uid }), ...(gid === undefined ? {} : { gid }) };
 }

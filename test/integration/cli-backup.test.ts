@@ -61,6 +61,12 @@ describe('backup and restore', () => {
       await server.ended;
     }
     await run.text('restore', '--in', backup, '--passphrase-file', passphrase);
+    const audited = await readFile(join(folder.path, 'data/audit/audit.jsonl'), 'utf8');
+    const last = JSON.parse(audited.trimEnd().split('\n').at(-1)!) as Record<string, unknown>;
+    assert.deepEqual(
+      [last['event'], last['result'], last['caller_uid']],
+      ['state_restored', 'success', process.getuid!()],
+    );
     await using server = serve(folder.path);
     await server.started();
     assert.match(await run.text('svid', 'revocations'), /spiffe:\/\/example\.test\/stolen/);

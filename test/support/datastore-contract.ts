@@ -302,6 +302,16 @@ function dumpChecks(check: Check, create: () => Promise<DatastoreBackend>): void
     assert.deepEqual(await store.issued.find('newer'), issuedOf('newer'));
   });
 
+  check('dumps no issued SVID that has ended', async (store) => {
+    store.issued.record(issuedOf('living'));
+    store.issued.record({ ...issuedOf('ended'), notAfter: 1_000_000_000_000 });
+    const { issued } = JSON.parse(await store.dump()) as { readonly issued: readonly { readonly serial: string }[] };
+    assert.deepEqual(
+      issued.map(({ serial }) => serial),
+      ['living'],
+    );
+  });
+
   check('asks what is to become of a document that is in the dump and here', async (store) => {
     for (const name of ['both', 'gone']) await store.documents.write(name, 'old');
     const dump = await store.dump();
