@@ -33,6 +33,8 @@ before(async () => {
 });
 
 after(async () => {
+  // A run that failed with --keep has left its processes.
+  for (const pid of processesUsing(scratch)) process.kill(pid, 'SIGKILL');
   await rm(scratch, { recursive: true, force: true });
 });
 
