@@ -25,7 +25,7 @@ export interface CallerBundles {
 
 /** What one caller holds at a moment. Without SVIDs, held or pending, it is not registered. */
 export interface CallerIdentity extends CallerBundles {
-  /** One for each entry, in the order of entry ids; the first of these and the pending ones is the default. */
+  /** One for each entry, in the order in which they match; the first of these and the pending ones is the default. */
   readonly svids: readonly HeldSvid[];
   /** Entries whose SVID cannot be issued at the moment, in the same order. */
   readonly pending: readonly PendingSvid[];

@@ -55,7 +55,7 @@ export interface IdentitySource {
     signal: AbortSignal,
     caller?: AuditCaller,
   ): AsyncGenerator<CallerIdentity, void, void>;
-  /** One for each entry, in the order of entry ids. Throws `no_identity` when the caller has none, or not the one asked for. */
+  /** One for each entry, in their order. Throws `no_identity` when the caller has none, or not the one asked for. */
   fetchJwtSvids(selectors: ReadonlySet<Selector>, request: JwtSvidsRequest): Promise<readonly HeldJwtSvid[]>;
   /** What the caller may trust at present, or undefined when no entry matches it. */
   current(selectors: ReadonlySet<Selector>): CallerBundles | undefined;

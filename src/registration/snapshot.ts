@@ -13,7 +13,8 @@ export interface RegistrySnapshot {
    */
   readonly changed: readonly RegistrationEntry[];
   /**
-   * The entries whose selectors the caller has all of, sorted by entry id. Neither those that have expired, to the
+   * The entries whose selectors the caller has all of: those of the file by entry id, then those of the API by when they were
+   * made, so that a new entry never takes the first place from an older one. Neither those that have expired, to the
    * millisecond, nor those with `storeSvid`.
    */
   match(selectors: ReadonlySet<Selector>): readonly RegistrationEntry[];
@@ -102,7 +103,13 @@ export class EntriesSnapshot implements RegistrySnapshot {
     const now = this.#state.now();
     return allUnder(this.#state.bySelector, selectors)
       .filter((entry) => isLive(entry, now) && hasAll(selectors, entry))
-      .sort(byEntryId);
+      .sort((a, b) => this.#ageOf(a) - this.#ageOf(b) || byEntryId(a, b));
+  }
+
+  /** Entries of the file first, those of the API by when they were made: what is added later displaces nobody's default. */
+  #ageOf({ entryId }: RegistrationEntry): number {
+    const registered = this.find(entryId);
+    return registered === undefined || registered.source === 'file' ? 0 : registered.createdAt;
   }
 
   concerns(selectors: ReadonlySet<Selector>): boolean {

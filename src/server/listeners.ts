@@ -13,6 +13,7 @@ import {
   type ListenAddress,
   type Peer,
 } from '../transport/index.ts';
+import { trustDomainOf } from '../spiffe/index.ts';
 import type { ServerParts } from './parts.ts';
 
 /** Requests are small: Envoy's first one lists its extensions, some 100 KiB. */
@@ -82,7 +83,12 @@ export async function startGate(parts: ServerParts): Promise<GrpcServer | undefi
             .match(selectors)
             .filter(({ spiffeId }) => !revocations.snapshot.value.hasSpiffeId(spiffeId)),
       },
-      ...(authz.denyUnregistered ? { isRegistered: (id) => registry.snapshot.value.hasSpiffeId(id) } : {}),
+      ...(authz.denyUnregistered
+        ? {
+            // Who is registered in a foreign trust domain is not for us to know.
+            isRegistered: (id) => trustDomainOf(id) !== config.trustDomain || registry.snapshot.value.hasSpiffeId(id),
+          }
+        : {}),
       maxRequestBytes: authz.maxRequestBytes,
       onError: authz.onError,
       policyNames: new Set(authz.policies.keys()),

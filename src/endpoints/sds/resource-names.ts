@@ -26,12 +26,20 @@ export interface ResolvedNames {
 
 const MAX_NAMES = 1000;
 const MAX_NAME_LENGTH = 2300; // a SPIFFE ID has at most 2048, with room for prefixes
+/** Of all names together: they are kept for as long as the stream lives. */
+const MAX_TOTAL_LENGTH = 256 * 1024;
 
 /** The names of a request as a set: the empty name means nothing beside others. Throws `invalid_request` beyond the bounds. */
 export function normalizeNames(names: readonly string[]): ReadonlySet<string> {
   if (names.length > MAX_NAMES) throw new SvidgateError('invalid_request', `more than ${MAX_NAMES} resource names`);
   if (names.some((name) => name.length > MAX_NAME_LENGTH)) {
     throw new SvidgateError('invalid_request', `a resource name is longer than ${MAX_NAME_LENGTH} characters`);
+  }
+  if (names.reduce((length, name) => length + name.length, 0) > MAX_TOTAL_LENGTH) {
+    throw new SvidgateError(
+      'invalid_request',
+      `resource names are longer than ${MAX_TOTAL_LENGTH} characters together`,
+    );
   }
   return new Set(names.filter((name) => name !== ''));
 }

@@ -206,3 +206,22 @@ function medianMs(rounds: number, work: () => void): number {
   });
   return times.sort((a, b) => a - b)[Math.floor(rounds / 2)]!;
 }
+
+test('entries of the file come first, then those of the API by age: a new entry takes nobody the first place', () => {
+  const registered = (entryId: string, source: RegisteredEntry['source'], createdAt: number): RegisteredEntry => ({
+    entry: entryOf(entryId, ['unix:uid:1']),
+    source,
+    createdAt,
+    revision: 0,
+  });
+  const all = [
+    registered('-first', 'api', 3000),
+    registered('a', 'api', 2000),
+    registered('m', 'api', 1000),
+    registered('z', 'file', 9000),
+    registered('y', 'file', 8000),
+  ];
+  const changes = new Map(all.map((one) => [one.entry.entryId, one]));
+  const snapshot = EntriesSnapshot.empty(() => 10_000).with(changes);
+  assert.deepEqual(ids(snapshot.match(selectors('unix:uid:1'))), ['y', 'z', 'm', 'a', '-first']);
+});

@@ -120,6 +120,9 @@ test('while no SVID of a registered caller can be issued, it is given the bundle
 test('too many or too long names are refused, and a message shows only a few, cut', () => {
   assert.throws(() => normalizeNames(Array.from({ length: 1001 }, String)), { code: 'invalid_request' });
   assert.throws(() => normalizeNames(['x'.repeat(2301)]), { code: 'invalid_request' });
+  const long = (length: number): string[] => Array.from({ length }, (_, index) => `${index}`.padStart(2048, '0'));
+  assert.equal(normalizeNames(long(128)).size, 128);
+  assert.throws(() => normalizeNames(long(129)), { code: 'invalid_request', message: /262144 characters together/ });
   const shown = showNames(Array.from({ length: 900 }, () => '"'.repeat(2000)));
   assert.ok(shown.length < 1500);
   assert.match(shown, / and 895 more$/);
