@@ -18,10 +18,15 @@ import {
   type UpstreamAuthority,
 } from '../authority/index.ts';
 import type { Config, KeyManagerConfig, UpstreamConfig, VaultConfig } from '../config/index.ts';
-import type { Clock, Logger, Metrics } from '../core/index.ts';
+import type { AuditLog, Clock, Logger, Metrics } from '../core/index.ts';
 import type { DataDirectory, Datastore } from '../datastore/index.ts';
 import type { TrustDomain } from '../spiffe/index.ts';
 import type { OpenAuditLog } from '../telemetry/index.ts';
+
+/** The audit log, and whether the last event could be written. */
+export interface ServerAudit extends AuditLog {
+  readonly state: () => OpenAuditLog['state'];
+}
 
 /** What rooms have in common while they are made. */
 export interface PartsContext {
@@ -29,7 +34,7 @@ export interface PartsContext {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  readonly audit: OpenAuditLog;
+  readonly audit: ServerAudit;
   readonly directory: DataDirectory;
   readonly datastore: Datastore;
   /** Closed after everything that uses them. */

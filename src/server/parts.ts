@@ -17,9 +17,8 @@ import { createPeerVerifier, type PeerVerifier } from '../peer/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { createRegistry, type Registry } from '../registration/index.ts';
 import type { TrustDomain } from '../spiffe/index.ts';
-import type { OpenAuditLog } from '../telemetry/index.ts';
 import { createAttestors } from './attestors.ts';
-import { openRevocations, type PartsContext } from './authority-parts.ts';
+import { openRevocations, type PartsContext, type ServerAudit } from './authority-parts.ts';
 import { openSigner, type Signer } from './signer.ts';
 
 /** Everything the listeners are made of. */
@@ -28,7 +27,7 @@ export interface ServerParts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  readonly audit: OpenAuditLog;
+  readonly audit: ServerAudit;
   readonly datastore: Datastore;
   readonly signer: Signer;
   readonly revocations: Revocations;

@@ -2,7 +2,7 @@ import type { Config } from '../config/index.ts';
 import { describeError, supervise, SvidgateError, systemClock, type Clock, type Logger } from '../core/index.ts';
 import { openDataDirectory, openSqliteDatastore, type DataDirectory } from '../datastore/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
-import { createAuditLog, createLogger, createMetrics, type MetricsRegistry } from '../telemetry/index.ts';
+import { createAuditLog, createLogger, createMetrics, limitFloods, type MetricsRegistry } from '../telemetry/index.ts';
 import type * as listenersModule from './listeners.ts';
 import type { ServerParts } from './parts.ts';
 import { createPolicies } from './policies.ts';
@@ -156,8 +156,9 @@ async function makeOtherParts(
     logger: context.logger.child({ room: 'datastore' }),
   });
   stores.defer(() => datastore.close());
-  const audit = createAuditLog({ ...config.audit, logger: context.logger.child({ room: 'audit' }), metrics, clock });
-  stores.defer(() => audit.close());
+  const log = createAuditLog({ ...config.audit, logger: context.logger.child({ room: 'audit' }), metrics, clock });
+  stores.defer(() => log.close());
+  const audit = { ...limitFloods(log, clock), state: () => log.state };
   return {
     parts: await createParts({ ...context, metrics, directory, stores, datastore, audit }, policies),
     listeners,

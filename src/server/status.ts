@@ -25,7 +25,7 @@ export function createStatus(
         mistakeCount: registry.status.value.mistakes.length,
       },
       revocations: revocationReport(parts),
-      audit: { state: parts.audit.state, required: config.audit.required, file: config.audit.file },
+      audit: { state: parts.audit.state(), required: config.audit.required, file: config.audit.file },
       foreignBundleCount: foreignBundles.list().length,
       warnings: warningsOf(parts),
       envoys: parts.streams.streams(),

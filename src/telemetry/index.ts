@@ -5,6 +5,7 @@
  */
 export { createAuditLog, type AuditLogOptions, type OpenAuditLog } from './audit-log.ts';
 export { formatAuditLine, MAX_AUDIT_LIST_LENGTH, MAX_AUDIT_TEXT_LENGTH } from './audit-log-line.ts';
+export { limitFloods } from './flood-limit.ts';
 export {
   createLogger,
   LOG_LEVELS,
