@@ -11,7 +11,7 @@ import { OWN_SELECTOR } from '../support/server.ts';
 import { connectWorkload } from '../support/workload-client.ts';
 
 const KILLS = Number(process.env['SVIDGATE_CHAOS_KILLS'] ?? 6);
-const CONFIG = 'authority: { ca_ttl: 10s, x509_svid_ttl: 9s, jwt_svid_ttl: 3s, ack_timeout: 0s }';
+const CONFIG = 'authority: { ca_ttl: 60s, x509_svid_ttl: 30s, jwt_svid_ttl: 3s, ack_timeout: 0s }';
 
 interface Acknowledged {
   readonly entries: string[];
