@@ -59,7 +59,7 @@ function agentSigner(socket: string, context: PartsContext, revocations: Revocat
   return {
     issuer: agent,
     bundle: agent.bundle,
-    intermediates: new Watchable<readonly Uint8Array[]>([]),
+    intermediates: agent.intermediates,
     tainted: new Watchable<ReadonlySet<string>>(new Set()),
     withdrawn: combine(revocations.snapshot, agent.notHeld, (revoked, notHeld) => ({
       hasSerial: (serial) => revoked.hasSerial(serial) || notHeld.hasSerial(serial),

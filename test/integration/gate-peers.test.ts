@@ -9,6 +9,7 @@ import { connect, type RawClient } from '../support/grpc-client.ts';
 import { makeOutsideCa } from '../support/outside-ca.ts';
 import { entriesFor, startTestServer } from '../support/server.ts';
 import { tempFolder } from '../support/temp-folder.ts';
+import { waitUntil } from '../support/wait-until.ts';
 
 const POLICY = 'package envoy.authz\n\ndefault allow := false\n\nallow if input.svidgate.peer.verified\n';
 const PEER = 'spiffe://example.test/peer';
@@ -41,6 +42,15 @@ test('a leaf under our own intermediate is verified at the gate, although Envoy 
   using gate = connect(server.gate);
   const [leaf = new Uint8Array(), ...above] = chain;
   assert.equal(await outcomeOf(gate, leaf, PEER), 'okResponse');
+  await using behind = await startTestServer({
+    entries: entriesFor('/peer'),
+    config: `identity_source: workload_api\nupstream_workload_socket: ${server.socket.slice('unix:'.length)}\n${CONFIG}`,
+    files: { 'authz.rego': POLICY },
+  });
+  using gateBehind = connect(behind.gate);
+  await waitUntil('the agent to be followed', 20_000, async () => {
+    return (await outcomeOf(gateBehind, leaf, PEER)) === 'okResponse';
+  });
   for (const ca of above) assert.equal(await outcomeOf(gate, ca, PEER), 'deniedResponse', 'a CA is no peer');
 });
 

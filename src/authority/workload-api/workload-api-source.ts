@@ -55,6 +55,8 @@ export interface WorkloadApiSource {
   /** The own trust domain's bundle; without authorities until the agent has answered. */
   readonly bundle: ReadonlyWatchable<TrustBundle>;
   readonly foreignBundles: ReadonlyWatchable<ForeignBundles>;
+  /** CAs in DER that the agent's SVIDs came with. */
+  readonly intermediates: ReadonlyWatchable<readonly Uint8Array[]>;
   /** Changes with each SVID that the agent rotates, gives or takes away. Everything, until it has answered. */
   readonly notHeld: ReadonlyWatchable<NotHeld>;
   /** Why the agent is not followed at the moment; undefined while it is. */
@@ -84,11 +86,13 @@ class Source implements WorkloadApiSource {
   readonly #svids = new Watchable<Svids>(new Map());
   readonly problem = new Watchable<string | undefined>('not connected yet');
   readonly notHeld: ReadonlyWatchable<NotHeld>;
+  readonly intermediates: ReadonlyWatchable<readonly Uint8Array[]>;
 
   constructor(options: WorkloadApiSourceOptions) {
     this.#options = options;
     this.#bundles = new AgentBundles(options.trustDomain);
     this.notHeld = derive(this.#svids, notHeldOf);
+    this.intermediates = derive(this.#svids, intermediatesOf);
   }
 
   get bundle(): ReadonlyWatchable<TrustBundle> {
@@ -246,6 +250,11 @@ function unreadableTeller(logger: Logger, method: string): (unreadable: Readonly
     }
     told = unreadable;
   };
+}
+
+function intermediatesOf(svids: Svids): readonly Uint8Array[] {
+  const above = [...svids.values()].flatMap(({ certificateChain }) => certificateChain.slice(1));
+  return [...new Map(above.map((der) => [Buffer.from(der).toString('base64'), der])).values()];
 }
 
 function notHeldOf(svids: Svids): NotHeld {
