@@ -90,7 +90,7 @@ test('the files of the upstream CA are gone: issuing goes on, also after a resta
 
 const faults = [
   { fault: 'stopped', ttl: '40s', limitMs: 45_000 },
-  { fault: 'frozen', ttl: '60s', limitMs: 60_000 },
+  { fault: 'frozen', ttl: '90s', limitMs: 75_000 }, // a call takes 10 s to fail, a start as well, and the SVID must outlive both
 ] as const;
 
 for (const { fault, ttl, limitMs } of faults) {
