@@ -36,7 +36,7 @@ export const issuance: Benchmark = {
   notes: [
     'Where the time goes, by profiles of the server (`node --cpu-prof`). One stream with 1,000 identities is limited by ' +
       'signing: key, certificate and signature take about half of it, the hash of the executable a tenth, audit and log ' +
-      'lines a tenth. A thousand connections are limited by the connections: attestation takes about a third (what the ' +
+      'lines a tenth. A thousand connections are limited by the connections: attestation takes about a quarter (what the ' +
       'kernel and `/proc` say is read at accept, after attestation and before each secret), gRPC and HTTP/2 with the ' +
       'stage for any `:authority` a quarter, garbage collection a tenth, signing less than a tenth. All of it is on one ' +
       'thread. `_cpu_ms` beside `_ms` shows how much of a time was spent waiting for a processor that did something else.',

@@ -53,6 +53,7 @@ export function connectWorkload(
 ): WorkloadClient {
   const client = new grpc.Client(address, grpc.credentials.createInsecure(), {
     'grpc.default_authority': 'svidgate',
+    'grpc.max_receive_message_length': -1, // thousands of identities of one caller, each with its bundle
     'grpc.use_local_subchannel_pool': 1,
   });
   const metadata = new grpc.Metadata();
