@@ -80,9 +80,9 @@ async function serversOf(
 /** Without what changes from run to run: times, ids, sizes, folders, and the widths of columns. */
 function lasting(text: string): string {
   return text
+    .replaceAll(/\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b[0-9a-f]{30,40}\b/g, 'ID') // first, for `-123d-` in one is no time
     .replaceAll(/\b\d+[smhd]\b/g, 'TIME')
     .replaceAll(/\b\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
-    .replaceAll(/\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b[0-9a-f]{30,40}\b/g, 'ID')
     .replaceAll(/\b\d+ bytes/g, 'BYTES')
     .replaceAll(/wrote \/\S+\//g, 'wrote FOLDER/')
     .replaceAll(/ +/g, ' ')
