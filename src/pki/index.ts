@@ -27,4 +27,15 @@ export {
 } from './leaf-issuer.ts';
 export { pemCertificates, pemEncode } from './pem.ts';
 export { createRevocationList, CRL_REASONS, encodeRevokedCertificate, type CrlReason } from './revocation-list.ts';
-export { generateKeyPairOf, KEY_TYPES, keyTypeOf, signerFor, spkiOf, type KeyType, type Signer } from './signer.ts';
+export {
+  findKeyType,
+  generateKeyPairOf,
+  isSignatureOf,
+  KEY_ALGORITHMS,
+  KEY_TYPES,
+  keyTypeOf,
+  signerFor,
+  spkiOf,
+  type KeyType,
+  type Signer,
+} from './signer.ts';

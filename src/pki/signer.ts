@@ -1,4 +1,4 @@
-import { createPublicKey, generateKeyPair, hash, sign, type KeyObject } from 'node:crypto';
+import { createPublicKey, generateKeyPair, hash, sign, verify, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { SvidgateError } from '../core/index.ts';
 import { childrenOf, contentOf, NULL, objectIdentifier, sequence } from './der.ts';
@@ -6,6 +6,19 @@ import { generateKeyPair as generateP256KeyPair, type KeyPair } from './keys.ts'
 
 export const KEY_TYPES = ['ec-p256', 'ec-p384', 'rsa-2048', 'rsa-4096'] as const;
 export type KeyType = (typeof KEY_TYPES)[number];
+
+/** The curve as OpenSSL names it, or the bits of the modulus; and the hash that is signed. */
+export type KeyAlgorithm =
+  | { readonly family: 'ec'; readonly curve: 'prime256v1' | 'secp384r1'; readonly hash: 'sha256' | 'sha384' }
+  | { readonly family: 'rsa'; readonly bits: 2048 | 4096; readonly hash: 'sha256' };
+
+/** What each type stands for. */
+export const KEY_ALGORITHMS: Readonly<Record<KeyType, KeyAlgorithm>> = {
+  'ec-p256': { family: 'ec', curve: 'prime256v1', hash: 'sha256' },
+  'ec-p384': { family: 'ec', curve: 'secp384r1', hash: 'sha384' },
+  'rsa-2048': { family: 'rsa', bits: 2048, hash: 'sha256' },
+  'rsa-4096': { family: 'rsa', bits: 4096, hash: 'sha256' },
+};
 
 /** A private key that signs, wherever it is kept. */
 export interface Signer {
@@ -16,11 +29,6 @@ export interface Signer {
    * ones PKCS#1 v1.5.
    */
   sign(data: Uint8Array): Promise<Uint8Array>;
-}
-
-/** The hash that a key of this type signs. */
-export function hashOf(type: KeyType): 'sha256' | 'sha384' {
-  return type === 'ec-p384' ? 'sha384' : 'sha256';
 }
 
 /** AlgorithmIdentifier of the signatures of each key type (RFC 5758 §3.2, RFC 4055 §5). */
@@ -51,18 +59,34 @@ export async function generateKeyPairOf(type: KeyType): Promise<KeyPair> {
 export function signerFor(privateKey: KeyObject): Signer {
   const publicKey = createPublicKey(privateKey);
   const type = keyTypeOf(publicKey);
-  const algorithm = hashOf(type);
+  const { hash: algorithm } = KEY_ALGORITHMS[type];
   return { type, publicKey, sign: async (data) => sign(algorithm, data, privateKey) };
 }
 
-/** Throws `invalid_request` when it is none of ours. */
+/** The type of a public or private key. Throws `invalid_request` when it is none of ours. */
 export function keyTypeOf(key: KeyObject): KeyType {
-  const { namedCurve, modulusLength } = key.asymmetricKeyDetails ?? {};
-  if (key.asymmetricKeyType === 'ec' && namedCurve === 'prime256v1') return 'ec-p256';
-  if (key.asymmetricKeyType === 'ec' && namedCurve === 'secp384r1') return 'ec-p384';
-  if (key.asymmetricKeyType === 'rsa' && modulusLength === 2048) return 'rsa-2048';
-  if (key.asymmetricKeyType === 'rsa' && modulusLength === 4096) return 'rsa-4096';
+  const type = findKeyType(key);
+  if (type !== undefined) return type;
   throw new SvidgateError('invalid_request', 'expected a key on P-256 or P-384, or RSA of 2048 or 4096 bits');
+}
+
+/** The same, or undefined when it is none of ours. */
+export function findKeyType(key: KeyObject): KeyType | undefined {
+  const { namedCurve, modulusLength } = key.asymmetricKeyDetails ?? {};
+  return KEY_TYPES.find((type) => {
+    const algorithm = KEY_ALGORITHMS[type];
+    if (algorithm.family !== key.asymmetricKeyType) return false;
+    return algorithm.family === 'ec' ? algorithm.curve === namedCurve : algorithm.bits === modulusLength;
+  });
+}
+
+/** Whether `signature` is what Signer.sign gives for `data`. */
+export function isSignatureOf(
+  key: Pick<Signer, 'type' | 'publicKey'>,
+  data: Uint8Array,
+  signature: Uint8Array,
+): boolean {
+  return verify(KEY_ALGORITHMS[key.type].hash, data, key.publicKey, signature);
 }
 
 /** SubjectPublicKeyInfo in DER. */

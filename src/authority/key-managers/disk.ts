@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import type { KeyObject } from 'node:crypto';
 import { describeError, SvidgateError, writeFileAtomic, type Logger } from '../../core/index.ts';
 import { openPrivateFolder } from '../../datastore/index.ts';
-import { privateKeyToPkcs8 } from '../../pki/index.ts';
+import { findKeyType, privateKeyToPkcs8 } from '../../pki/index.ts';
 import type { KeyManager, SigningKey } from '../key-manager.ts';
 import { assertKeyId, isKeyId } from './key-id.ts';
 import { formatKeyFile, isPlainKeyFile, parseKeyFile, type KeyEncryption } from './key-file.ts';
-import { keyTypeOf } from './key-type.ts';
 import { generatePrivateKey, importSigningKey, localSigningKey } from './local-key.ts';
 
 export interface DiskKeyManagerOptions {
@@ -161,7 +160,7 @@ class KeyFolder {
   #parse(id: string, text: string): KeyObject {
     try {
       const privateKey = parseKeyFile(id, text, this.#options.encryption);
-      if (keyTypeOf(privateKey) === undefined) throw new Error('its key is of a type that is not supported');
+      if (findKeyType(privateKey) === undefined) throw new Error('its key is of a type that is not supported');
       return privateKey;
     } catch (error) {
       throw this.#unusable(id, describeError(error));

@@ -1,9 +1,8 @@
 import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { SvidgateError } from '../../core/index.ts';
-import { generateKeyPairOf } from '../../pki/index.ts';
+import { findKeyType, generateKeyPairOf, isSignatureOf, KEY_ALGORITHMS } from '../../pki/index.ts';
 import type { KeyType, SigningKey } from '../key-manager.ts';
-import { isSignatureOf, KEY_ALGORITHMS, keyTypeOf } from './key-type.ts';
 
 const signAside = promisify(sign);
 
@@ -14,7 +13,7 @@ export async function generatePrivateKey(type: KeyType): Promise<KeyObject> {
 
 /** Signs in this process with a key that is one of our types. */
 export function localSigningKey(id: string, privateKey: KeyObject): SigningKey {
-  const type = keyTypeOf(privateKey);
+  const type = findKeyType(privateKey);
   if (type === undefined) throw new SvidgateError('invalid_request', `key ${id} is of a type that is not supported`);
   const { family, hash } = KEY_ALGORITHMS[type];
   return {

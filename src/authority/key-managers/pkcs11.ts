@@ -1,9 +1,9 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { SvidgateError } from '../../core/index.ts';
+import { findKeyType, isSignatureOf, KEY_ALGORITHMS } from '../../pki/index.ts';
 import type { KeyManager, SigningKey } from '../key-manager.ts';
 import { ecdsaSignatureToDer } from './ecdsa-signature.ts';
 import { assertKeyId, isKeyId } from './key-id.ts';
-import { isSignatureOf, KEY_ALGORITHMS, keyTypeOf } from './key-type.ts';
 import { Pkcs11Process, type Pkcs11ProcessOptions } from './pkcs11-process.ts';
 import type { TokenKey } from './pkcs11-token.ts';
 import { createQueue } from './queue.ts';
@@ -56,7 +56,7 @@ export async function createPkcs11KeyManager(options: Pkcs11KeyManagerOptions): 
 
 function signingKey(token: Pkcs11Process, { id, label }: { id: string; label: string }, found: TokenKey): SigningKey {
   const publicKey = publicKeyOf(found);
-  const type = publicKey === undefined ? undefined : keyTypeOf(publicKey);
+  const type = publicKey === undefined ? undefined : findKeyType(publicKey);
   if (publicKey === undefined || type === undefined) {
     throw new SvidgateError(
       'key_manager_failed',

@@ -1,11 +1,11 @@
 import { createPublicKey, hash, type KeyObject } from 'node:crypto';
 import { SvidgateError } from '../../core/index.ts';
+import { findKeyType, isSignatureOf, KEY_ALGORITHMS } from '../../pki/index.ts';
 import type { KeyManager, KeyType, SigningKey } from '../key-manager.ts';
 import type { VaultClient, VaultRequest } from '../vault-client.ts';
 import type { Json } from '../vault-connection.ts';
 import { encodePath } from '../vault-login.ts';
 import { assertKeyId, isKeyId } from './key-id.ts';
-import { isSignatureOf, KEY_ALGORITHMS, keyTypeOf } from './key-type.ts';
 
 export interface VaultTransitOptions {
   /** Closed with the key manager. */
@@ -87,7 +87,7 @@ class Transit {
     const data = await this.#send({ method: 'GET', path: `keys/${name}` });
     if (data === undefined) return undefined;
     const publicKey = publicKeyOf(id, data);
-    const type = keyTypeOf(publicKey);
+    const type = findKeyType(publicKey);
     if (type === undefined) throw failed(`key ${id} is of a type that is not supported`);
     return { id, type, publicKey, sign: async (bytes) => await this.#sign({ id, type, publicKey }, bytes) };
   }
