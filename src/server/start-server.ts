@@ -104,33 +104,36 @@ async function start(context: StartContext): Promise<RunningServer> {
   return running({ ...context, addresses, tasks });
 }
 
-/** Identities are served, and checks denied, while policies are still being compiled. */
+/** Identities are served, and checks denied, while policies are still being compiled. Readiness comes last: then all others listen. */
 async function startListeners(
   parts: ServerParts,
   listeners: Listeners,
   own: { readonly open: AsyncDisposableStack; readonly metrics: MetricsRegistry; readonly startedAt: number },
 ): Promise<RunningServer['addresses']> {
   const { open, metrics, startedAt } = own;
+  const addresses: { workload?: string; gate?: string; admin?: string; telemetry?: string } = {};
   const workload = await listeners.startWorkloadSocket(parts);
+  addresses.workload = workload.address;
   open.defer(() => workload.stop(GRACE_MS));
   const gate = await listeners.startGate(parts);
-  if (gate !== undefined) open.defer(() => gate.stop(GRACE_MS));
-  const telemetry = await listeners.startTelemetry(parts, metrics);
-  if (telemetry !== undefined) open.defer(() => telemetry.close());
-  const others = {
-    workload: workload.address,
-    ...(gate === undefined ? {} : { gate: gate.address }),
-    ...(telemetry === undefined ? {} : { telemetry: telemetry.address }),
-  };
-  const listening = (): Readonly<Record<string, string>> => ({ ...others, admin: admin.address });
+  if (gate !== undefined) {
+    addresses.gate = gate.address;
+    open.defer(() => gate.stop(GRACE_MS));
+  }
   const status = listeners.createStatus(parts, {
     version: await readVersion(),
     startedAt,
-    listeners: () => Object.entries(listening()).map(([name, address]) => ({ name, address })),
+    listeners: () => Object.entries(addresses).map(([name, address]) => ({ name, address })),
   });
   const admin = await listeners.startAdmin(parts, status);
+  addresses.admin = admin.address;
   open.defer(() => admin.stop(GRACE_MS));
-  return { ...others, admin: admin.address };
+  const telemetry = await listeners.startTelemetry(parts, metrics);
+  if (telemetry !== undefined) {
+    addresses.telemetry = telemetry.address;
+    open.defer(() => telemetry.close());
+  }
+  return { ...addresses, workload: workload.address, admin: admin.address };
 }
 
 /**
