@@ -2,6 +2,7 @@ import type { TrustDomain } from '../spiffe/index.ts';
 import type { AttestationConfig } from './attestation-config.ts';
 import type { AuthorityConfig } from './authority-config.ts';
 import type { AdminConfig, AuditConfig } from './operation-config.ts';
+import type { SdsConfig } from './sds-config.ts';
 
 /**
  * The configuration as the server uses it: defaults filled in, paths absolute, durations in milliseconds.
@@ -15,6 +16,8 @@ export interface Config {
   readonly dataDir: string;
   /** Unix socket of SDS and the Workload API; at most 107 bytes, which is what the kernel takes. */
   readonly workloadSocket: string;
+  /** Names of links to that socket, in its folder. */
+  readonly workloadSocketAliases: readonly string[];
   readonly identitySource: IdentitySourceConfig;
   readonly admin: AdminConfig;
   readonly authority: AuthorityConfig;
@@ -35,19 +38,6 @@ export interface Config {
 /** Where SVIDs come from: our own authority, or an agent's Workload API on a Unix socket. */
 export type IdentitySourceConfig =
   { readonly kind: 'authority' } | { readonly kind: 'workload_api'; readonly socket: string };
-
-export interface SdsConfig {
-  /** Stands for the caller's first X.509-SVID. */
-  readonly defaultSvidName: string;
-  /** Stands for the own trust domain's bundle. */
-  readonly defaultBundleName: string;
-  /** Stands for all bundles the caller may have, in one SPIFFE validator. */
-  readonly defaultAllBundlesName: string;
-  /** Gives plain trusted CAs for ROOTCA instead of the SPIFFE certificate validator. */
-  readonly disableSpiffeCertValidation: boolean;
-  /** What a name that the caller has no right to gets: the stream's end with an error, or silence until it has. */
-  readonly unknownName: 'error' | 'wait';
-}
 
 export interface AuthzConfig {
   readonly listen: ListenAddress;

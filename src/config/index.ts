@@ -16,7 +16,6 @@ export type {
   IdentitySourceConfig,
   ListenAddress,
   PolicyConfig,
-  SdsConfig,
   TelemetryConfig,
 } from './config.ts';
 export type { AdminCaller, AdminConfig, AuditConfig } from './operation-config.ts';
@@ -52,3 +51,11 @@ export { configInvalid, loadConfig, parseConfig, readConfig } from './read-confi
 export { readTextFile } from './read-text-file.ts';
 export { configReference, renderConfigReference, type ReferenceRow } from './reference.ts';
 export { parseYamlTree, type YamlTree } from './yaml-tree.ts';
+export type {
+  JwtSecretRule,
+  PeerListConfig,
+  SdsConfig,
+  SdsLimits,
+  SecretFolder,
+  StaticSecretConfig,
+} from './sds-config.ts';

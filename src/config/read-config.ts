@@ -9,6 +9,7 @@ import { formatMistake, type Mistake, type Parsed } from './mistake.ts';
 import { toAdminConfig, toAuditConfig } from './operation-config.ts';
 import { readTextFile } from './read-text-file.ts';
 import { configSchema } from './schema.ts';
+import { toSdsConfig } from './sds-config.ts';
 
 const MAX_CONFIG_BYTES = 1024 * 1024;
 
@@ -40,12 +41,13 @@ export function configInvalid(mistakes: readonly Mistake[]): SvidgateError {
 type RawConfig = ReturnType<typeof configSchema> extends Field<infer T> ? T : never;
 
 function toConfig(raw: RawConfig, file: string): Config {
-  const { sds, telemetry } = raw;
+  const { telemetry } = raw;
   return {
     file,
     trustDomain: raw.trust_domain,
     dataDir: raw.data_dir,
     workloadSocket: raw.workload_socket,
+    workloadSocketAliases: raw.workload_socket_aliases ?? [],
     identitySource: toIdentitySource(raw),
     admin: toAdminConfig(raw.admin),
     authority: toAuthorityConfig(raw.authority),
@@ -54,13 +56,7 @@ function toConfig(raw: RawConfig, file: string): Config {
     ...(raw.federation.bundles === undefined ? {} : { bundlesFolder: raw.federation.bundles }),
     revokesOnWorkloadExit: raw.revocation.on_workload_exit,
     audit: toAuditConfig(raw.audit, raw.data_dir),
-    sds: {
-      defaultSvidName: sds.default_svid_name,
-      defaultBundleName: sds.default_bundle_name,
-      defaultAllBundlesName: sds.default_all_bundles_name,
-      disableSpiffeCertValidation: sds.disable_spiffe_cert_validation,
-      unknownName: sds.unknown_name,
-    },
+    sds: toSdsConfig(raw.sds),
     ...(raw.authz === undefined ? {} : { authz: toAuthz(raw.authz) }),
     telemetry: {
       ...(telemetry.listen === undefined ? {} : { listen: telemetry.listen }),

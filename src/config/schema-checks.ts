@@ -69,3 +69,61 @@ export function checkIdentitySource(
     report(['upstream_workload_socket'], message, 'svidgate cannot get its identities from itself');
   }
 }
+
+const NEEDED = {
+  generic: ['file'],
+  tls_certificate: ['certificate_file', 'private_key_file'],
+  validation_context: ['ca_file'],
+  session_tickets: [],
+} as const;
+const POSSIBLE = ['file', 'certificate_file', 'private_key_file', 'ca_file', 'seed_file', 'rotate_every', 'keep_old'];
+const OF_TICKETS = ['seed_file', 'rotate_every', 'keep_old'];
+
+/** Each kind of secret has its own keys. */
+export function checkStaticSecret(
+  secret: { readonly kind?: keyof typeof NEEDED | undefined } & Readonly<Record<string, unknown>>,
+  report: ReportMistake,
+  wrong: ReadonlySet<PropertyKey>,
+): void {
+  const { kind } = secret;
+  if (kind === undefined) return;
+  const needed: readonly string[] = NEEDED[kind];
+  for (const key of needed) {
+    if (secret[key] === undefined && !wrong.has(key)) report([], `\`${key}\` is missing`, `\`kind: ${kind}\` needs it`);
+  }
+  const fitting = kind === 'session_tickets' ? OF_TICKETS : needed;
+  for (const key of POSSIBLE) {
+    if (secret[key] === undefined || fitting.includes(key)) continue;
+    report([key], `\`${key}\` has no meaning for \`kind: ${kind}\``, 'leave it out');
+  }
+}
+
+/** What the `sds` section names elsewhere in the file is there, and no name means two things. */
+export function checkSdsReferences(
+  config: {
+    readonly sds?:
+      | {
+          readonly default_svid_name: string;
+          readonly default_bundle_name: string;
+          readonly default_all_bundles_name: string;
+          readonly secrets?: Readonly<Record<string, unknown>> | undefined;
+          readonly peers?:
+            Readonly<Record<string, { readonly policy_data?: { readonly policy: string } | undefined }>> | undefined;
+        }
+      | undefined;
+    readonly authz?: { readonly policies: Readonly<Record<string, unknown>> } | undefined;
+  },
+  report: ReportMistake,
+): void {
+  const { sds, authz } = config;
+  if (sds === undefined) return;
+  for (const [name, { policy_data: data }] of Object.entries(sds.peers ?? {})) {
+    if (data === undefined || Object.hasOwn(authz?.policies ?? {}, data.policy)) continue;
+    const message = `there is no policy \`${data.policy}\``;
+    report(['sds', 'peers', name, 'policy_data'], message, 'name one of `authz.policies`');
+  }
+  for (const key of ['default_svid_name', 'default_bundle_name', 'default_all_bundles_name'] as const) {
+    if (!Object.hasOwn(sds.secrets ?? {}, sds[key])) continue;
+    report(['sds', 'secrets', sds[key]], `\`${sds[key]}\` is \`sds.${key}\` already`, 'give the secret another name');
+  }
+}

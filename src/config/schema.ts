@@ -8,16 +8,17 @@ import {
   durationField,
   flagField,
   integerField,
+  listField,
   namedFields,
   optionalField,
   sectionField,
   textField,
-  type Field,
 } from './fields.ts';
 import { parseListenAddress } from './listen-address.ts';
 import { adminSection, auditSection, federationSection, revocationSection } from './operation-config.ts';
-import { checkDistinctAddresses, checkDistinctNames, checkIdentitySource } from './schema-checks.ts';
+import { checkDistinctAddresses, checkIdentitySource, checkSdsReferences } from './schema-checks.ts';
 import { listenField, pathField, requiredPathField, socketField } from './schema-fields.ts';
+import { sdsSection } from './sds-config.ts';
 
 const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
 /** What fits into one file-system name and one metric label. */
@@ -33,6 +34,13 @@ export function configSchema(folder: string) {
       ),
       data_dir: pathField(folder, './data', "Folder for the authority's key and other state; created with mode 0700."),
       workload_socket: socketField(folder, './run/api.sock', 'Unix socket of SDS and the Workload API.'),
+      workload_socket_aliases: optionalField(
+        listField(textField({ description: 'One name.', expected: 'a file name such as socket' }, parseFileName), {
+          description:
+            'Further names of that socket in its folder, as links: `socket` for Istio, `spire-agent.sock` for the SPIRE chart.',
+          expected: 'a list of file names such as `socket`',
+        }),
+      ),
       identity_source: choiceField(['authority', 'workload_api'], {
         description: 'Where SVIDs come from: our own authority, or the Workload API of an agent that is there already.',
         default: 'authority',
@@ -53,7 +61,7 @@ export function configSchema(folder: string) {
       federation: federationSection(folder),
       revocation: revocationSection(),
       audit: auditSection(folder),
-      sds: sdsSection(),
+      sds: sdsSection(folder),
       authz: optionalField(authzSection(folder)),
       telemetry: telemetrySection(folder),
     },
@@ -61,30 +69,8 @@ export function configSchema(folder: string) {
     (config, report) => {
       checkDistinctAddresses(config, report);
       checkIdentitySource(config, report);
+      checkSdsReferences(config, report);
     },
-  );
-}
-
-function sdsSection() {
-  const name = (text: string, description: string): Field<string> =>
-    textField({ description, expected: 'a resource name that is not a SPIFFE ID', default: text }, parseResourceName);
-  return sectionField(
-    {
-      default_svid_name: name('default', "Resource name of the caller's first X.509-SVID."),
-      default_bundle_name: name('ROOTCA', "Resource name of the own trust domain's bundle."),
-      default_all_bundles_name: name('ALL', 'Resource name of all bundles in one SPIFFE validator.'),
-      disable_spiffe_cert_validation: flagField({
-        description: 'Whether `ROOTCA` is a plain CA file, without the SPIFFE certificate validator.',
-        default: false,
-      }),
-      unknown_name: choiceField(['error', 'wait'], {
-        description:
-          'A name the caller has no right to ends its stream with an error, or stays unanswered until it has.',
-        default: 'error',
-      }),
-    },
-    { description: 'The Secret Discovery Service.' },
-    checkDistinctNames,
   );
 }
 
@@ -167,16 +153,19 @@ function telemetrySection(folder: string) {
   );
 }
 
-function parseResourceName(text: string): string {
-  if (text.trim() === '' || text.length > 255 || text.startsWith('spiffe://')) {
-    throw new SvidgateError('config_invalid', 'expected a name of 1 to 255 characters that is not a SPIFFE ID');
+function parseEntrypoint(text: string): string {
+  if (!/^[A-Za-z0-9_-]+(?:\/[A-Za-z0-9_-]+)*$/.test(text) || text.length > 255) {
+    throw new SvidgateError('config_invalid', 'expected package and rule with slashes, such as envoy/authz/allow');
   }
   return text;
 }
 
-function parseEntrypoint(text: string): string {
-  if (!/^[A-Za-z0-9_-]+(?:\/[A-Za-z0-9_-]+)*$/.test(text) || text.length > 255) {
-    throw new SvidgateError('config_invalid', 'expected package and rule with slashes, such as envoy/authz/allow');
+function parseFileName(text: string): string {
+  if (!/^[A-Za-z0-9._-]{1,100}$/.test(text) || text === '.' || text === '..') {
+    throw new SvidgateError(
+      'config_invalid',
+      'expected a file name of letters, digits, `.`, `-` or `_`, without a folder',
+    );
   }
   return text;
 }

@@ -49,9 +49,36 @@ export const METRIC_CATALOGUE = {
     help: 'Changed files that were refused, so that the last good state stays.',
     labels: ['source'],
   },
+  svidgate_sds_ack_seconds: {
+    kind: 'histogram',
+    help: 'Time from a push to the ACK of the Envoy.',
+    labels: [],
+    buckets: LATENCY_BUCKETS,
+  },
   svidgate_sds_nacks_total: { kind: 'counter', help: 'Secrets that an Envoy refused.', labels: [] },
+  svidgate_sds_push_seconds: {
+    kind: 'histogram',
+    help: 'Time from a change of what a stream asks for to its having been written.',
+    labels: [],
+    buckets: LATENCY_BUCKETS,
+  },
   svidgate_sds_pushes_total: { kind: 'counter', help: 'Discovery responses sent.', labels: [] },
   svidgate_sds_streams: { kind: 'gauge', help: 'Open SDS streams.', labels: [] },
+  svidgate_sds_unapplied_rotations: {
+    kind: 'gauge',
+    help: 'Secrets that an Envoy has refused, or not accepted within `sds.ack_timeout`.',
+    labels: [],
+  },
+  svidgate_sds_refusals_total: {
+    kind: 'counter',
+    help: 'Streams and requests refused because their caller was at a limit: `streams`, `names`, `requests` or `bytes`.',
+    labels: ['limit'],
+  },
+  svidgate_secret_reload_failures_total: {
+    kind: 'counter',
+    help: 'Changed files of secrets that were refused, so that the last good content stays.',
+    labels: [],
+  },
   svidgate_svids_issued_total: {
     kind: 'counter',
     help: 'SVIDs signed by type and result.',

@@ -11,6 +11,7 @@ import {
 import type { ForeignBundles, JwtSvid, RegistrationEntry, Selector, SpiffeId, TrustBundle } from '../spiffe/index.ts';
 import { foreignBundlesFor, type CallerBundles, type CallerIdentity } from './caller-identity.ts';
 import { CallerWatch, entriesOf, type CallerSources } from './caller-watch.ts';
+import { JwtSvidFollower } from './jwt-svid-follower.ts';
 import { createJwtSvids, type JwtSvidIssuer } from './jwt-svids.ts';
 import { SlotTable } from './slot-table.ts';
 import type { SvidIssuer } from './svid-slot.ts';
@@ -45,6 +46,23 @@ export interface JwtSvidsRequest {
   readonly caller?: AuditCaller | undefined;
 }
 
+export interface FollowedJwtSvidRequest {
+  /** The caller's default identity when absent. */
+  readonly spiffeId?: SpiffeId | undefined;
+  /** At least one. */
+  readonly audience: readonly string[];
+  readonly caller?: AuditCaller | undefined;
+}
+
+export interface FollowedJwtSvid extends Disposable {
+  readonly state:
+    | { readonly kind: 'ready'; readonly svid: JwtSvid }
+    /** An entry gives it, and it cannot be issued at the moment. */
+    | { readonly kind: 'pending' }
+    /** No entry gives the caller this identity. */
+    | { readonly kind: 'unknown' };
+}
+
 export interface IdentitySource {
   /**
    * Yields what the caller holds now, then anew after each change of its SVIDs, entries or bundles, until the signal is
@@ -57,6 +75,15 @@ export interface IdentitySource {
   ): AsyncGenerator<CallerIdentity, void, void>;
   /** One for each entry, in their order. Throws `no_identity` when the caller has none, or not the one asked for. */
   fetchJwtSvids(selectors: ReadonlySet<Selector>, request: JwtSvidsRequest): Promise<readonly HeldJwtSvid[]>;
+  /**
+   * Keeps a JWT-SVID of the caller fresh until it is disposed: replaced at half of its life, and as soon as its key is
+   * tainted, taken away with its entry or by a revocation. `onChange` is called when `state` may have changed.
+   */
+  followJwtSvid(
+    selectors: ReadonlySet<Selector>,
+    request: FollowedJwtSvidRequest,
+    onChange: () => void,
+  ): FollowedJwtSvid;
   /** What the caller may trust at present, or undefined when no entry matches it. */
   current(selectors: ReadonlySet<Selector>): CallerBundles | undefined;
 }
@@ -76,6 +103,17 @@ export function createIdentitySource(options: IdentitySourceOptions): IdentitySo
   const isKeyTrusted = (keyId: string): boolean =>
     !tainted.value.has(keyId) && options.bundle.value.jwtAuthorities.some((authority) => authority.keyId === keyId);
   const jwtSvids = createJwtSvids({ issuer, isKeyTrusted, audit, clock });
+  const follower = {
+    sources,
+    jwtSvids,
+    isKeyTrusted,
+    onKeysChanged: (listener: () => void) => {
+      const unsubscribe = [tainted.subscribe(listener), options.bundle.subscribe(listener)];
+      return () => unsubscribe.forEach((stop) => stop());
+    },
+    logger: options.logger,
+    random,
+  };
   return {
     async *watch(selectors, signal, caller) {
       const watch = new CallerWatch(sources, slots, { selectors, caller });
@@ -96,6 +134,9 @@ export function createIdentitySource(options: IdentitySourceOptions): IdentitySo
       const held = issued.filter(({ entry }) => still.get(entry.entryId) === entry.spiffeId);
       if (held.length === 0) throw new SvidgateError('no_identity', 'no identity issued');
       return held.map(({ entry: { hint }, svid }) => (hint === undefined ? { svid } : { svid, hint }));
+    },
+    followJwtSvid(selectors, request, onChange) {
+      return new JwtSvidFollower(follower, { selectors, request }, onChange);
     },
     current(selectors) {
       const entries = entriesOf(selectors, sources);

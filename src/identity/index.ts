@@ -6,6 +6,8 @@
 export type { CallerBundles, CallerIdentity, HeldSvid, PendingSvid } from './caller-identity.ts';
 export {
   createIdentitySource,
+  type FollowedJwtSvid,
+  type FollowedJwtSvidRequest,
   type HeldJwtSvid,
   type IdentitySource,
   type IdentitySourceOptions,

@@ -48,6 +48,7 @@ export class WorkloadExits {
     const hold = this.#hold.bind(this);
     return {
       fetchJwtSvids: (selectors, request) => source.fetchJwtSvids(selectors, request),
+      followJwtSvid: (selectors, request, onChange) => source.followJwtSvid(selectors, request, onChange),
       current: (selectors) => source.current(selectors),
       async *watch(selectors, signal, caller) {
         for await (const identity of source.watch(selectors, signal, caller)) {

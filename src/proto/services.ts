@@ -25,6 +25,20 @@ export const SECRET_DISCOVERY_SERVICE = {
   },
 } as const satisfies Record<string, GrpcMethod>;
 
+/** envoy.service.discovery.v3.AggregatedDiscoveryService. */
+export const AGGREGATED_DISCOVERY_SERVICE = {
+  streamAggregatedResources: {
+    path: '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources',
+    requestStream: true,
+    responseStream: true,
+  },
+  deltaAggregatedResources: {
+    path: '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources',
+    requestStream: true,
+    responseStream: true,
+  },
+} as const satisfies Record<string, GrpcMethod>;
+
 /** envoy.service.auth.v3.Authorization. */
 export const AUTHORIZATION_SERVICE = {
   check: {

@@ -27,6 +27,7 @@ export {
   type SpiffeId,
   type TrustDomain,
 } from './spiffe-id.ts';
+export { matchesSpiffeId, parseSpiffeIdPattern, type SpiffeIdPattern } from './spiffe-id-pattern.ts';
 export type { ForeignBundles, JwtAuthority, TrustBundle } from './trust-bundle.ts';
 export type { X509Svid } from './x509-svid.ts';
 export { parseUniqueJson } from './unique-json.ts';

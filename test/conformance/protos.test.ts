@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { before, describe, it } from 'node:test';
 import protobuf from 'protobufjs';
 import {
+  AGGREGATED_DISCOVERY_SERVICE,
   AUTHORIZATION_SERVICE,
   HEALTH_SERVICE,
   REFLECTION_SERVICE,
@@ -26,11 +27,13 @@ const REFERENCE_FILES = [
   'envoy/extensions/transport_sockets/tls/v3/secret.proto',
   'envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto',
   'envoy/service/auth/v3/external_auth.proto',
+  'envoy/service/discovery/v3/ads.proto',
   'envoy/service/secret/v3/sds.proto',
 ];
 
 const TLS = 'envoy.extensions.transport_sockets.tls.v3';
 const PEER_RULES = 'which peers are let in is for the policy to say, not for the validation context';
+const EXACT = 'SPIFFE IDs are compared as they are, whole or from their start';
 const NOT_FROM_FILES = 'Envoy gets bytes from us, not names of files on its own disk';
 
 /**
@@ -41,8 +44,7 @@ const EXCEPTIONS: CompareOptions = {
   leftOut: {
     [`${TLS}.CertificateValidationContext.allow_expired_certificate`]: 'an expired SVID is no identity',
     [`${TLS}.CertificateValidationContext.ca_certificate_provider_instance`]: 'gRPC clients only',
-    [`${TLS}.CertificateValidationContext.match_subject_alt_names`]: PEER_RULES,
-    [`${TLS}.CertificateValidationContext.match_typed_subject_alt_names`]: PEER_RULES,
+    [`${TLS}.CertificateValidationContext.match_subject_alt_names`]: 'deprecated; the typed one takes its place',
     [`${TLS}.CertificateValidationContext.max_verify_depth`]: "Envoy's own default is right",
     [`${TLS}.CertificateValidationContext.require_signed_certificate_timestamp`]: 'Envoy does not implement it',
     [`${TLS}.CertificateValidationContext.system_root_certs`]: 'trust comes from the bundles alone',
@@ -50,12 +52,17 @@ const EXCEPTIONS: CompareOptions = {
     [`${TLS}.CertificateValidationContext.verify_certificate_hash`]: PEER_RULES,
     [`${TLS}.CertificateValidationContext.verify_certificate_spki`]: PEER_RULES,
     [`${TLS}.CertificateValidationContext.watched_directory`]: NOT_FROM_FILES,
+    [`${TLS}.SubjectAltNameMatcher.oid`]: 'SPIFFE IDs are URIs',
     [`${TLS}.TlsCertificate.ocsp_staple`]: 'SVIDs have no OCSP responder',
     [`${TLS}.TlsCertificate.password`]: 'keys are sent in the clear, over a socket that never leaves the machine',
     [`${TLS}.TlsCertificate.pkcs12`]: 'keys are sent as PEM',
     [`${TLS}.TlsCertificate.private_key_provider`]: 'keys are sent as PEM',
     [`${TLS}.TlsCertificate.signed_certificate_timestamp`]: 'SVIDs are in no public log',
     [`${TLS}.TlsCertificate.watched_directory`]: NOT_FROM_FILES,
+    [`envoy.type.matcher.v3.StringMatcher.contains`]: EXACT,
+    [`envoy.type.matcher.v3.StringMatcher.custom`]: EXACT,
+    [`envoy.type.matcher.v3.StringMatcher.ignore_case`]: EXACT,
+    [`envoy.type.matcher.v3.StringMatcher.safe_regex`]: EXACT,
   },
   ahead: {
     // Envoy 1.37 and newer have it; the reference package is older.
@@ -201,6 +208,7 @@ describe("protos/ are the reference's definitions", () => {
 describe('the methods of src/proto', () => {
   const SERVICES: Readonly<Record<string, Readonly<Record<string, GrpcMethod>>>> = {
     'envoy.service.auth.v3.Authorization': AUTHORIZATION_SERVICE,
+    'envoy.service.discovery.v3.AggregatedDiscoveryService': AGGREGATED_DISCOVERY_SERVICE,
     'envoy.service.secret.v3.SecretDiscoveryService': SECRET_DISCOVERY_SERVICE,
     'grpc.health.v1.Health': HEALTH_SERVICE,
     'grpc.reflection.v1.ServerReflection': { v1: REFLECTION_SERVICE.v1 },

@@ -28,7 +28,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['pki', 'proto', 'telemetry', 'spiffe'],
   ['config', 'datastore', 'policy', 'transport'],
   ['authority', 'registration', 'attestation', 'federation'],
-  ['identity', 'peer', 'evidence', 'offload'],
+  ['identity', 'peer', 'secrets', 'evidence', 'offload'],
   ['endpoints'],
   ['server'],
   ['cli'],

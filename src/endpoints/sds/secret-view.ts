@@ -1,0 +1,71 @@
+import type { AuditCaller } from '../../core/index.ts';
+import type { CallerIdentity } from '../../identity/index.ts';
+import type { Selector, SpiffeId } from '../../spiffe/index.ts';
+import type { EnvoyNode } from './envoy-node.ts';
+
+/** One secret as it is sent, encoded once for all streams that hold it. */
+export interface EncodedSecret {
+  /** The resource name, also in `bytes`. */
+  readonly name: string;
+  /** 16 hex digits of SHA-256 over `bytes`: equal content has an equal version on every stream, and after a restart. */
+  readonly version: string;
+  /** The encoded Secret message, without Any around it. */
+  readonly bytes: Uint8Array;
+  readonly facts: SecretFacts;
+}
+
+export type SecretKind =
+  'x509_svid' | 'bundle' | 'jwt_svid' | 'tls_certificate' | 'validation_context' | 'generic' | 'session_tickets';
+
+/** What status, admin API and the activation of new CAs need to know of a secret. Nothing of it is secret. */
+export interface SecretFacts {
+  readonly kind: SecretKind;
+  readonly spiffeId?: SpiffeId;
+  /** X.509-SVIDs and certificates: lower-case hex. */
+  readonly serial?: string;
+  /** Epoch milliseconds. */
+  readonly expiresAt?: number;
+  /** Sequence number of our own bundle, when the secret holds it. */
+  readonly bundleSequence?: number;
+}
+
+/** What a name stands for at present, for one caller. */
+export type SecretState =
+  | { readonly kind: 'ready'; readonly secret: EncodedSecret }
+  /** The caller has a right to it, and it cannot be had at the moment. */
+  | { readonly kind: 'pending' }
+  /** The caller has no right to it, or it means nothing. */
+  | { readonly kind: 'unknown' };
+
+/** What all names stand for at one moment, for one caller and node. */
+export interface SecretView {
+  /** Whether an entry matches the caller. Who is not registered is sent nothing at all. */
+  readonly isRegistered: boolean;
+  /**
+   * `isHeld`: the Envoy holds something under this name. A bundle that it must not trust any more is then replaced by a
+   * validation context that nobody passes, since Envoy ignores removal. Throws `invalid_request` for names that cannot be
+   * served to this node (all bundles without the SPIFFE validator).
+   */
+  lookup(name: string, isHeld: boolean): SecretState;
+  /** What is meant by asking for no name: own bundle, foreign bundles, SVIDs, in this order, under their SPIFFE IDs. */
+  all(): readonly EncodedSecret[];
+  /** Whether an SVID is to come that `all` will then have. */
+  readonly isPending: boolean;
+}
+
+/** What one stream asks for, kept fresh. */
+export interface FollowedSecrets extends Disposable {
+  /** The names asked for from now on: what they need beside the identity is followed, what is not asked any more is let go. */
+  ask(names: ReadonlySet<string>): void;
+  view(identity: CallerIdentity, node: EnvoyNode): SecretView;
+}
+
+/** Makes the follower of one stream. `onChange` is called when a view may have changed without a change of the identity. */
+export type FollowSecrets = (caller: SecretCaller, onChange: () => void) => FollowedSecrets;
+
+/** Who is asking, as attested. */
+export interface SecretCaller {
+  readonly selectors: ReadonlySet<Selector>;
+  /** For the audit log. */
+  readonly audit: AuditCaller;
+}
