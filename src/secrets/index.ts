@@ -5,4 +5,4 @@
  * keeps the last good content; a list of peers that is unknown or empty matches nobody. Must not know Envoy's messages.
  */
 export type { FollowedSecret, SecretContent, SecretStore } from './secret-store.ts';
-export type { PeerLists } from './peer-lists.ts';
+export type { PeerList, PeerLists } from './peer-lists.ts';
