@@ -29,7 +29,7 @@ async function unlessRotated(step: Promise<unknown>): Promise<void> {
   try {
     await step;
   } catch (error) {
-    if (!(error instanceof SvidgateError && error.code === 'conflict')) throw error;
+    if (!(error instanceof SvidgateError && ['conflict', 'not_found'].includes(error.code))) throw error;
   }
 }
 
