@@ -43,16 +43,16 @@ export interface Envoy {
 
 /**
  * An Envoy executable at `dir`/bin/`name`: a hard link where the file system allows, else a copy, because a symbolic
- * link would show the caller's path of the file it points to.
+ * link would show the caller's path of the file it points to. Of another Envoy where `binary` says so.
  */
-export async function linkEnvoy(dir: string, name: string): Promise<string> {
+export async function linkEnvoy(dir: string, name: string, binary = envoyPath()): Promise<string> {
   const target = join(dir, 'bin', name);
   await mkdir(join(dir, 'bin'), { recursive: true });
   await rm(target, { force: true });
   try {
-    await link(envoyPath(), target);
+    await link(binary, target);
   } catch {
-    await copyFile(envoyPath(), target, constants.COPYFILE_FICLONE);
+    await copyFile(binary, target, constants.COPYFILE_FICLONE);
   }
   return target;
 }

@@ -20,6 +20,10 @@ export function pythonPath(): string;
 export function inSitePackages(file: string): string | undefined;
 /** The Envoy binary. @throws Error when it is not installed */
 export function envoyPath(): string;
+/** Where the older Envoy is installed. */
+export const olderEnvoyDir: string;
+/** The binary of the oldest Envoy that is tested with; undefined when it is not installed. */
+export function olderEnvoyPath(): string | undefined;
 /** The OpenBao binary. @throws Error when it is not installed */
 export function baoPath(): string;
 /** The Go of the virtual environment; undefined where the machine's own Go was new enough. */

@@ -62,6 +62,20 @@ export function envoyPath() {
   return path;
 }
 
+/** Where the older Envoy is installed. */
+export const olderEnvoyDir = join(root, 'tools/older-envoy');
+
+/**
+ * The binary of the oldest Envoy that is tested with; only tests have it.
+ * @returns {string | undefined} undefined when it is not installed, as where its package is not to be had
+ */
+export function olderEnvoyPath() {
+  // Without its stamp it may be half installed.
+  if (!existsSync(join(stampsDir, 'older-envoy'))) return undefined;
+  const path = join(olderEnvoyDir, 'envoy/_bin/envoy');
+  return existsSync(path) ? path : undefined;
+}
+
 /**
  * The OpenBao binary.
  * @throws {Error} when it is not installed

@@ -14,7 +14,10 @@ import { CommandError, runCommand } from './run-command.mjs';
 import { openStamps } from './stamps.mjs';
 import { staleSteps } from './steps.mjs';
 
-/** @typedef {import('./steps.mjs').Step} Step */
+/**
+ * @typedef {import('./steps.mjs').Step} Step
+ * @typedef {{ tests: boolean }} Purpose whether what only tests need is set up, too
+ */
 
 const groupsDir = join(cacheDir, 'groups');
 const logsDir = join(cacheDir, 'logs');
@@ -57,12 +60,13 @@ const isFresh = (step) => stamps.isFresh(step.name, step.inputs());
 /**
  * Sets up what is missing. Prints nothing when nothing is.
  * @param {AbortSignal} signal ends it, with all commands it has running
+ * @param {Purpose} purpose
  * @returns {Promise<void>}
  * @throws {MissingToolError} before anything was changed
  * @throws {StepError} after the other steps were ended; those that were done stay done
  */
-export async function performSetUp(signal) {
-  if (staleSteps(isFresh).length === 0) return;
+export async function performSetUp(signal, purpose) {
+  if (staleSteps(isFresh, purpose).length === 0) return;
   const progress = openProgress();
   try {
     const release = await acquireLock(join(cacheDir, 'setup.lock'), {
@@ -74,7 +78,7 @@ export async function performSetUp(signal) {
     });
     progress.end('waiting');
     try {
-      await performStale(progress, signal);
+      await performStale(progress, signal, purpose);
     } finally {
       release();
     }
@@ -86,11 +90,12 @@ export async function performSetUp(signal) {
 /**
  * @param {import('./progress.mjs').Progress} progress
  * @param {AbortSignal} signal
+ * @param {Purpose} purpose
  */
-async function performStale(progress, signal) {
+async function performStale(progress, signal, purpose) {
   const ended = endLeftoverGroups(groupsDir);
   if (ended > 0) progress.say(`setup: ended ${ended} command(s) that an interrupted set-up left running`);
-  const stale = staleSteps(isFresh);
+  const stale = staleSteps(isFresh, purpose);
   if (stale.length === 0) return;
   requireTools(stale);
   const started = Date.now();
@@ -187,7 +192,9 @@ async function performStep(step, { progress, signal, label }) {
     stamps.write(name, inputs, step.outputs());
   } catch (error) {
     signal.throwIfAborted();
-    throw new StepError(name, error);
+    if (step.without === undefined) throw new StepError(name, error);
+    progress.say(`setup: ${label} ${new StepError(name, error).message}; ${step.without}`);
+    return;
   } finally {
     progress.end(name);
   }

@@ -9,9 +9,10 @@ const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 /**
  * Returns when everything is set up, else ends the process.
+ * @param {import('./perform.mjs').Purpose} purpose
  * @returns {Promise<void>}
  */
-export async function setUpOrExit() {
+export async function setUpOrExit(purpose) {
   const controller = new AbortController();
   /** @type {NodeJS.Signals | undefined} */
   let received;
@@ -22,7 +23,7 @@ export async function setUpOrExit() {
   };
   for (const name of ENDING_SIGNALS) process.on(name, onSignal);
   try {
-    await performSetUp(controller.signal);
+    await performSetUp(controller.signal, purpose);
   } catch (error) {
     if (received === undefined) process.exit(tell(error));
     writeToStderr('svidgate setup: interrupted; the same command goes on from here\n');

@@ -6,4 +6,4 @@ import { requirePrerequisites } from './prerequisites.mjs';
 
 requirePrerequisites();
 const { setUpOrExit } = await import('./set-up-or-exit.mjs');
-await setUpOrExit();
+await setUpOrExit({ tests: true });

