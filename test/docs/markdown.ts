@@ -15,7 +15,16 @@ export interface CodeBlock {
   readonly file: string | undefined;
 }
 
-const NOT_OURS = ['node_modules', 'tools/node', 'tools/venv', 'tools/older-envoy', 'tools/.cache', 'dist', '.git', 'quickstart'];
+const NOT_OURS = [
+  'node_modules',
+  'tools/node',
+  'tools/venv',
+  'tools/older-envoy',
+  'tools/.cache',
+  'dist',
+  '.git',
+  'quickstart',
+];
 
 /** Every Markdown page of the repository, relative to its root. */
 export function markdownPages(): readonly string[] {
