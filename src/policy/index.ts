@@ -9,5 +9,6 @@ export type { CompiledPolicyCache } from './compiled-policy-cache.ts';
 export { isFailure, type AllowDecision, type Decision, type DenyDecision, type DenyReason } from './decision.ts';
 export type { EvaluationOptions } from './evaluation.ts';
 export { createPolicyEngine, type PolicyEngine, type PolicyEngineOptions } from './policy-engine.ts';
+export type { PolicyData } from './policy-data.ts';
 export type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
 export { formatProblem, type PolicyProblem } from './problem.ts';

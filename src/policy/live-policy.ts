@@ -1,6 +1,16 @@
 import { join } from 'node:path';
-import { fileChanges, SvidgateError, describeError, type Clock, type Logger, type Metrics } from '../core/index.ts';
+import {
+  describeError,
+  fileChanges,
+  SvidgateError,
+  Watchable,
+  type Clock,
+  type Logger,
+  type Metrics,
+  type ReadonlyWatchable,
+} from '../core/index.ts';
 import type { Evaluator } from './evaluator.ts';
+import type { PolicyData } from './policy-data.ts';
 import type { PolicyLoader } from './policy-loader.ts';
 import type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
 import type { PolicyProblem } from './problem.ts';
@@ -19,6 +29,8 @@ export interface LivePolicyOptions {
 interface ActivePolicy {
   readonly evaluator: Evaluator;
   readonly digest: string;
+  /** JSON text of the base documents. */
+  readonly data: Uint8Array;
   readonly activatedAt: number;
 }
 
@@ -32,6 +44,7 @@ export class LivePolicy {
   readonly #draining = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   #active: ActivePolicy | undefined;
+  #data: Watchable<PolicyData> | undefined;
   #lastError: PolicyLoadError | undefined;
   /** What was refused for good: the same bytes give the same mistakes. */
   #refusedDigest: string | undefined;
@@ -51,6 +64,12 @@ export class LivePolicy {
     if (this.#active === undefined) return { state: 'not_active', ...lastError };
     const { digest, activatedAt } = this.#active;
     return { state: 'active', digest, activatedAt, ...lastError };
+  }
+
+  /** What is in force. It is parsed only once somebody has asked for it: it can be large. */
+  get data(): ReadonlyWatchable<PolicyData> {
+    this.#data ??= new Watchable(parseData(this.#active?.data));
+    return this.#data;
   }
 
   /** Reloads whenever the files change, until the signal is aborted. */
@@ -100,11 +119,12 @@ export class LivePolicy {
       return;
     }
     this.#logProblems(loaded.warnings, 'policy warning');
-    const { evaluator, origin } = loaded;
+    const { evaluator, data, origin } = loaded;
     if (signal.aborted) return await evaluator.close();
     const old = this.#active;
-    this.#active = { evaluator, digest, activatedAt: clock.now() };
+    this.#active = { evaluator, digest, data, activatedAt: clock.now() };
     if (old !== undefined) this.#drain(old.evaluator);
+    if (old === undefined || Buffer.compare(old.data, data) !== 0) this.#data?.set(parseData(data));
     const durationMs = clock.now() - startedAt;
     logger.info({ digest, entrypoint, duration_ms: durationMs, reason: origin }, 'policy activated');
     metrics.count('svidgate_policy_activations_total', { policy: name, result: 'activated' });
@@ -147,4 +167,10 @@ export class LivePolicy {
     this.#lastError = error;
     this.#options.onChange();
   }
+}
+
+/** The text is the compiler's own. */
+function parseData(text: Uint8Array | undefined): PolicyData {
+  if (text === undefined) return { kind: 'pending' };
+  return { kind: 'known', data: JSON.parse(new TextDecoder().decode(text)) as unknown };
 }

@@ -4,6 +4,7 @@ import { decide, type Decision } from './decision.ts';
 import type { EvaluationOptions } from './evaluation.ts';
 import { LivePolicy } from './live-policy.ts';
 import { createPolicyLoader } from './policy-loader.ts';
+import type { PolicyData } from './policy-data.ts';
 import type { PolicySource, PolicyStatus } from './policy-status.ts';
 import { createRegoCompiler } from './rego-compiler.ts';
 
@@ -35,6 +36,8 @@ export interface PolicyEngine {
   decide(name: string, input: Uint8Array, options: EvaluationOptions): Promise<Decision>;
   /** The state of every configured policy by name. */
   readonly status: ReadonlyWatchable<ReadonlyMap<string, PolicyStatus>>;
+  /** The data of the policy in force. A policy that is not configured stays pending. */
+  data(name: string): ReadonlyWatchable<PolicyData>;
 }
 
 const DEFAULT_QUEUE_LIMIT = 1024;
@@ -58,6 +61,7 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
   };
   return {
     status,
+    data: (name) => policies.get(name)?.data ?? new Watchable<PolicyData>({ kind: 'pending' }),
     async start(signal) {
       // Takes long, in threads of its own; a failure comes again where the digest is needed.
       if (cache !== undefined) compiler.digest().catch(() => undefined);

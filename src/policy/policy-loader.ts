@@ -21,6 +21,8 @@ export type LoadResult =
       readonly kind: 'loaded';
       /** Warm; whoever gets it closes it. */
       readonly evaluator: Evaluator;
+      /** JSON text of the base documents in UTF-8. */
+      readonly data: Uint8Array;
       /** Whether it was compiled now, or earlier from the same files by the same compiler. */
       readonly origin: 'compiled' | 'kept';
       readonly warnings: readonly PolicyProblem[];
@@ -51,10 +53,10 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
     if (kept === undefined) return undefined;
     const compiled = await kept.load({ snapshotDigest, entrypoint, compilerDigest: await compiler.digest() });
     if (compiled === undefined) return undefined;
-    const { warnings } = compiled;
+    const { data, warnings } = compiled;
     try {
       const evaluator = await start(compiled, entrypoint, signal);
-      return { kind: 'loaded', origin: 'kept', evaluator, warnings, keep: () => Promise.resolve() };
+      return { kind: 'loaded', origin: 'kept', evaluator, data, warnings, keep: () => Promise.resolve() };
     } catch (error) {
       signal.throwIfAborted();
       // It was in force before it was kept: that it is refused now says nothing about the files.
@@ -74,7 +76,7 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
       const evaluator = await start(compiled, entrypoint, signal);
       const origin = { snapshotDigest: snapshot.digest, entrypoint, compilerDigest };
       const keep = async (): Promise<void> => await kept?.save(origin, compiled);
-      return { kind: 'loaded', origin: 'compiled', evaluator, warnings, keep };
+      return { kind: 'loaded', origin: 'compiled', evaluator, data: compiled.data, warnings, keep };
     },
   };
 }
