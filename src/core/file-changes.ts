@@ -10,6 +10,8 @@ export interface FileChangesOptions {
   readonly settleMs?: number;
   /** The longest silence. Default 2000. */
   readonly pollMs?: number;
+  /** Whether a folder's own folders count, too. Default true. */
+  readonly recursive?: boolean;
 }
 
 /**
@@ -19,9 +21,9 @@ export interface FileChangesOptions {
  * not lost: whenever it reads, a watcher is there already.
  */
 export async function* fileChanges(path: string, options: FileChangesOptions): AsyncGenerator<void, void, void> {
-  const { clock, signal, settleMs = 50, pollMs = 2000 } = options;
+  const { clock, signal, settleMs = 50, pollMs = 2000, recursive = true } = options;
   let event = new AbortController();
-  const watchAnew = (): Promise<FSWatcher | undefined> => startWatcher(path, () => event.abort());
+  const watchAnew = (): Promise<FSWatcher | undefined> => startWatcher(path, recursive, () => event.abort());
   let watcher = await watchAnew();
   try {
     if (!signal.aborted) yield;
@@ -41,10 +43,14 @@ export async function* fileChanges(path: string, options: FileChangesOptions): A
   }
 }
 
-async function startWatcher(path: string, onEvent: () => void): Promise<FSWatcher | undefined> {
+async function startWatcher(path: string, recursive: boolean, onEvent: () => void): Promise<FSWatcher | undefined> {
   try {
     const isFolder = (await stat(path)).isDirectory();
-    const watcher = watch(isFolder ? path : dirname(path), { recursive: isFolder, persistent: false }, onEvent);
+    const watcher = watch(
+      isFolder ? path : dirname(path),
+      { recursive: isFolder && recursive, persistent: false },
+      onEvent,
+    );
     watcher.on('error', onEvent);
     return watcher;
   } catch {
