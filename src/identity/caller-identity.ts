@@ -35,6 +35,8 @@ export interface CallerIdentity extends CallerBundles {
 export interface PendingSvid {
   readonly spiffeId: SpiffeId;
   readonly isDefault: boolean;
+  /** Of its entry, when no entry before that has the same. */
+  readonly hint?: string;
 }
 
 /** The foreign bundles for the holders of these entries. */
@@ -46,10 +48,14 @@ export function foreignBundlesFor(entries: readonly RegistrationEntry[], all: Fo
 export function sameIdentity(one: CallerIdentity, other: CallerIdentity): boolean {
   return (
     one.bundle === other.bundle &&
-    sameItems(one.pending, other.pending, (a, b) => a.spiffeId === b.spiffeId && a.isDefault === b.isDefault) &&
+    sameItems(one.pending, other.pending, samePending) &&
     sameItems(one.foreignBundles, other.foreignBundles, Object.is) &&
     sameItems(one.svids, other.svids, (a, b) => a.svid === b.svid && a.hint === b.hint && a.entryId === b.entryId)
   );
+}
+
+function samePending(one: PendingSvid, other: PendingSvid): boolean {
+  return one.spiffeId === other.spiffeId && one.isDefault === other.isDefault && one.hint === other.hint;
 }
 
 function sameItems<T>(one: readonly T[], other: readonly T[], same: (a: T, b: T) => boolean): boolean {

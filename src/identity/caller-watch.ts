@@ -7,6 +7,7 @@ import {
   type HeldSvid,
   type PendingSvid,
 } from './caller-identity.ts';
+import { withUniqueHints } from './hints.ts';
 import { slotKey, type SlotTable } from './slot-table.ts';
 import type { SvidSlot } from './svid-slot.ts';
 
@@ -29,8 +30,8 @@ export function entriesOf(selectors: ReadonlySet<Selector>, sources: CallerSourc
   return sources.entries.value.match(selectors).filter(({ spiffeId }) => !revocations.hasSpiffeId(spiffeId));
 }
 
-function pendingOf({ spiffeId }: RegistrationEntry, index: number): PendingSvid {
-  return { spiffeId, isDefault: index === 0 };
+function pendingOf({ spiffeId, hint }: RegistrationEntry, isDefault: boolean, isFirstOfHint: boolean): PendingSvid {
+  return hint !== undefined && isFirstOfHint ? { spiffeId, isDefault, hint } : { spiffeId, isDefault };
 }
 
 interface Held {
@@ -110,7 +111,10 @@ export class CallerWatch {
     done.abort();
     this.#hurry = undefined;
     const left = entriesOf(this.#selectors, this.#sources).filter((entry) => wanted.has(slotKey(entry)));
-    const found = left.map((entry, index) => this.#svidOf(entry) ?? pendingOf(entry, index));
+    const firstOfHint = new Set(withUniqueHints(left));
+    const found = left.map(
+      (entry, index) => this.#svidOf(entry) ?? pendingOf(entry, index === 0, firstOfHint.has(entry)),
+    );
     return {
       svids: found.filter((one) => 'svid' in one),
       pending: found.filter((one) => 'isDefault' in one),

@@ -4,6 +4,7 @@
  * never shown; nothing is issued for a revoked SPIFFE ID. Must not know sockets, protocols, or where entries come from.
  */
 export type { CallerBundles, CallerIdentity, HeldSvid, PendingSvid } from './caller-identity.ts';
+export { withUniqueHints } from './hints.ts';
 export {
   createIdentitySource,
   type FollowedJwtSvid,

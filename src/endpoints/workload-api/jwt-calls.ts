@@ -1,5 +1,5 @@
 import { SvidgateError } from '../../core/index.ts';
-import type { CallerBundles, HeldJwtSvid } from '../../identity/index.ts';
+import { withUniqueHints, type CallerBundles, type HeldJwtSvid } from '../../identity/index.ts';
 import {
   decodeMessage,
   encodeMessage,
@@ -18,7 +18,6 @@ import {
   type TrustBundle,
   type TrustDomain,
 } from '../../spiffe/index.ts';
-import { withUniqueHints } from './responses.ts';
 
 const MAX_REQUEST_BYTES = 256 * 1024;
 const MAX_AUDIENCES = 100;

@@ -1,4 +1,4 @@
-import type { CallerBundles, CallerIdentity } from '../../identity/index.ts';
+import { withUniqueHints, type CallerBundles, type CallerIdentity } from '../../identity/index.ts';
 import {
   encodeMessage,
   JwtBundlesResponse,
@@ -37,12 +37,6 @@ export function encodeJwtBundles({ bundle, foreignBundles }: CallerBundles): Uin
     (one) => [trustDomainId(one.trustDomain), Buffer.from(formatJwtBundle(one))] as const,
   );
   return encodeMessage(JwtBundlesResponse, { bundles: Object.fromEntries(bundles) });
-}
-
-/** Of two with the same hint the caller could not tell which is meant: the first stays (Workload API §5.2.1). */
-export function withUniqueHints<Held extends { readonly hint?: string }>(held: readonly Held[]): readonly Held[] {
-  const seen = new Set<string>();
-  return held.filter(({ hint = '' }) => hint === '' || (!seen.has(hint) && seen.add(hint)));
 }
 
 /** A domain without a root is left out: go-spiffe refuses the whole response for it. */
