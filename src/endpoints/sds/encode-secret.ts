@@ -1,0 +1,82 @@
+import { hash } from 'node:crypto';
+import { pemEncode } from '../../pki/index.ts';
+import { encodeMessage, Secret, type SecretInit } from '../../proto/index.ts';
+import type { SecretContent } from '../../secrets/index.ts';
+import type { JwtSvid, SpiffeIdPattern, TrustBundle, X509Svid } from '../../spiffe/index.ts';
+import type { EncodedSecret, SecretFacts } from './secret-view.ts';
+import { contextOf, inline, matchersFor, type Validator } from './validation-context.ts';
+
+/** Encodes the secret under its name. */
+export function encodeSecret(secret: SecretInit & { readonly name: string }, facts: SecretFacts): EncodedSecret {
+  const bytes = encodeMessage(Secret, secret);
+  return { name: secret.name, version: hash('sha256', bytes, 'hex').slice(0, 16), bytes, facts };
+}
+
+/** PEM with one block for each certificate, leaf first; the key as PKCS#8. */
+export function encodeX509Svid(name: string, svid: X509Svid): EncodedSecret {
+  const chain = svid.certificateChain.map((der) => pemEncode('CERTIFICATE', der)).join('');
+  const { spiffeId, serial, notAfter: expiresAt } = svid;
+  return encodeSecret(
+    {
+      name,
+      tlsCertificate: {
+        certificateChain: inline(chain),
+        privateKey: inline(pemEncode('PRIVATE KEY', svid.privateKey)),
+      },
+    },
+    { kind: 'x509_svid', spiffeId, serial, expiresAt },
+  );
+}
+
+export function encodeJwtSvid(name: string, prefix: string, { token, spiffeId, expiresAt }: JwtSvid): EncodedSecret {
+  return encodeSecret(
+    { name, genericSecret: { secret: inline(prefix + token) } },
+    { kind: 'jwt_svid', spiffeId, expiresAt },
+  );
+}
+
+/** How a validation context is made. */
+export interface ContextShape {
+  readonly validator: Validator;
+  /** Whom it lets in; everybody with a certificate of the trust domains when absent. */
+  readonly peers?: readonly SpiffeIdPattern[] | undefined;
+}
+
+/** @param own our own trust domain's bundle, when it is one of them */
+export function encodeBundles(
+  name: string,
+  bundles: { readonly all: readonly TrustBundle[]; readonly own: TrustBundle | undefined },
+  { validator, peers }: ContextShape,
+): EncodedSecret {
+  const validationContext = { ...contextOf(bundles.all, validator), ...narrowedTo(peers) };
+  const facts: SecretFacts = {
+    kind: 'bundle',
+    ...(bundles.own === undefined ? {} : { bundleSequence: bundles.own.sequence }),
+  };
+  return encodeSecret({ name, validationContext }, facts);
+}
+
+/** `peers` concerns a validation context only. */
+export function encodeContent(name: string, content: SecretContent, peers?: readonly SpiffeIdPattern[]): EncodedSecret {
+  switch (content.kind) {
+    case 'generic':
+      return encodeSecret({ name, genericSecret: { secret: inline(content.bytes) } }, { kind: 'generic' });
+    case 'tls_certificate': {
+      const { certificateChain, privateKey, serial, notAfter: expiresAt } = content;
+      const tlsCertificate = { certificateChain: inline(certificateChain), privateKey: inline(privateKey) };
+      return encodeSecret({ name, tlsCertificate }, { kind: 'tls_certificate', serial, expiresAt });
+    }
+    case 'validation_context': {
+      const validationContext = { trustedCa: inline(content.ca), ...narrowedTo(peers) };
+      return encodeSecret({ name, validationContext }, { kind: 'validation_context' });
+    }
+    case 'session_tickets': {
+      const keys = content.keys.map((key) => inline(key));
+      return encodeSecret({ name, sessionTicketKeys: { keys } }, { kind: 'session_tickets' });
+    }
+  }
+}
+
+function narrowedTo(peers: readonly SpiffeIdPattern[] | undefined) {
+  return peers === undefined ? {} : { matchTypedSubjectAltNames: [...matchersFor(peers)] };
+}
