@@ -1,15 +1,18 @@
-import { int64ToBigInt, type svidgate } from '../proto/index.ts';
+import { int64ToBigInt, timestampToMs, type svidgate } from '../proto/index.ts';
 import { authorityJson, formatAuthorities } from './authority-view.ts';
 import { formatFields, formatTable } from './table.ts';
 import { formatAge, formatWhen, isoTime } from './when.ts';
 
 type Status = svidgate.admin.v1.Status;
 type Envoy = svidgate.admin.v1.ConnectedEnvoy;
+type Resource = svidgate.admin.v1.HeldResource;
 
 /** In the order of the proto's enum, from 0. */
 const AUDIT_STATES = ['unknown', 'off', 'writing', 'failing'] as const;
 /** Of a version, which is a hash. */
 const SHOWN_VERSION_LENGTH = 12;
+const ENVOY_COLUMNS = ['ENVOY', 'PID', 'UID', 'SPIFFE IDS'];
+const RESOURCE_COLUMNS = ['RESOURCE', 'KIND', 'SENT', 'ACKNOWLEDGED', 'STATE', 'SERIAL', 'ENDS', 'BUNDLE', 'LAST NACK'];
 
 /** The status with the given Envoys, which may come from several pages. */
 export function formatStatus(status: Status, envoys: readonly Envoy[], now: number): string {
@@ -36,7 +39,7 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
     formatAuthorities(status.authorities, now),
     ...(policies.length === 0 ? [] : [formatTable(['POLICY', 'STATE', 'REVISION', 'PROBLEM'], policies)]),
     formatTable(
-      ['ENVOY', 'PID', 'UID', 'SPIFFE IDS', 'RESOURCE', 'VERSION', 'STATE', 'ENDS', 'LAST NACK'],
+      [...ENVOY_COLUMNS, ...RESOURCE_COLUMNS],
       envoys.flatMap((envoy) => envoyRows(envoy, now)),
       'no Envoy is connected',
     ),
@@ -47,15 +50,34 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
 /** A row for each resource; what is the Envoy's own stands in the first. */
 function envoyRows(envoy: Envoy, now: number): readonly (readonly string[])[] {
   const own = [envoy.nodeId, String(envoy.pid), int64ToBigInt(envoy.uid).toString(), envoy.spiffeIds.join(',')];
-  if (envoy.resources.length === 0) return [[...own, '', '', 'subscribed to nothing', '', '']];
-  return envoy.resources.map(({ name, version, acknowledged, lastNack, lastNackAt }, index) => [
+  if (envoy.resources.length === 0) return [[...own, '', '', '', '', 'holds nothing', '', '', '', '']];
+  return envoy.resources.map((resource, index) => [
     ...(index === 0 ? own : [' ', ' ', ' ', ' ']),
-    name,
-    version.slice(0, SHOWN_VERSION_LENGTH),
-    acknowledged ? 'acknowledged' : 'sent',
-    index === 0 ? formatWhen(envoy.expiresAt, now) : ' ',
-    lastNack === '' ? '' : `${formatWhen(lastNackAt, now)}: ${lastNack}`,
+    ...resourceCells(resource, now),
   ]);
+}
+
+function resourceCells(resource: Resource, now: number): readonly string[] {
+  const { lastNack, lastNackAt } = resource;
+  const sequence = int64ToBigInt(resource.bundleSequence);
+  return [
+    resource.name,
+    resource.kind,
+    resource.version.slice(0, SHOWN_VERSION_LENGTH),
+    resource.acknowledgedVersion.slice(0, SHOWN_VERSION_LENGTH),
+    stateOf(resource, now),
+    resource.serial,
+    formatWhen(resource.expiresAt, now),
+    sequence === 0n ? '' : String(sequence),
+    lastNack === '' ? '' : `${formatWhen(lastNackAt, now)}: ${lastNack}`,
+  ];
+}
+
+function stateOf({ acknowledged, unapplied, sentAt, lastNackAt }: Resource, now: number): string {
+  if (acknowledged) return 'applied';
+  if (!unapplied) return `sent ${formatWhen(sentAt, now)}`;
+  const isRefused = lastNackAt !== null && (sentAt === null || timestampToMs(lastNackAt) >= timestampToMs(sentAt));
+  return isRefused ? 'refused' : 'no answer';
 }
 
 /** As --output json shows it. */
@@ -105,12 +127,25 @@ function envoyJson(envoy: Envoy): object {
     spiffe_ids: envoy.spiffeIds,
     connected_at: isoTime(envoy.connectedAt),
     expires_at: isoTime(envoy.expiresAt),
-    resources: envoy.resources.map(({ name, version, acknowledged, lastNack, lastNackAt }) => ({
-      name,
-      version,
-      acknowledged,
-      ...(lastNack === '' ? {} : { last_nack: lastNack, last_nack_at: isoTime(lastNackAt) }),
-    })),
+    resources: envoy.resources.map(resourceJson),
+  };
+}
+
+function resourceJson(resource: Resource): object {
+  const { serial, acknowledgedVersion, lastNack } = resource;
+  const sequence = numberOf(resource.bundleSequence);
+  return {
+    name: resource.name,
+    kind: resource.kind,
+    version: resource.version,
+    sent_at: isoTime(resource.sentAt),
+    acknowledged: resource.acknowledged,
+    ...(acknowledgedVersion === '' ? {} : { acknowledged_version: acknowledgedVersion }),
+    unapplied: resource.unapplied,
+    ...(serial === '' ? {} : { serial }),
+    expires_at: isoTime(resource.expiresAt),
+    ...(sequence === 0 ? {} : { bundle_sequence: sequence }),
+    ...(lastNack === '' ? {} : { last_nack: lastNack, last_nack_at: isoTime(resource.lastNackAt) }),
   };
 }
 

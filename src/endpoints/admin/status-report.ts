@@ -79,9 +79,24 @@ export interface ConnectedEnvoy {
 
 export interface HeldResource {
   readonly name: string;
+  /** Such as `x509_svid`, `bundle` or `generic`. */
+  readonly kind?: string;
   /** As it was sent last. */
   readonly version: string;
+  /** Epoch milliseconds; absent when the Envoy had it from an earlier stream. */
+  readonly sentAt?: number;
+  /** Whether the Envoy has accepted this version. */
   readonly acknowledged: boolean;
+  /** The version it has accepted last. */
+  readonly acknowledgedVersion?: string;
+  /** Whether it has refused this version, or not accepted it within the limit. */
+  readonly unapplied?: boolean;
+  /** Of this version: lower-case hex. */
+  readonly serial?: string;
+  /** Of this version, in epoch milliseconds. */
+  readonly expiresAt?: number;
+  /** Of our own bundle, when this version holds it. */
+  readonly bundleSequence?: number;
   /** What the Envoy said when it refused one last, and when in epoch milliseconds. */
   readonly lastNack?: { readonly reason: string; readonly at: number };
 }

@@ -5,7 +5,7 @@ import type { AdminMethods } from './admin-call.ts';
 import { toAuthority } from './authority-service.ts';
 import { createLimit } from './limit.ts';
 import { pageOf, sortedBy, type PageRequest } from './page.ts';
-import { AUDIT_STATES, type ConnectedEnvoy, type StatusReport } from './status-report.ts';
+import { AUDIT_STATES, type ConnectedEnvoy, type HeldResource, type StatusReport } from './status-report.ts';
 
 export interface StatusProvider {
   status(): StatusReport;
@@ -79,14 +79,26 @@ function toEnvoy(envoy: ConnectedEnvoy): svidgate.admin.v1.ConnectedEnvoyInit {
     pid: envoy.pid,
     uid: envoy.uid,
     spiffeIds: envoy.spiffeIds,
-    resources: envoy.resources.map(({ name, version, acknowledged, lastNack }) => ({
-      name: cut(name),
-      version,
-      acknowledged,
-      ...(lastNack === undefined ? {} : { lastNack: cut(lastNack.reason), lastNackAt: msToTimestamp(lastNack.at) }),
-    })),
+    resources: envoy.resources.map(toResource),
     connectedAt: msToTimestamp(envoy.connectedAt),
     ...(envoy.expiresAt === undefined ? {} : { expiresAt: msToTimestamp(envoy.expiresAt) }),
+  };
+}
+
+function toResource(resource: HeldResource): svidgate.admin.v1.HeldResourceInit {
+  const { sentAt, expiresAt, lastNack } = resource;
+  return {
+    name: cut(resource.name),
+    kind: resource.kind ?? '',
+    version: resource.version,
+    acknowledged: resource.acknowledged,
+    acknowledgedVersion: resource.acknowledgedVersion ?? '',
+    unapplied: resource.unapplied ?? false,
+    serial: resource.serial ?? '',
+    bundleSequence: resource.bundleSequence ?? 0,
+    ...(sentAt === undefined ? {} : { sentAt: msToTimestamp(sentAt) }),
+    ...(expiresAt === undefined ? {} : { expiresAt: msToTimestamp(expiresAt) }),
+    ...(lastNack === undefined ? {} : { lastNack: cut(lastNack.reason), lastNackAt: msToTimestamp(lastNack.at) }),
   };
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { SvidgateError } from '../../../../src/core/index.ts';
-import type { AdminRpcName } from '../../../../src/proto/index.ts';
+import { int64ToBigInt, timestampToMs, type AdminRpcName } from '../../../../src/proto/index.ts';
 import { parseSpiffeId } from '../../../../src/spiffe/index.ts';
 import { createTestAdmin, testReport, UID } from './support.ts';
 
@@ -98,8 +98,15 @@ describe('the status', () => {
     resources: [
       {
         name: 'default',
+        kind: 'x509_svid',
         version: 'abc',
-        acknowledged: true,
+        sentAt: Date.UTC(2026, 0, 1),
+        acknowledged: false,
+        acknowledgedVersion: 'abb',
+        unapplied: true,
+        serial: '5f0caa',
+        expiresAt: Date.UTC(2026, 0, 2),
+        bundleSequence: 2 ** 40,
         lastNack: { reason: 'no such cipher', at: Date.UTC(2026, 0, 1) },
       },
     ],
@@ -129,7 +136,19 @@ describe('the status', () => {
         ['node-9', 109],
       ],
     );
-    assert.partialDeepStrictEqual(first.envoys[0]?.resources, [{ acknowledged: true, lastNack: 'no such cipher' }]);
+    const [resource] = first.envoys[0]?.resources ?? [];
+    assert.partialDeepStrictEqual(resource, {
+      kind: 'x509_svid',
+      version: 'abc',
+      acknowledgedVersion: 'abb',
+      unapplied: true,
+      serial: '5f0caa',
+      lastNack: 'no such cipher',
+    });
+    assert.ok(resource?.sentAt && resource.expiresAt && !resource.acknowledged);
+    assert.equal(timestampToMs(resource.sentAt), Date.UTC(2026, 0, 1));
+    assert.equal(timestampToMs(resource.expiresAt), Date.UTC(2026, 0, 2));
+    assert.equal(int64ToBigInt(resource.bundleSequence), 2n ** 40n);
     assert.equal(Number(first.envoyCount), 3);
     const second = await admin.call('getStatus', { pageToken: first.nextPageToken });
     assert.deepEqual(
