@@ -1,11 +1,15 @@
 import { chmodSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { SvidgateError } from '../core/index.ts';
+import { linkSocketAliases, type SocketAliases } from './socket-aliases.ts';
 import { prepareSocketPath } from './socket-file.ts';
 
-/** Where to listen: a Unix socket with its file mode, or a TCP host and port (0: the kernel chooses). */
+/**
+ * Where to listen: a Unix socket with its file mode, or a TCP host and port (0: the kernel chooses). `aliases` are further
+ * file names of the socket in its folder.
+ */
 export type ListenAddress =
-  | { readonly kind: 'unix'; readonly path: string; readonly mode: number }
+  | { readonly kind: 'unix'; readonly path: string; readonly mode: number; readonly aliases?: readonly string[] }
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 /**
@@ -15,16 +19,35 @@ export type ListenAddress =
  */
 const BACKLOG = 4096;
 
-/**
- * Binds a server and returns `unix:PATH` or `HOST:PORT` with the port that was bound. Throws `already_running`,
- * `address_in_use` or `file_unreadable`.
- */
-export async function bind(server: Server, address: ListenAddress): Promise<string> {
+export interface Binding {
+  /** `unix:PATH` or `HOST:PORT` with the port that was bound. */
+  readonly address: string;
+  /** Links to the socket, to be removed before the server is closed. */
+  readonly aliases: SocketAliases;
+}
+
+const NO_ALIASES: SocketAliases = { remove: () => undefined };
+
+/** Binds a server. Throws `already_running`, `address_in_use` or `file_unreadable`; then the server does not listen. */
+export async function bind(server: Server, address: ListenAddress): Promise<Binding> {
   if (address.kind === 'unix') await prepareSocketPath(address.path);
   await startListening(server, address);
-  if (address.kind === 'unix') return `unix:${address.path}`;
+  if (address.kind === 'unix') {
+    const { path, aliases = [] } = address;
+    return { address: `unix:${path}`, aliases: await linkOrClose(server, path, aliases) };
+  }
   const bound = server.address();
-  return `${address.host}:${bound !== null && typeof bound === 'object' ? bound.port : address.port}`;
+  const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
+  return { address: `${address.host}:${port}`, aliases: NO_ALIASES };
+}
+
+async function linkOrClose(server: Server, path: string, names: readonly string[]): Promise<SocketAliases> {
+  try {
+    return await linkSocketAliases(path, names);
+  } catch (error) {
+    server.close();
+    throw error;
+  }
 }
 
 function startListening(server: Server, address: ListenAddress): Promise<void> {

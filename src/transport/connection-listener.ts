@@ -6,7 +6,7 @@ import type { IdentifyPeer, Peer } from './peer.ts';
 export interface ConnectionListener {
   /** `unix:PATH` or `HOST:PORT` with the port that was bound. */
   readonly address: string;
-  /** Stops accepting, ends every connection that is left and removes the socket file. */
+  /** Stops accepting, ends every connection that is left and removes the socket file and its aliases. */
   close(): Promise<void>;
 }
 
@@ -57,10 +57,14 @@ export async function listen(options: ConnectionListenerOptions): Promise<Connec
   });
   server.maxConnections = maxConnections;
   server.on('drop', () => logger.warn({ limit: server.maxConnections, address: name }, 'connection refused: too many'));
-  const bound = await bind(server, address);
+  const bound = await bind(server, address).catch((error: unknown) => {
+    for (const socket of open) socket.destroy(); // who came before the aliases could not be made
+    throw error;
+  });
   return {
-    address: bound,
+    address: bound.address,
     async close() {
+      bound.aliases.remove();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of open) socket.destroy();
       await closed;

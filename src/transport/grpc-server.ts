@@ -49,7 +49,7 @@ export interface GrpcServerOptions {
 
 export interface GrpcServer {
   readonly address: string;
-  /** Ends every stream with UNAVAILABLE, lets unary calls finish for `graceMs`, then closes all and removes the socket. */
+  /** Ends every stream with UNAVAILABLE, lets unary calls finish for `graceMs`, then closes all and removes the socket and its aliases. */
   stop(graceMs: number): Promise<void>;
 }
 

@@ -13,10 +13,11 @@ export async function startHttpServer(options: {
   readonly fetch: (request: Request) => Response | Promise<Response>;
 }): Promise<HttpServer> {
   const server = createAdaptorServer({ fetch: options.fetch });
-  const address = await bind(server, options.address);
+  const { address, aliases } = await bind(server, options.address);
   return {
     address,
     async close() {
+      aliases.remove();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       if ('closeAllConnections' in server) server.closeAllConnections();
       await closed;
