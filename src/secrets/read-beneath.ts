@@ -22,7 +22,7 @@ export const MAX_FILE_BYTES = 1024 * 1024;
 /** Names a file without opening it for anything; the same number on every architecture that Node runs on. */
 const O_PATH = 0o10000000;
 /** A file that is replaced while it is looked for is looked for again. */
-const MAX_TRIES = 4;
+const MAX_TRIES = 8;
 
 const CHANGING = 'it changes while it is read';
 
