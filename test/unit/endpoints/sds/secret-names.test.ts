@@ -155,7 +155,11 @@ const nameArbitrary: fc.Arbitrary<SecretName> = fc.oneof(
       audience: fc.array(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 4 }),
       prefix: fc.stringMatching(/^[ -~]{0,64}$/),
     })
-    .map(({ spiffeId, ...more }) => ({ kind: 'jwt_svid', ...(spiffeId === undefined ? {} : { spiffeId }), ...more })),
+    .map(({ spiffeId, ...more }) =>
+      spiffeId === undefined
+        ? ({ kind: 'jwt_svid', ...more } as const)
+        : ({ kind: 'jwt_svid', spiffeId, ...more } as const),
+    ),
 );
 
 /** Written from the documented form, not from the parser. */
