@@ -1,6 +1,8 @@
+import { dirname, join } from 'node:path';
+import { SvidgateError } from '../core/index.ts';
 import type { ListenAddress } from './config.ts';
 import type { ReportMistake } from './fields.ts';
-import { formatListenAddress } from './listen-address.ts';
+import { formatListenAddress, parseSocketPath } from './listen-address.ts';
 
 /** The parts of a configuration that listen; a part is absent when it is off or wrong by itself. */
 export interface Listening {
@@ -12,21 +14,57 @@ export interface Listening {
 
 /** Each server needs an address of its own. Port 0 is always one. */
 export function checkDistinctAddresses(config: Listening, report: ReportMistake): void {
-  const unix = (path: string | undefined): ListenAddress | undefined =>
-    path === undefined ? undefined : { kind: 'unix', path };
   const taken = new Map<string, string>();
-  for (const [path, address] of [
-    ['workload_socket', unix(config.workload_socket)],
-    ['admin.socket', unix(config.admin?.socket)],
-    ['authz.listen', config.authz?.listen],
-    ['telemetry.listen', config.telemetry?.listen],
-  ] as const) {
+  for (const [path, address] of addressesOf(config)) {
     if (address === undefined || (address.kind === 'tcp' && address.port === 0)) continue;
     const text = formatListenAddress(address);
     const other = taken.get(text);
     taken.set(text, path);
     if (other === undefined) continue;
     report(path.split('.'), `\`${path}\` is the same address as \`${other}\``, 'give each its own');
+  }
+}
+
+function addressesOf(config: Listening): readonly (readonly [path: string, address: ListenAddress | undefined])[] {
+  const unix = (path: string | undefined): ListenAddress | undefined =>
+    path === undefined ? undefined : { kind: 'unix', path };
+  return [
+    ['workload_socket', unix(config.workload_socket)],
+    ['admin.socket', unix(config.admin?.socket)],
+    ['authz.listen', config.authz?.listen],
+    ['telemetry.listen', config.telemetry?.listen],
+  ];
+}
+
+/** Each further name of the workload socket is a file of its own beside it, that can be connected to. */
+export function checkSocketAliases(
+  config: Listening & {
+    readonly workload_socket_aliases?: readonly string[] | undefined;
+    readonly upstream_workload_socket?: string | undefined;
+  },
+  report: ReportMistake,
+): void {
+  const { workload_socket: socket, workload_socket_aliases: aliases = [], upstream_workload_socket: upstream } = config;
+  if (socket === undefined) return;
+  const taken = new Map<string, string>();
+  if (upstream !== undefined) taken.set(upstream, '`upstream_workload_socket`');
+  for (const [path, address] of addressesOf(config))
+    if (address?.kind === 'unix') taken.set(address.path, `\`${path}\``);
+  for (const [index, name] of aliases.entries()) {
+    const file = join(dirname(socket), name);
+    const other = taken.get(file);
+    taken.set(file, 'another alias');
+    const place = ['workload_socket_aliases', index];
+    if (other !== undefined) report(place, `\`${name}\` is ${other} already`, 'leave it out, or choose another name');
+    else reportLongPath(file, (message) => report(place, message, 'choose a shorter name'));
+  }
+}
+
+function reportLongPath(file: string, report: (message: string) => void): void {
+  try {
+    parseSocketPath(file, '/');
+  } catch (error) {
+    report(SvidgateError.from(error).message);
   }
 }
 
@@ -114,11 +152,12 @@ export function checkSdsReferences(
     readonly authz?: { readonly policies: Readonly<Record<string, unknown>> } | undefined;
   },
   report: ReportMistake,
+  wrong: ReadonlySet<PropertyKey>,
 ): void {
   const { sds, authz } = config;
   if (sds === undefined) return;
   for (const [name, { policy_data: data }] of Object.entries(sds.peers ?? {})) {
-    if (data === undefined || Object.hasOwn(authz?.policies ?? {}, data.policy)) continue;
+    if (data === undefined || wrong.has('authz') || Object.hasOwn(authz?.policies ?? {}, data.policy)) continue;
     const message = `there is no policy \`${data.policy}\``;
     report(['sds', 'peers', name, 'policy_data'], message, 'name one of `authz.policies`');
   }

@@ -16,7 +16,12 @@ import {
 } from './fields.ts';
 import { parseListenAddress } from './listen-address.ts';
 import { adminSection, auditSection, federationSection, revocationSection } from './operation-config.ts';
-import { checkDistinctAddresses, checkIdentitySource, checkSdsReferences } from './schema-checks.ts';
+import {
+  checkDistinctAddresses,
+  checkIdentitySource,
+  checkSdsReferences,
+  checkSocketAliases,
+} from './schema-checks.ts';
 import { listenField, pathField, requiredPathField, socketField } from './schema-fields.ts';
 import { sdsSection } from './sds-config.ts';
 
@@ -66,10 +71,11 @@ export function configSchema(folder: string) {
       telemetry: telemetrySection(folder),
     },
     { description: 'The configuration of svidgate.' },
-    (config, report) => {
+    (config, report, wrong) => {
       checkDistinctAddresses(config, report);
+      checkSocketAliases(config, report);
       checkIdentitySource(config, report);
-      checkSdsReferences(config, report);
+      checkSdsReferences(config, report, wrong);
     },
   );
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { formatListenAddress, formatMistake, loadConfig, parseConfig, readConfig } from '../../../src/config/index.ts';
+import { SDS_DEFAULTS } from './sds-defaults.ts';
 
 const FILE = '/etc/svidgate/svidgate.yaml';
 
@@ -18,6 +19,7 @@ test('a trust domain alone is a whole configuration, with the gate off', () => {
     trustDomain: 'prod.acme.test',
     dataDir: '/etc/svidgate/data',
     workloadSocket: '/etc/svidgate/run/api.sock',
+    workloadSocketAliases: [],
     identitySource: { kind: 'authority' },
     admin: { socket: '/etc/svidgate/run/admin.sock' },
     authority: {
@@ -35,13 +37,7 @@ test('a trust domain alone is a whole configuration, with the gate off', () => {
     },
     revokesOnWorkloadExit: false,
     audit: { file: '/etc/svidgate/data/audit/audit.jsonl', maxBytes: 67_108_864, maxFiles: 8, required: false },
-    sds: {
-      defaultSvidName: 'default',
-      defaultBundleName: 'ROOTCA',
-      defaultAllBundlesName: 'ALL',
-      disableSpiffeCertValidation: false,
-      unknownName: 'error',
-    },
+    sds: SDS_DEFAULTS,
     telemetry: { listen: { kind: 'tcp', host: '127.0.0.1', port: 9988 }, logLevel: 'info' },
   });
 });
@@ -106,6 +102,7 @@ telemetry: { listen: "[::1]:0", log_level: debug }
     trustDomain: 'td.test',
     dataDir: '/var/lib/svidgate',
     workloadSocket: '/etc/run/api.sock',
+    workloadSocketAliases: [],
     identitySource: { kind: 'workload_api', socket: '/run/agent.sock' },
     admin: {
       socket: '/run/admin.sock',
@@ -173,6 +170,7 @@ telemetry: { listen: "[::1]:0", log_level: debug }
     revokesOnWorkloadExit: true,
     audit: { file: '/var/log/audit.jsonl', maxBytes: 65_536, maxFiles: 2, required: true },
     sds: {
+      ...SDS_DEFAULTS,
       defaultSvidName: 'mine',
       defaultBundleName: 'ours',
       defaultAllBundlesName: 'every',
@@ -301,14 +299,6 @@ test('each rule of the configuration is told with its place', () => {
     [
       `${td}authz: {listen: "localhost:9988"}\n`,
       '1:1: `telemetry.listen` is the same address as `authz.listen`: give each its own',
-    ],
-    [
-      `${td}sds: {default_svid_name: ALL}\n`,
-      '2:1: `sds.default_all_bundles_name` is the same name as `sds.default_svid_name`: give each its own',
-    ],
-    [
-      `${td}sds: {default_svid_name: ""}\n`,
-      '2:26: `sds.default_svid_name` is "": expected a name of 1 to 255 characters that is not a SPIFFE ID',
     ],
     [
       `${td}authz:\n  policies: {}\n`,
