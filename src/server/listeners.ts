@@ -28,14 +28,16 @@ function openAddress(listen: ConfiguredAddress): ListenAddress {
 
 /** SDS and the Workload API, with health and reflection, for attested callers. */
 export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
-  const { config, logger, metrics, attestor, identities, audit, clock, revocations, streams } = parts;
+  const { config, logger, metrics, attestor, identities, audit, clock, revocations } = parts;
   const methods = [
     ...createSdsEndpoint({
       settings: config.sds,
       attestor,
       identities,
-      streams,
+      follow: parts.secrets.follow,
+      books: parts.streams,
       audit,
+      clock,
       logger: logger.child({ room: 'sds' }),
       metrics,
     }),

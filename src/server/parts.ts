@@ -10,7 +10,7 @@ import type { Revocations } from '../authority/index.ts';
 import type { Config } from '../config/index.ts';
 import { combine, derive, type Clock, type Logger, type Metrics } from '../core/index.ts';
 import type { Datastore } from '../datastore/index.ts';
-import { StreamTable } from '../endpoints/sds/index.ts';
+import { EnvoyTable } from '../endpoints/sds/index.ts';
 import { openForeignBundles, type ForeignBundleSet } from '../federation/index.ts';
 import { createIdentitySource, WorkloadExits, type IdentitySource } from '../identity/index.ts';
 import { createPeerVerifier, type PeerVerifier } from '../peer/index.ts';
@@ -19,6 +19,7 @@ import { createRegistry, type Registry } from '../registration/index.ts';
 import type { TrustDomain } from '../spiffe/index.ts';
 import { createAttestors } from './attestors.ts';
 import { openRevocations, type PartsContext, type ServerAudit } from './authority-parts.ts';
+import { openEnvoySecrets, type EnvoySecrets } from './envoy-secrets.ts';
 import { openSigner, type Signer } from './signer.ts';
 
 /** Everything the listeners are made of. */
@@ -42,14 +43,16 @@ export interface ServerParts {
   readonly peers: PeerVerifier;
   readonly policies: PolicyEngine | undefined;
   /** What each connected Envoy holds. */
-  readonly streams: StreamTable;
+  readonly streams: EnvoyTable;
+  readonly secrets: EnvoySecrets;
 }
 
 /** Makes every part and loads what must be there at the start. Throws what the parts throw. */
 export async function createParts(context: PartsContext, policies: PolicyEngine | undefined): Promise<ServerParts> {
   const { config, clock, metrics, audit, datastore } = context;
   const room = (name: string): Logger => context.logger.child({ room: name });
-  const streams = new StreamTable(clock);
+  const { ackTimeoutMs } = config.sds;
+  const streams = new EnvoyTable({ clock, logger: room('sds'), metrics, ackTimeoutMs });
   const revocations = await openRevocations(context);
   const signer = await openSigner(context, { revocations, acknowledgements: streams });
   const { foreignBundles, registry } = await openRegistration(context);
@@ -73,6 +76,7 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     clock,
     logger: room('identity'),
   });
+  const callerIdentities = exits?.over(identities) ?? identities;
   return {
     config,
     clock,
@@ -86,7 +90,7 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     tracker,
     attestors,
     attestor: createAttestor({ ...context, tracker, attestors, allowWithoutPid, logger: room('attestation') }),
-    identities: exits?.over(identities) ?? identities,
+    identities: callerIdentities,
     exits,
     registry,
     peers: createPeerVerifier({
@@ -97,6 +101,7 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     }),
     policies,
     streams,
+    secrets: await openEnvoySecrets(context, { identities: callerIdentities, policies }),
   };
 }
 

@@ -86,6 +86,8 @@ async function start(context: StartContext): Promise<RunningServer> {
     async (signal) => await (await made)?.registry.run(signal),
     async (signal) => await (await made)?.foreignBundles.run(signal),
     async (signal) => await (await made)?.revocations.run(signal),
+    async (signal) => await (await made)?.secrets.store.run(signal),
+    async (signal) => await (await made)?.streams.run(signal),
   ]);
   tasks.catch(() => undefined); // its failure is seen through `finished`
   open.defer(async () => {

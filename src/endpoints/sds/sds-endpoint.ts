@@ -1,18 +1,30 @@
+import { randomBytes } from 'node:crypto';
 import {
   SvidgateError,
   type AuditCaller,
   type AuditLog,
+  type Clock,
   type ErrorCode,
   type Logger,
   type Metrics,
 } from '../../core/index.ts';
 import type { Attestation } from '../../attestation/index.ts';
 import type { CallerIdentity } from '../../identity/index.ts';
-import { SECRET_DISCOVERY_SERVICE } from '../../proto/index.ts';
+import { AGGREGATED_DISCOVERY_SERVICE, SECRET_DISCOVERY_SERVICE } from '../../proto/index.ts';
 import type { Selector } from '../../spiffe/index.ts';
-import type { CallContext, GrpcMethod, PeerProcess } from '../../transport/index.ts';
-import { fetchSecrets, streamSecrets, type SdsSettings, type SecretStreamContext } from './secret-stream.ts';
-import type { StreamTable } from './stream-table.ts';
+import type { CallContext, GrpcMethod, PeerProcess, StreamMethod } from '../../transport/index.ts';
+import { CallerLimits, type SdsLimits } from './caller-limits.ts';
+import type { UnknownName } from './discovery-session.ts';
+import { fetchSecrets } from './fetch-secrets.ts';
+import { deltaProtocol, sotwProtocol, streamSecrets, type CallerContext } from './secret-stream.ts';
+import type { FollowSecrets } from './secret-view.ts';
+import type { StreamBooks } from './stream-books.ts';
+
+export interface SdsSettings {
+  /** What a name that the caller has no right to does: an error, or nothing until it has. */
+  readonly unknownName: UnknownName;
+  readonly limits: SdsLimits;
+}
 
 export interface SdsEndpointOptions {
   readonly settings: SdsSettings;
@@ -24,10 +36,13 @@ export interface SdsEndpointOptions {
       caller?: AuditCaller,
     ): AsyncGenerator<CallerIdentity, void, void>;
   };
+  /** What names stand for. */
+  readonly follow: FollowSecrets;
   /** Told what each Envoy holds. */
-  readonly streams: StreamTable;
+  readonly books: { open(process: PeerProcess): StreamBooks };
   /** Told of refusals; what was issued is recorded where it is issued. Default: nobody is. */
   readonly audit?: AuditLog;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -40,39 +55,45 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'too_large',
 ]);
 
-/** The Secret Discovery Service (state of the world) for the attested socket. */
+/** A kind of stream: which variant of xDS, and whether other types of resources could share it. */
+interface StreamKind {
+  readonly name: string;
+  readonly path: string;
+  readonly protocol: typeof sotwProtocol;
+  readonly isAggregated: boolean;
+}
+
+const { streamSecrets: sotw, deltaSecrets: delta, fetchSecrets: fetch } = SECRET_DISCOVERY_SERVICE;
+const { streamAggregatedResources: sotwAds, deltaAggregatedResources: deltaAds } = AGGREGATED_DISCOVERY_SERVICE;
+
+const STREAMS: readonly StreamKind[] = [
+  { name: 'StreamSecrets', path: sotw.path, protocol: sotwProtocol, isAggregated: false },
+  { name: 'DeltaSecrets', path: delta.path, protocol: deltaProtocol, isAggregated: false },
+  { name: 'StreamAggregatedResources', path: sotwAds.path, protocol: sotwProtocol, isAggregated: true },
+  { name: 'DeltaAggregatedResources', path: deltaAds.path, protocol: deltaProtocol, isAggregated: true },
+];
+
+/** The Secret Discovery Service for the attested socket: both variants of xDS, by themselves and under ADS. */
 export function createSdsEndpoint(options: SdsEndpointOptions): readonly GrpcMethod[] {
-  let streams = 0;
-  const countStream = (by: number): void => {
-    streams += by;
-    options.metrics.gauge('svidgate_sds_streams', {}, streams);
-  };
+  const limits = new CallerLimits({ limits: options.settings.limits, metrics: options.metrics });
+  const parts: EndpointParts = { options, limits, streams: new Set() };
   return [
-    {
-      kind: 'stream',
-      path: SECRET_DISCOVERY_SERVICE.streamSecrets.path,
-      async *handle(requests, call) {
-        countStream(1);
-        try {
-          const caller = await prepare(options, call);
-          using record = options.streams.open(caller.process);
-          yield* streamSecrets(requests, caller.identities(call.signal), { ...caller.context, record });
-        } catch (error) {
-          throw recordRefusal(error, 'StreamSecrets', { call, options });
-        } finally {
-          countStream(-1);
-        }
-      },
-    },
+    ...STREAMS.map((kind) => streamMethod(kind, parts)),
     {
       kind: 'unary',
-      path: SECRET_DISCOVERY_SERVICE.fetchSecrets.path,
+      path: fetch.path,
       async handle(request, call) {
         const done = new AbortController();
         try {
-          const caller = await prepare(options, call);
+          const { context, identities } = await prepare(parts, call);
           const signal = AbortSignal.any([call.signal, done.signal]);
-          return await fetchSecrets(request, caller.identities(signal), caller.context);
+          const { clock } = options;
+          return await fetchSecrets(request, identities(signal), {
+            ...context,
+            clock,
+            deadline: call.deadline,
+            signal,
+          });
         } catch (error) {
           throw recordRefusal(error, 'FetchSecrets', { call, options });
         } finally {
@@ -81,6 +102,51 @@ export function createSdsEndpoint(options: SdsEndpointOptions): readonly GrpcMet
       },
     },
   ];
+}
+
+interface EndpointParts {
+  readonly options: SdsEndpointOptions;
+  readonly limits: CallerLimits;
+  /** For the gauge. */
+  readonly streams: Set<CallContext>;
+}
+
+function streamMethod({ name, path, protocol, isAggregated }: StreamKind, parts: EndpointParts): StreamMethod {
+  const { options, streams } = parts;
+  const { metrics, settings, books } = options;
+  return {
+    kind: 'stream',
+    path,
+    async *handle(requests, call) {
+      streams.add(call);
+      metrics.gauge('svidgate_sds_streams', {}, streams.size);
+      try {
+        const { process, context, identities } = await prepare(parts, call);
+        using open = new DisposableStack();
+        open.use(context.allowance.openStream());
+        const record = open.use(books.open(process));
+        const { unknownName } = settings;
+        const { names } = context.allowance;
+        yield* streamSecrets(
+          protocol({ unknownName, isAggregated, nextNonce: createNonces() }, { isAggregated, names }),
+          { requests, identities: identities(call.signal) },
+          { ...context, books: record },
+        );
+      } catch (error) {
+        throw recordRefusal(error, name, { call, options });
+      } finally {
+        streams.delete(call);
+        metrics.gauge('svidgate_sds_streams', {}, streams.size);
+      }
+    },
+  };
+}
+
+/** Never the same twice on one stream, and hardly the same on two. */
+function createNonces(): () => string {
+  const start = randomBytes(4).toString('hex');
+  let count = 0;
+  return () => `${start}-${(count += 1)}`;
 }
 
 /** Gives the error on. Failed attestations have a line of their own. */
@@ -109,19 +175,27 @@ function recordRefusal(
 
 interface PreparedCaller {
   readonly process: PeerProcess;
-  readonly context: Omit<SecretStreamContext, 'record'>;
+  readonly context: CallerContext;
   readonly identities: (signal: AbortSignal) => AsyncGenerator<CallerIdentity, void, void>;
 }
 
-async function prepare(options: SdsEndpointOptions, call: CallContext): Promise<PreparedCaller> {
+async function prepare({ options, limits }: EndpointParts, call: CallContext): Promise<PreparedCaller> {
   if (call.peer.kind !== 'unix')
     throw new SvidgateError('attestation_failed', 'secrets are served on a Unix socket only');
-  const { attestor, identities, settings, metrics } = options;
+  const { attestor, identities, follow, metrics } = options;
   const attestation = await attestor.attest(call.peer.process);
+  const { selectors, caller: audit } = attestation;
   const logger = options.logger.child({ connection_id: call.peer.connectionId, caller_pid: call.peer.process.pid });
   return {
     process: call.peer.process,
-    context: { settings, logger, metrics, assertAlive: () => attestation.assertAlive() },
-    identities: (signal) => identities.watch(attestation.selectors, signal, attestation.caller),
+    context: {
+      caller: { selectors, audit },
+      follow,
+      allowance: limits.allowance(selectors),
+      logger,
+      metrics,
+      assertAlive: () => attestation.assertAlive(),
+    },
+    identities: (signal) => identities.watch(selectors, signal, audit),
   };
 }

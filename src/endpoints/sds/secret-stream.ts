@@ -1,169 +1,125 @@
-import { randomBytes } from 'node:crypto';
-import { merge, newest, SvidgateError, type Logger, type Metrics } from '../../core/index.ts';
-import type { CallerIdentity } from '../../identity/index.ts';
-import { DiscoveryResponse, encodeMessage, SECRET_TYPE_URL } from '../../proto/index.ts';
-import type { TrustBundle } from '../../spiffe/index.ts';
-import { readDiscoveryRequest } from './discovery-request.ts';
-import { usesSpiffeValidator, type EnvoyNode } from './envoy-node.ts';
-import { resolveNames, showNames, type NamedSecret, type SdsAliases } from './resource-names.ts';
-import { encodeSecrets, type EncodedSecrets } from './secrets.ts';
-import type { AnswerContent, StreamRecord } from './stream-table.ts';
-import { Subscription } from './subscription.ts';
+import type { Logger, Metrics } from '../../core/index.ts';
+import type { CallerAllowance } from './caller-limits.ts';
+import { DeltaSession } from './delta-session.ts';
+import { readDeltaRequest, readSotwRequest, type RequestRules } from './discovery-request.ts';
+import type { DiscoverySession, OutgoingMessage, Received } from './discovery-session.ts';
+import { SotwSession, type SessionOptions } from './sotw-session.ts';
+import type { FollowSecrets, SecretCaller } from './secret-view.ts';
+import { StreamInput, type StreamEvent, type StreamSources } from './stream-input.ts';
+import type { StreamBooks } from './stream-books.ts';
 
-export interface SdsSettings extends SdsAliases {
-  readonly disableSpiffeCertValidation: boolean;
-  /** What a name that the caller has no right to does: end the stream, or wait until it has. */
-  readonly unknownName: 'error' | 'wait';
-}
-
-export interface SecretStreamContext {
-  readonly settings: SdsSettings;
+/** What all calls of an attested caller need. */
+export interface CallerContext {
+  readonly caller: SecretCaller;
+  readonly follow: FollowSecrets;
+  readonly allowance: CallerAllowance;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** The books of this stream, for status and for the activation of new CAs. */
-  readonly record: StreamRecord;
   /** Throws `attestation_failed` when the process that was attested is gone. Asked before each answer. */
   readonly assertAlive: () => void;
 }
 
-type StreamEvent = { readonly kind: 'request'; readonly bytes: Uint8Array } | { readonly kind: 'identity' };
-
-/** StreamSecrets for one attested caller: DiscoveryRequests in, DiscoveryResponses out, as bytes. */
-export async function* streamSecrets(
-  requests: AsyncIterable<Uint8Array>,
-  identities: AsyncIterable<CallerIdentity>,
-  context: SecretStreamContext,
-): AsyncGenerator<Uint8Array, void, void> {
-  const subscription = new Subscription();
-  const held: { identity?: CallerIdentity } = {};
-  // While the Envoy does not read, or a request is answered, what it holds may be taken away.
-  const changes = newest(identities, (identity) => (held.identity = identity));
-  for await (const event of merge<StreamEvent>([asRequests(requests), asChanges(changes)])) {
-    const asked = event.kind === 'request' && receive(subscription, event.bytes, context);
-    const { identity } = held;
-    // A request that came before the identity is answered when that is there.
-    if (identity === undefined || subscription.names === undefined) continue;
-    const answer = buildAnswer(subscription, identity, context.settings);
-    if (answer === undefined) continue;
-    const sends = asked || subscription.isNews(answer);
-    if (sends) context.assertAlive();
-    context.record.holds(answer, sends);
-    if (sends) yield send(subscription, answer, context);
-  }
+export interface SecretStreamContext extends CallerContext {
+  /** The books of this stream, for status and for the activation of new CAs. */
+  readonly books: StreamBooks;
 }
 
-/** FetchSecrets: one answer, without a nonce. */
-export async function fetchSecrets(
-  request: Uint8Array,
-  identities: AsyncIterable<CallerIdentity>,
-  context: Omit<SecretStreamContext, 'record'>,
-): Promise<Uint8Array> {
-  const { names, node } = readDiscoveryRequest(request);
-  const spiffeValidator = usesSpiffeValidator(
-    node ?? new Subscription().node,
-    context.settings.disableSpiffeCertValidation,
-  );
-  for await (const identity of identities) {
-    const resolved = resolveNames(names, identity, context.settings);
-    if (resolved.unknown.length > 0) throw notAuthorized(resolved.unknown);
-    if (resolved.isPending) throw new SvidgateError('identity_pending', 'the identity cannot be issued at the moment');
-    if (resolved.secrets.length === 0) throw notAuthorized([]);
-    const { resources, version } = encodeSecrets(resolved.secrets, spiffeValidator);
-    context.assertAlive();
-    context.metrics.count('svidgate_sds_pushes_total', {});
-    return encodeMessage(DiscoveryResponse, { versionInfo: version, resources, typeUrl: SECRET_TYPE_URL });
-  }
-  throw new SvidgateError('canceled', 'the caller went away');
+/** A variant of xDS on one stream, as bytes. */
+export interface StreamProtocol {
+  readonly session: Pick<DiscoverySession<never>, 'node' | 'names' | 'look'>;
+  /** Throws `invalid_request`, `too_large` or `overloaded`. */
+  receive(request: Uint8Array): Received;
 }
 
-/** Takes a request in; true when it must be answered whatever the content. */
-function receive(subscription: Subscription, bytes: Uint8Array, context: SecretStreamContext): boolean {
-  const request = readDiscoveryRequest(bytes);
-  const acknowledges = subscription.isAcknowledgement(request);
-  const outcome = subscription.receive(request);
-  if (request.node !== undefined) context.record.named(request.node);
-  if (acknowledges) context.record.acknowledged();
-  const fields = { node_id: subscription.node.id, version: request.versionInfo, nonce: request.responseNonce };
-  switch (outcome.kind) {
-    case 'answer':
-      return true;
-    case 'ack':
-      context.logger.debug(fields, 'secrets acknowledged');
-      return false;
-    case 'nack':
-      context.metrics.count('svidgate_sds_nacks_total', {});
-      context.record.refused(outcome.refusal);
-      context.logger.warn({ ...fields, reason: outcome.refusal }, 'secrets refused by envoy');
-      return outcome.answer;
-    case 'stale':
-      context.logger.debug(fields, 'stale nonce ignored');
-      return false;
-  }
+export function sotwProtocol(options: SessionOptions, rules: RequestRules): StreamProtocol {
+  const session = new SotwSession(options);
+  return { session, receive: (request) => session.receive(readSotwRequest(request, rules)) };
 }
 
-interface BuiltAnswer extends EncodedSecrets, AnswerContent {
-  readonly version: string;
-}
-
-/** What the names stand for now, or undefined when there is nothing to say yet. Throws `not_authorized` or `no_identity`. */
-function buildAnswer(
-  subscription: Subscription,
-  identity: CallerIdentity,
-  settings: SdsSettings,
-): BuiltAnswer | undefined {
-  const { secrets, unknown, isPending } = resolveNames(subscription.names ?? new Set(), identity, settings);
-  const isNothing = secrets.length === 0 && !isPending;
-  if (settings.unknownName === 'error' && (unknown.length > 0 || isNothing)) throw notAuthorized(unknown);
-  if (secrets.length === 0) return undefined;
-  const spiffeValidator = validatorFor(subscription.node, settings);
-  return { ...encodeSecrets(secrets, spiffeValidator), ...contentOf(secrets, identity.bundle) };
-}
-
-function contentOf(secrets: readonly NamedSecret[], own: TrustBundle): Omit<AnswerContent, 'version'> {
-  const svids = secrets.flatMap((secret) => (secret.kind === 'svid' ? secret.svid : []));
-  const holdsOwn = secrets.some(
-    (secret) => secret.kind === 'all-bundles' || (secret.kind === 'bundle' && secret.bundle === own),
-  );
+export function deltaProtocol(options: SessionOptions, rules: RequestRules): StreamProtocol {
+  const session = new DeltaSession(options);
   return {
-    names: secrets.map((secret) => secret.name),
-    spiffeIds: [...new Set(svids.map((svid) => svid.spiffeId))],
-    expiresAt: svids.length === 0 ? undefined : Math.min(...svids.map((svid) => svid.notAfter)),
-    bundleSequence: holdsOwn ? own.sequence : undefined,
+    session,
+    receive(request) {
+      const received = session.receive(readDeltaRequest(request, rules));
+      if (received.asks) rules.names.check(session.tally);
+      return received;
+    },
   };
 }
 
-function validatorFor(node: EnvoyNode, settings: SdsSettings): boolean {
-  return usesSpiffeValidator(node, settings.disableSpiffeCertValidation);
+/** One stream of secrets for one attested caller: requests in, responses out, as bytes. */
+export async function* streamSecrets(
+  protocol: StreamProtocol,
+  sources: StreamSources,
+  context: SecretStreamContext,
+): AsyncGenerator<Uint8Array, void, void> {
+  const { session } = protocol;
+  using input = new StreamInput(sources);
+  using secrets = context.follow(context.caller, input.change);
+  let { node, names } = session;
+  let event: StreamEvent | undefined;
+  while ((event = await input.next()) !== undefined) {
+    if (event.request !== undefined) receive(protocol, event.request, context);
+    if (names !== session.names) secrets.ask((names = session.names));
+    const isChanged = event.isChanged || node !== session.node;
+    if (node !== session.node) context.books.named((node = session.node));
+    let isSent = false;
+    // A request that came before the identity is answered when that is there. The newest one counts, in each round.
+    for (let more = true; more && input.identity !== undefined;) {
+      const look = session.look(secrets.view(input.identity, node), isChanged);
+      ({ more } = look);
+      if (look.unchanged.length > 0) context.books.unchanged(look.unchanged);
+      if (look.message === undefined) continue;
+      context.assertAlive();
+      takeNote(look.message, session, context);
+      yield look.message.encode();
+      isSent = true;
+    }
+    if (isSent && event.changedAt !== undefined) {
+      context.metrics.observe('svidgate_sds_push_seconds', {}, (performance.now() - event.changedAt) / 1000);
+    }
+  }
 }
 
-function send(subscription: Subscription, answer: BuiltAnswer, context: SecretStreamContext): Uint8Array {
-  const nonce = randomBytes(4).toString('hex');
-  subscription.sent(answer, nonce);
-  context.metrics.count('svidgate_sds_pushes_total', {});
-  context.logger.info(
-    { node_id: subscription.node.id, version: answer.version, nonce, resource_names: answer.names },
-    'secrets pushed',
-  );
-  return encodeMessage(DiscoveryResponse, {
-    versionInfo: answer.version,
-    resources: answer.resources,
-    typeUrl: SECRET_TYPE_URL,
-    nonce,
-  });
+function receive(protocol: StreamProtocol, bytes: Uint8Array, context: SecretStreamContext): void {
+  const { session } = protocol;
+  const { allowance, books, logger, metrics } = context;
+  allowance.takeBytes(bytes.length);
+  const { reply, asks, released } = protocol.receive(bytes);
+  const isAnswer = reply?.kind === 'ack' || reply?.kind === 'nack';
+  if (asks || !isAnswer) allowance.takeRequest();
+  switch (reply?.kind) {
+    case 'ack':
+      books.acknowledged(reply.resources);
+      break;
+    case 'nack':
+      metrics.count('svidgate_sds_nacks_total', {});
+      books.refused(reply.resources, reply.reason);
+      logger.warn(
+        { node_id: session.node.id, resource_names: reply.resources.map(({ name }) => name), reason: reply.reason },
+        'secrets refused by envoy',
+      );
+      break;
+    case 'stale':
+      logger.debug({ node_id: session.node.id }, 'stale nonce ignored');
+      break;
+    case undefined:
+  }
+  if (released.length > 0) books.released(released);
 }
 
-function notAuthorized(unknown: readonly string[]): SvidgateError {
-  if (unknown.length === 0) return new SvidgateError('no_identity', 'no identity issued');
-  return new SvidgateError(
-    'not_authorized',
-    `workload is not authorized for the requested identities ${showNames(unknown)}`,
-  );
-}
-
-async function* asRequests(source: AsyncIterable<Uint8Array>): AsyncGenerator<StreamEvent, void, void> {
-  for await (const bytes of source) yield { kind: 'request', bytes };
-}
-
-async function* asChanges(source: AsyncIterable<undefined>): AsyncGenerator<StreamEvent, void, void> {
-  for await (const _ of source) yield { kind: 'identity' };
+/** Of what is about to be sent. */
+function takeNote(message: OutgoingMessage, session: StreamProtocol['session'], context: SecretStreamContext): void {
+  const { nonce, version, sent, removed } = message;
+  const { books, logger, metrics } = context;
+  if (sent.length > 0) books.sent(sent);
+  // What is still asked for, the Envoy holds on to.
+  const released = removed.filter((name) => !session.names.has(name));
+  if (released.length > 0) books.released(released);
+  metrics.count('svidgate_sds_pushes_total', {});
+  const node_id = session.node.id;
+  const resource_names = sent.map(({ name }) => name);
+  if (sent.length > 0) logger.info({ node_id, version, nonce, resource_names }, 'secrets pushed');
+  if (removed.length > 0) logger.info({ node_id, nonce, resource_names: removed }, 'secrets removed');
 }

@@ -1,0 +1,188 @@
+import { createHash } from 'node:crypto';
+import { DiscoveryResponse, encodeMessage, packAny, SECRET_TYPE_URL } from '../../proto/index.ts';
+import {
+  notAuthorized,
+  NOTHING_TO_SEND,
+  WILDCARD,
+  type DiscoverySession,
+  type Look,
+  type OutgoingMessage,
+  type Received,
+  type Reply,
+  type UnknownName,
+} from './discovery-session.ts';
+import { UNKNOWN_NODE, type EnvoyNode } from './envoy-node.ts';
+import { findSecrets, type FoundSecrets } from './find-secrets.ts';
+import type { EncodedSecret, SecretView } from './secret-view.ts';
+
+/** A DiscoveryRequest as the protocol sees it. */
+export interface SotwRequest {
+  /** Without the empty name. */
+  readonly names: ReadonlySet<string>;
+  readonly versionInfo: string;
+  readonly responseNonce: string;
+  /** The text of error_detail, or undefined when there is none. */
+  readonly refusal: string | undefined;
+  /** The node, when this message carries one. */
+  readonly node: EnvoyNode | undefined;
+}
+
+export interface SessionOptions {
+  readonly unknownName: UnknownName;
+  /** Whether several subscriptions of one Envoy share the stream (ADS). */
+  readonly isAggregated: boolean;
+  /** Never gives the same twice. */
+  readonly nextNonce: () => string;
+}
+
+interface SentAnswer {
+  readonly version: string;
+  readonly nonce: string;
+  readonly versions: ReadonlyMap<string, string>;
+  /** Whether the Envoy said what it made of it. */
+  isReplied: boolean;
+}
+
+const NO_NAMES: ReadonlySet<string> = new Set();
+
+/**
+ * The state-of-the-world variant of xDS (ACK/NACK and resource type instance version): each answer holds everything.
+ *
+ * - A request with another nonce than the last one sent is stale and changes nothing.
+ * - The first request and each change of the set of names is answered, even with the same content.
+ * - Content that changes without a request is sent only if some of it differs from what was sent last. What an Envoy
+ *   refused is therefore not sent again until it changes.
+ * - On ADS a request that repeats one which was replied to already is answered again: it stands for a further watch on
+ *   the same names (envoy#47309).
+ */
+export class SotwSession implements DiscoverySession<SotwRequest> {
+  readonly #options: SessionOptions;
+  #node: EnvoyNode | undefined;
+  /** As received; undefined before the first request. */
+  #received: ReadonlySet<string> | undefined;
+  #names: ReadonlySet<string> = NO_NAMES;
+  #sorted: readonly string[] = [];
+  #wildcard = false;
+  /** Whether an answer is due whatever it holds. */
+  #isAsked = false;
+  /** What the Envoy was sent on this stream, or had when it came. It removes nothing by itself. */
+  readonly #held = new Set<string>();
+  #sent: SentAnswer | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+  }
+
+  get node(): EnvoyNode {
+    return this.#node ?? UNKNOWN_NODE;
+  }
+
+  get names(): ReadonlySet<string> {
+    return this.#names;
+  }
+
+  receive(request: SotwRequest): Received {
+    this.#node ??= request.node;
+    const sent = this.#sent;
+    if (sent !== undefined && request.responseNonce !== sent.nonce) {
+      return { reply: { kind: 'stale' }, asks: false, released: [] };
+    }
+    const changed = this.#received === undefined || !sameSet(this.#received, request.names);
+    const released = changed ? this.#subscribe(request) : [];
+    const repeats = this.#options.isAggregated && sent?.isReplied === true && request.refusal === undefined;
+    if (changed || repeats) this.#isAsked = true;
+    const reply = sent === undefined ? undefined : replyTo(sent, request);
+    return { ...(reply === undefined ? {} : { reply }), asks: changed || repeats, released };
+  }
+
+  look(view: SecretView, isChanged: boolean): Look {
+    if (!isChanged && !this.#isAsked) return NOTHING_TO_SEND;
+    if (!this.#wildcard && this.#sorted.length === 0) return NOTHING_TO_SEND;
+    const refuses = this.#options.unknownName === 'error';
+    if (!view.isRegistered) {
+      if (refuses) throw notAuthorized(this.#sorted);
+      return NOTHING_TO_SEND;
+    }
+    const found = findSecrets(view, { names: this.#sorted, wildcard: this.#wildcard, held: this.#held });
+    const { secrets } = found;
+    if (refuses && (found.unknown.length > 0 || (secrets.length === 0 && !found.isPending))) {
+      throw notAuthorized(found.unknown);
+    }
+    if (secrets.length === 0) return NOTHING_TO_SEND;
+    if (!this.#isAsked && !this.#isNews(found)) return { unchanged: secrets, more: false };
+    return { message: this.#send(found), unchanged: [], more: false };
+  }
+
+  /** Gives the names that are not asked for any more. */
+  #subscribe({ names, versionInfo }: SotwRequest): readonly string[] {
+    const isFirst = this.#received === undefined;
+    this.#received = names;
+    // No name at all asks for everything; on ADS, where watches come and go, only at first.
+    this.#wildcard = names.has(WILDCARD) || (names.size === 0 && (isFirst || !this.#options.isAggregated));
+    this.#names = names.has(WILDCARD) ? new Set([...names].filter((name) => name !== WILDCARD)) : names;
+    this.#sorted = [...this.#names].sort();
+    if (isFirst && versionInfo !== '') for (const name of this.#names) this.#held.add(name);
+    if (this.#wildcard) return [];
+    const released = [...this.#held].filter((name) => !this.#names.has(name));
+    for (const name of released) this.#held.delete(name);
+    return released;
+  }
+
+  /** Whether the Envoy must be told. What is to come again is not gone. */
+  #isNews({ secrets, pending }: FoundSecrets): boolean {
+    const before = this.#sent?.versions;
+    if (before === undefined) return true;
+    for (const { name, version } of secrets) if (before.get(name) !== version) return true;
+    if (secrets.length === before.size) return false;
+    const still = new Set(secrets.map(({ name }) => name));
+    for (const name of before.keys()) if (!still.has(name) && !pending.has(name)) return true;
+    return false;
+  }
+
+  #send({ secrets, gone }: FoundSecrets): OutgoingMessage {
+    const nonce = this.#options.nextNonce();
+    const version = versionOf(secrets);
+    this.#isAsked = false;
+    this.#sent = {
+      version,
+      nonce,
+      versions: new Map(secrets.map((secret) => [secret.name, secret.version])),
+      isReplied: false,
+    };
+    for (const { name } of secrets) this.#held.add(name);
+    for (const name of gone) this.#held.delete(name);
+    return { nonce, version, sent: secrets, removed: gone, encode: () => encodeSotwAnswer(secrets, version, nonce) };
+  }
+}
+
+/** The content as bytes; `nonce` is empty in the answer to FetchSecrets. */
+export function encodeSotwAnswer(secrets: readonly EncodedSecret[], version: string, nonce: string): Uint8Array {
+  return encodeMessage(DiscoveryResponse, {
+    versionInfo: version,
+    resources: secrets.map(({ bytes }) => packAny(SECRET_TYPE_URL, bytes)),
+    typeUrl: SECRET_TYPE_URL,
+    nonce,
+  });
+}
+
+/** Equal content has an equal version, on every stream. The names are in the bytes, and so in the versions. */
+export function versionOf(secrets: readonly EncodedSecret[]): string {
+  const [only] = secrets;
+  if (only !== undefined && secrets.length === 1) return only.version;
+  const hash = createHash('sha256');
+  for (const { version } of secrets) hash.update(version);
+  return hash.digest('hex').slice(0, 16);
+}
+
+function replyTo(sent: SentAnswer, { versionInfo, refusal }: SotwRequest): Reply | undefined {
+  if (sent.isReplied) return undefined;
+  sent.isReplied = true;
+  const resources = [...sent.versions].map(([name, version]) => ({ name, version }));
+  if (refusal !== undefined) return { kind: 'nack', resources, reason: refusal };
+  if (versionInfo !== sent.version) return { kind: 'nack', resources, reason: 'Envoy kept another version' };
+  return { kind: 'ack', resources };
+}
+
+function sameSet(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {
+  return one.size === other.size && one.isSubsetOf(other);
+}
