@@ -1,6 +1,6 @@
 import { constants, type BigIntStats } from 'node:fs';
 import { open, readlink, realpath, type FileHandle } from 'node:fs/promises';
-import { join, relative, sep } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { SvidgateError } from '../core/index.ts';
 
 export interface FilePlace {
@@ -19,20 +19,20 @@ export interface ReadFile {
 /** The largest file that is taken. */
 export const MAX_FILE_BYTES = 1024 * 1024;
 
-/** Names a file without opening it for anything; the same number on every architecture that Node runs on. */
+/** Finds a file or folder without opening it for anything; the same number on every architecture that Node runs on. */
 const O_PATH = 0o10000000;
-/** A file that is replaced while it is looked for is looked for again. */
-const MAX_TRIES = 8;
+/** For a folder that is moved or a file that is written to meanwhile. */
+const MAX_TRIES = 4;
 
 const CHANGING = 'it changes while it is read';
 
-/** Perhaps only because the file was replaced, moved or written to while it was read. */
+/** Perhaps only because somebody was at it at the same time. */
 class Unsettled extends Error {}
 
 /**
  * Reads a regular file of at most 1 MiB through no link beneath the folder, and never one in the data directory. What is
- * read is what was checked: the file is found without being opened, the kernel names where it is, and only the very same
- * file is then opened. Throws `file_unreadable` with the path.
+ * read is what was checked: the kernel names the folder that the path led to, the file is found in that very folder without
+ * being opened, and only the very same file is then read. Throws `file_unreadable` with the path.
  */
 export async function readBeneath(place: FilePlace, dataDir: string): Promise<ReadFile> {
   const { path } = place;
@@ -53,15 +53,16 @@ export async function readBeneath(place: FilePlace, dataDir: string): Promise<Re
 }
 
 async function readOnce({ folder, path }: FilePlace, dataDir: string): Promise<ReadFile> {
-  const expected = join(await realpath(folder), relative(folder, path));
-  await using found = await open(expected, O_PATH | constants.O_NOFOLLOW);
+  const expected = dirname(join(await realpath(folder), relative(folder, path)));
+  await using parent = await open(expected, O_PATH | constants.O_DIRECTORY);
+  // Bytes, since two names can be equal once they are decoded.
+  const actual = await readlink(descriptorPath(parent), { encoding: 'buffer' });
+  if (!actual.equals(Buffer.from(expected))) throw new Unsettled('there is a link in its path');
+  if (isWithin(expected, await realpath(dataDir))) throw refused(path, 'it is in the data directory');
+  await using found = await open(`${descriptorPath(parent)}/${basename(path)}`, O_PATH | constants.O_NOFOLLOW);
   const before = await found.stat({ bigint: true });
   if (before.isSymbolicLink()) throw refused(path, 'it is a link');
   if (!before.isFile()) throw refused(path, 'it is not a regular file');
-  // Bytes, since two names can be equal once they are decoded. A file that is gone by now is called `… (deleted)`.
-  const actual = await readlink(descriptorPath(found), { encoding: 'buffer' });
-  if (!actual.equals(Buffer.from(expected))) throw new Unsettled('there is a link in its path');
-  if (isWithin(expected, await realpath(dataDir))) throw refused(path, 'it is in the data directory');
   if (before.size > MAX_FILE_BYTES) throw refused(path, `it has more than ${MAX_FILE_BYTES} bytes`);
   await using file = await open(descriptorPath(found), constants.O_RDONLY | constants.O_NONBLOCK);
   const bytes = await readAll(file, path);
