@@ -92,8 +92,10 @@ export class JwtSvidFollower implements FollowedJwtSvid {
       let waitMs = entry === undefined ? LONGEST_WAIT_MS : this.#dueIn(entry);
       if (entry !== undefined && waitMs <= 0) {
         const issued = await this.#renew(entry);
-        if (issued) backoff.reset();
-        waitMs = issued ? Math.max(1, this.#dueIn(entry)) : backoff.next();
+        waitMs = issued ? this.#dueIn(entry) : 0;
+        // An agent may give a token whose key is not published yet, or that is past its half: the next is no better at once.
+        if (waitMs > 0) backoff.reset();
+        else waitMs = backoff.next();
       }
       const pause = AbortSignal.any([signal, this.#wake.signal]);
       await untilAborted(pause, clock.sleep(Math.min(waitMs, LONGEST_WAIT_MS), pause));
