@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { BenchmarkContext, Figure } from '../benchmark.ts';
 import { linkNode } from '../parts/bench-folder.ts';
 import { createBenchServer, OWN_SELECTOR, TRUST_DOMAIN, type BenchServer, type Entry } from '../parts/bench-server.ts';
 import type { Asked, FirstAnswers, IdentityJobs } from '../parts/identity-worker.ts';
+import { cpuMsOf } from '../parts/process-usage.ts';
 import { startWorker, type Worker } from '../parts/worker.ts';
 import { interleaved, median } from '../statistics.ts';
 
@@ -139,11 +139,4 @@ function assertServed({ spiffeIds }: FirstAnswers, caller: Caller, asked: readon
       throw new Error(`a caller was given ${given.size} identities and not its ${expected.length}`);
     }
   }
-}
-
-/** Processor time of all threads of a process so far (proc_pid_stat(5), utime and stime, in steps of 10 ms). */
-async function cpuMsOf(pid: number): Promise<number> {
-  const text = await readFile(`/proc/${pid}/stat`, 'latin1');
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * 10;
 }

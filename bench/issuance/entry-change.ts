@@ -1,15 +1,6 @@
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import {
-  adminRpc,
-  decodeMessage,
-  encodeMessage,
-  type AdminRequestInit,
-  type AdminResponse,
-  type AdminRpcName,
-} from '../../src/proto/index.ts';
-import { connectGrpc, type GrpcClient } from '../../src/transport/index.ts';
 import type { BenchmarkContext, Figure } from '../benchmark.ts';
+import { connectAdmin, IMPORT_MODE } from '../parts/admin-client.ts';
 import { createBenchServer, OWN_SELECTOR, TRUST_DOMAIN } from '../parts/bench-server.ts';
 import type { IdentityJobs, LaterAnswer } from '../parts/identity-worker.ts';
 import { sharedClockMs, soon } from '../parts/measure.ts';
@@ -22,10 +13,6 @@ const SIZES = {
   quick: { connections: 2, others: 10, changes: 3 },
 };
 
-/** Of svidgate.admin.v1.ImportMode. */
-const IMPORT_MODE_CREATE = 1;
-
-const MAX_BYTES = 16 * 1024 * 1024;
 const PUSHED_WITHIN_MS = 10_000;
 /** How long nothing may come before it counts as not pushed: far more than a needed push takes. */
 const QUIET_MS = 300;
@@ -38,13 +25,13 @@ export async function measureEntryChange({ size, progress }: BenchmarkContext): 
   await using server = await createBenchServer({ gate: false });
   await using worker = startWorker<IdentityJobs>('identity-worker.ts');
   await server.process.start();
-  using client = await connectGrpc({ socket: join(server.folder, 'run/admin.sock'), maxMessageBytes: MAX_BYTES });
+  using admin = await connectAdmin(server);
   const entries = Array.from({ length: connections + others }, (_, index) => ({
     entryId: `changed-${index}`,
     spiffeId: spiffeIdOf(index),
     selectors: [OWN_SELECTOR, ...(index < connections ? [] : ['unix:path:/nobody'])],
   }));
-  await callAdmin(client, 'importEntries', { entries, mode: IMPORT_MODE_CREATE });
+  await admin.call('importEntries', { entries, mode: IMPORT_MODE.create });
   const names = Array.from({ length: connections }, (_, index) => [spiffeIdOf(index)]);
   const asked = names.map((one) => ({ kind: 'sds', names: one }) as const);
   await worker.ask('open', { socket: server.sds.slice('unix:'.length), asked });
@@ -55,7 +42,7 @@ export async function measureEntryChange({ size, progress }: BenchmarkContext): 
     const connection = change % connections;
     const entry = { dnsNames: [`change-${change}.bench.test`] };
     const beganAt = sharedClockMs();
-    await callAdmin(client, 'updateEntry', { entryId: `changed-${connection}`, entry, updateFields: ['dns_names'] });
+    await admin.call('updateEntry', { entryId: `changed-${connection}`, entry, updateFields: ['dns_names'] });
     const answers = await soon('the push of a change', PUSHED_WITHIN_MS, () => taken(worker));
     const needed = answers.find((answer) => answer.connection === connection);
     if (needed === undefined) throw new Error('a change was pushed to another connection than its own');
@@ -78,15 +65,4 @@ export async function measureEntryChange({ size, progress }: BenchmarkContext): 
 async function taken(worker: Worker<IdentityJobs>): Promise<readonly LaterAnswer[] | undefined> {
   const answers = await worker.ask('take', undefined);
   return answers.length === 0 ? undefined : answers;
-}
-
-async function callAdmin<Name extends AdminRpcName>(
-  client: GrpcClient,
-  name: Name,
-  request: AdminRequestInit<Name>,
-): Promise<AdminResponse<Name>> {
-  const rpc = adminRpc(name);
-  const { signal } = new AbortController();
-  const bytes = await client.unary(rpc.path, encodeMessage(rpc.request, request), { signal });
-  return decodeMessage(rpc.response, bytes, MAX_BYTES);
 }

@@ -42,7 +42,11 @@ export const OWN_ENTRIES: readonly Entry[] = [SERVICE_SPIFFE_ID, PEER_SPIFFE_ID]
 const OTHER_RULES = 19;
 
 /** A folder with all that the server needs. Its address is a loopback address of its own. */
-export async function createBenchServer(options: { readonly gate: boolean }): Promise<BenchServer> {
+export async function createBenchServer(options: {
+  readonly gate: boolean;
+  /** Sections of the configuration beside those that every benchmark has. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+}): Promise<BenchServer> {
   const folder = await benchFolder();
   const { path } = folder;
   const address = await freeLoopbackAddress();
@@ -69,6 +73,7 @@ export async function createBenchServer(options: { readonly gate: boolean }): Pr
           }
         : {}),
       telemetry: { listen: `${address}:${port}` },
+      ...options.settings,
     }),
   );
   return {

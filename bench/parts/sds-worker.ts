@@ -1,67 +1,161 @@
-/** Many Envoys as SDS sees them: a connection each, with one stream for the certificate and one for the trust bundle. */
-import { connect } from '../../test/support/grpc-client.ts';
+/** Many Envoys as SDS sees them: connections with streams, each of which asks for secrets and acknowledges what comes. */
+import { SECRET_DISCOVERY_SERVICE } from '../../src/proto/index.ts';
+import { subscriptionTo, type Protocol } from './discovery-wire.ts';
 import { sharedClockMs } from './measure.ts';
 import { serveJobs } from './serve-jobs.ts';
+import { openWireConnection, type WireConnection, type WireStream } from './wire-connection.ts';
 
-export type StreamKind = 'certificate' | 'bundle';
-
-/** A response that came after the first one of its stream. */
-export interface Push {
-  readonly envoy: number;
-  readonly kind: StreamKind;
-  /** sharedClockMs(). */
-  readonly at: number;
+export interface FleetOpening {
+  /** What the streams are called in the other jobs. */
+  readonly fleet: string;
+  /** Path of the Unix socket. */
+  readonly socket: string;
+  readonly protocol: Protocol;
+  /** For each connection, for each of its streams: the names it asks for. */
+  readonly connections: readonly (readonly (readonly string[])[])[];
 }
 
 export interface FirstServed {
   readonly beganAt: number;
-  /** When each stream had its first secret. */
-  readonly servedAt: readonly number[];
+  /** When each stream had its first answer. */
+  readonly servedAt: Float64Array;
+  /** The first answer of the first stream. */
+  readonly sample: Uint8Array;
 }
 
-const NAMES = { certificate: 'default', bundle: 'ROOTCA' } as const satisfies Record<StreamKind, string>;
+export interface Arrivals {
+  /** When each stream had its first answer since `arm`. */
+  readonly at: Float64Array;
+  /** Received since then, frames and all. */
+  readonly bytes: number;
+}
 
-const pushes: Push[] = [];
-let failure: Error | undefined;
+const METHODS = {
+  sotw: SECRET_DISCOVERY_SERVICE.streamSecrets.path,
+  delta: SECRET_DISCOVERY_SERVICE.deltaSecrets.path,
+} as const satisfies Record<Protocol, string>;
+
+class Fleet {
+  readonly #connections: WireConnection[] = [];
+  #at = new Float64Array();
+  #missing = 0;
+  #further = 0;
+  #bytesBefore = 0;
+  #done = Promise.withResolvers<void>();
+  #failure: Error | undefined;
+
+  async open({ socket, protocol, connections }: FleetOpening): Promise<FirstServed> {
+    const subscriptions = connections.map((streams) => streams.map((names) => subscriptionTo(names, protocol)));
+    const path = METHODS[protocol];
+    const sample = Promise.withResolvers<Uint8Array>();
+    this.#begin(subscriptions.flat().length);
+    const beganAt = sharedClockMs();
+    let count = 0;
+    for (const streams of subscriptions) {
+      const connection = openWireConnection(socket, (reason) => this.#fail(new Error(reason)));
+      this.#connections.push(connection);
+      for (const subscription of streams) {
+        const index = count;
+        count += 1;
+        const stream: WireStream = connection.call({
+          path,
+          request: subscription.first,
+          isWhole: false,
+          onMessage: ({ bytes, at }) => {
+            if (index === 0) sample.resolve(bytes);
+            stream.send(subscription.acknowledge(bytes));
+            this.#arrived(index, at);
+          },
+        });
+      }
+    }
+    await this.#done.promise;
+    return { beganAt, servedAt: this.#at, sample: Buffer.from(await sample.promise) };
+  }
+
+  arm(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#begin(this.#at.length);
+    this.#bytesBefore = this.#received();
+  }
+
+  async arrivals(): Promise<Arrivals> {
+    await this.#done.promise;
+    return { at: this.#at, bytes: this.#received() - this.#bytesBefore };
+  }
+
+  /** Answers since `arm` that were not the first ones of their streams, and the first ones of streams that await none. */
+  unneeded(awaited: boolean): number {
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#further + (awaited ? 0 : this.#at.length - this.#missing);
+  }
+
+  close(): void {
+    for (const connection of this.#connections.splice(0)) connection.close();
+  }
+
+  #begin(streams: number): void {
+    this.#at = new Float64Array(streams);
+    this.#missing = streams;
+    this.#further = 0;
+    this.#done = Promise.withResolvers();
+    // Whoever waits is told; nobody may be waiting yet.
+    this.#done.promise.catch(() => undefined);
+  }
+
+  #arrived(index: number, at: number): void {
+    if (this.#at[index] !== 0) {
+      this.#further += 1;
+      return;
+    }
+    this.#at[index] = at;
+    this.#missing -= 1;
+    if (this.#missing === 0) this.#done.resolve();
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#done.reject(error);
+  }
+
+  #received(): number {
+    return this.#connections.reduce((sum, { receivedBytes }) => sum + receivedBytes, 0);
+  }
+}
+
+const fleets = new Map<string, Fleet>();
+
+function fleetOf(name: string): Fleet {
+  const fleet = fleets.get(name);
+  if (fleet === undefined) throw new Error(`no fleet ${name} is open`);
+  return fleet;
+}
 
 const jobs = {
   /** Opens all streams at once; they stay open. */
-  async open({ address, envoys }: { readonly address: string; readonly envoys: number }): Promise<FirstServed> {
-    const beganAt = sharedClockMs();
-    const served = Array.from({ length: envoys }, (_, envoy) => openEnvoy(address, envoy));
-    return { beganAt, servedAt: await Promise.all(served.flat()) };
+  async open(opening: FleetOpening): Promise<FirstServed> {
+    const fleet = new Fleet();
+    fleets.set(opening.fleet, fleet);
+    return await fleet.open(opening);
   },
-  /** What has come since the last time. */
-  async take(): Promise<readonly Push[]> {
-    if (failure !== undefined) throw failure;
-    return pushes.splice(0);
+  /** From now on answers are counted anew. */
+  async arm(fleet: string): Promise<void> {
+    fleetOf(fleet).arm();
+  },
+  /** Waits until each stream has had an answer since `arm`. */
+  async arrivals(fleet: string): Promise<Arrivals> {
+    return await fleetOf(fleet).arrivals();
+  },
+  /** Pushes since `arm` beyond one for each stream, or all of them when none is awaited. */
+  async unneeded({ fleet, awaited }: { readonly fleet: string; readonly awaited: boolean }): Promise<number> {
+    return fleetOf(fleet).unneeded(awaited);
+  },
+  async close(fleet: string): Promise<void> {
+    fleetOf(fleet).close();
+    fleets.delete(fleet);
   },
 };
 
 export type SdsJobs = typeof jobs;
 
 serveJobs(jobs);
-
-function openEnvoy(address: string, envoy: number): readonly Promise<number>[] {
-  const client = connect(address);
-  return (['certificate', 'bundle'] as const).map((kind) => {
-    const stream = client.streamSecrets();
-    const names = [NAMES[kind]];
-    stream.send({ resourceNames: names, node: { id: `envoy-${envoy}` } });
-    const first = Promise.withResolvers<number>();
-    const read = async (): Promise<never> => {
-      for (let count = 0; ; count += 1) {
-        const response = await stream.next();
-        const at = sharedClockMs();
-        if (count === 0) first.resolve(at);
-        else pushes.push({ envoy, kind, at });
-        stream.ack(response, names);
-      }
-    };
-    read().catch((error: Error) => {
-      failure ??= error;
-      first.reject(error);
-    });
-    return first.promise;
-  });
-}

@@ -61,7 +61,16 @@ const figures = {
     'entry_change_to_push_p99_ms',
     'any_authority_calls_vs_plain',
   ],
-  sds: ['streams', 'edit_to_push_p50_ms', 'rotation_to_last_push_p50_ms', 'pushes_not_needed'],
+  sds: [
+    'first_service_10000_vs_floor',
+    'bundle_change_1000_p99_ms',
+    'shared_entry_1000_vs_floor',
+    'distinct_10000_p50_ms',
+    'memory_per_1000_streams_mb',
+    'cpu_per_1000_idle_streams_percent',
+    'rotation_bytes_1_names_delta',
+    'pushes_not_needed',
+  ],
   authz: ['check_per_second_at_64', 'check_p99_ms_at_1', 'check_vs_echo_at_16', 'envoy_svidgate_vs_plain'],
   restart: ['cold_first_allow_ms', 'warm_first_allow_ms', 'bare_node_ms'],
 };
