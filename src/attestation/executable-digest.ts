@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { statSync, type BigIntStats } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { abortable } from './abortable.ts';
 
 /** Whose executable to read, and for how long it is of interest. */
@@ -67,7 +67,7 @@ export function createExecutableDigests(maxBytes: number): ExecutableDigests {
         const { size, ctimeMs } = stats;
         if (size > BigInt(maxBytes)) return { sha256: undefined, file };
         const openedAt = Date.now();
-        const hash = (): Promise<string> => hashFile(handle.createReadStream(READ_OPTIONS), signal);
+        const hash = (): Promise<string> => hashFile(handle, signal);
         const sha256 = cache.get(key) ?? (await hashOf(key, hash, request));
         if (cache.size >= MAX_CACHED) cache.clear();
         if (openedAt - Number(ctimeMs) > SETTLED_AFTER_MS) cache.set(key, sha256);
@@ -88,16 +88,18 @@ function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): {
   return { file, key: `${file}:${size}:${mtimeNs}:${ctimeNs}` };
 }
 
-const READ_OPTIONS = { autoClose: false, highWaterMark: CHUNK_BYTES, start: 0 } as const;
-
-async function hashFile(content: AsyncIterable<Buffer>, signal: AbortSignal): Promise<string> {
+/** With one buffer: those of a stream, a new one for each piece, are as much memory as the file until they are collected. */
+async function hashFile(file: FileHandle, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
-  signal.throwIfAborted();
-  for await (const chunk of content) {
+  const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  for (let position = 0; ;) {
     signal.throwIfAborted();
-    hash.update(chunk);
+    const { bytesRead } = await file.read(buffer, 0, CHUNK_BYTES, position);
+    if (bytesRead === 0) return hash.digest('hex');
+    signal.throwIfAborted();
+    hash.update(buffer.subarray(0, bytesRead));
+    position += bytesRead;
   }
-  return hash.digest('hex');
 }
 
 /** Does the work of one user when all that the user had before it is done. */
