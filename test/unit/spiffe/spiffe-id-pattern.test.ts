@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
+import { SvidgateError } from '../../../src/core/index.ts';
 import { matchesSpiffeId, parseSpiffeId, parseSpiffeIdPattern } from '../../../src/spiffe/index.ts';
 
 const matches = (pattern: string, id: string): boolean =>
@@ -26,20 +27,20 @@ describe('a pattern', () => {
     ['https://td.test/a', /scheme is missing or invalid/],
     ['spiffe://', /trust domain is missing/],
     ['spiffe:///**', /trust domain is missing/],
-    ['spiffe://**', /trust domain characters/],
+    ['spiffe://**', /scheme is missing/],
     ['spiffe://*/a', /trust domain characters/],
     ['spiffe://*.test/**', /trust domain characters/],
     ['spiffe://TD.test/**', /trust domain characters/],
     ['spiffe://td.test', /no workload has the ID of a trust domain; all of them: spiffe:\/\/td\.test\/\*\*/],
-    ['spiffe://td.test/', /trailing slash/],
-    ['spiffe://td.test//**', /trailing slash/],
+    ['spiffe://td.test/', /end with a slash/],
+    ['spiffe://td.test//**', /end with a slash/],
     ['spiffe://td.test/a*', /path segment characters/],
     ['spiffe://td.test/*', /path segment characters/],
     ['spiffe://td.test/a**', /path segment characters/],
     ['spiffe://td.test/a/***', /path segment characters/],
     ['spiffe://td.test/**/b', /path segment characters/],
     ['spiffe://td.test/**/**', /path segment characters/],
-    ['spiffe://td.test/a/**/', /trailing slash|path segment characters/],
+    ['spiffe://td.test/a/**/', /path segment characters/],
     ['spiffe://td.test/../**', /path|dot/],
     ['spiffe://td.test/a/**\n', /path segment characters/],
     ['spiffe://td.test/%61/**', /path segment characters/],
@@ -115,7 +116,7 @@ test('any text is a pattern or refused, and never another error', () => {
           const back = pattern.kind === 'exact' ? pattern.spiffeId : `${pattern.prefix}**`;
           assert.equal(back, text);
         } catch (error) {
-          assert.partialDeepStrictEqual(error, { code: 'spiffe_id_invalid' });
+          if (!(error instanceof SvidgateError) || error.code !== 'spiffe_id_invalid') throw error;
         }
       },
     ),
