@@ -54,7 +54,12 @@ export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
   ];
   return startGrpcServer({
     name: 'workload',
-    address: { kind: 'unix', path: config.workloadSocket, mode: OPEN_SOCKET_MODE },
+    address: {
+      kind: 'unix',
+      path: config.workloadSocket,
+      mode: OPEN_SOCKET_MODE,
+      aliases: config.workloadSocketAliases,
+    },
     methods: [...methods, ...createReflectionEndpoint(methods)],
     identify: parts.tracker.identify,
     maxMessageBytes: WORKLOAD_MAX_MESSAGE_BYTES,
