@@ -1,5 +1,6 @@
 /** Evaluation thread: one instance of one compiled policy, one evaluation at a time. */
 import { workerData } from 'node:worker_threads';
+import { createBuiltinHost } from './builtins/builtin-host.ts';
 import type { EvaluateMessage, EvaluatorJob, EvaluatorReply } from './evaluator-protocol.ts';
 import { describeThrown, instantiatePolicy, type PolicyInstance } from './policy-instance.ts';
 
@@ -8,9 +9,10 @@ const EMPTY_INPUT = new TextEncoder().encode('{}').buffer;
 function serve(job: EvaluatorJob): void {
   const { port } = job;
   const reply = (message: EvaluatorReply): void => port.postMessage(message);
+  const host = createBuiltinHost();
   let instance: PolicyInstance | undefined;
   try {
-    instance = instantiatePolicy(job);
+    instance = instantiatePolicy(job, host);
   } catch (error) {
     return reply({ kind: 'refused', message: describeThrown(error) });
   }
@@ -21,7 +23,7 @@ function serve(job: EvaluatorJob): void {
   }
   port.on('message', ({ id, input }: EvaluateMessage) => {
     try {
-      instance ??= instantiatePolicy(job);
+      instance ??= instantiatePolicy(job, host);
       const results = instance.evaluate(input);
       const [first] = results;
       if (results.length > 1) reply({ kind: 'error', id, message: 'the entrypoint has more than one value' });

@@ -1,14 +1,17 @@
 import { createRequire } from 'node:module';
 import type * as OpaWasm from '@open-policy-agent/opa-wasm';
-import { HOST_BUILTINS } from './builtins.ts';
+import { createBuiltinHost, type BuiltinHost } from './builtins/builtin-host.ts';
+import { createPolicyImports, textAt, type PolicyExports } from './builtins/policy-imports.ts';
 import type { LoadedModule, MemoryLimits } from './evaluator-protocol.ts';
 
-/** Its ES module exports the synchronous half only inside a default that its types do not have. */
-const { loadPolicySync } = createRequire(import.meta.url)('@open-policy-agent/opa-wasm') as typeof OpaWasm;
+/** Its ES module exports this only inside a default that its types do not have. */
+const { LoadedPolicy } = createRequire(import.meta.url)('@open-policy-agent/opa-wasm') as typeof OpaWasm;
 
 const PAGE_BYTES = 65_536;
 /** What OPA's modules start with: 320 KiB. */
 const INITIAL_PAGES = 5;
+/** Version 1.3 of the interface, which the compiler of tools/rego-compiler makes; opa-wasm asks for it. */
+const MINOR_ABI_VERSION = 3;
 /**
  * JSON becomes up to twenty times its size in the JavaScript heap, and a heap that overflows inside JSON.parse ends the
  * whole process, not the thread alone. So what is parsed is bounded far below the limit of the heap.
@@ -30,15 +33,15 @@ export interface PolicyInstance {
 
 /**
  * Makes a new instance with the data set once: setData on a used instance may fail half-way. Throws when the module
- * needs a builtin that the host does not have, lacks the entrypoint, or cannot hold the data.
+ * needs a builtin that the host does not have, lacks the entrypoint, or cannot hold the data. Instances of one thread
+ * may share a host.
  */
-export function instantiatePolicy(source: LoadedModule & { readonly limits: MemoryLimits }): PolicyInstance {
+export function instantiatePolicy(
+  source: LoadedModule & { readonly limits: MemoryLimits },
+  host: BuiltinHost = createBuiltinHost(),
+): PolicyInstance {
   const { module, entrypoint, limits } = source;
-  const memory = { initial: INITIAL_PAGES, maximum: Math.floor(limits.maxBytes / PAGE_BYTES) };
-  const policy = loadPolicySync(module, memory);
-  const missing = requiredBuiltins(policy).filter((name) => !HOST_BUILTINS.has(name));
-  if (missing.length > 0)
-    throw new Error(`the module needs builtins that svidgate does not offer: ${missing.join(', ')}`);
+  const policy = loadModule(module, limits, host);
   const entrypoints = policy.entrypoints as Readonly<Record<string, number>>;
   const entrypointId = Object.hasOwn(entrypoints, entrypoint) ? entrypoints[entrypoint] : undefined;
   if (entrypointId === undefined) throw new Error(`the module has no entrypoint ${entrypoint}`);
@@ -48,10 +51,21 @@ export function instantiatePolicy(source: LoadedModule & { readonly limits: Memo
     evaluate(input) {
       if (input.byteLength > MAX_INPUT_BYTES) throw new Error(`the input is larger than ${MAX_INPUT_BYTES} bytes`);
       assertJson(policy, input);
+      host.begin();
       return evaluateInput(policy, entrypointId, input);
     },
     isGrown: () => policy.mem.buffer.byteLength > recycleAt,
   };
+}
+
+/** With functions of our own for the module to import: see createPolicyImports. */
+function loadModule(module: WebAssembly.Module, limits: MemoryLimits, host: BuiltinHost): OpaWasm.LoadedPolicy {
+  const maximum = Math.floor(limits.maxBytes / PAGE_BYTES);
+  const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum });
+  const imports = createPolicyImports(memory, host);
+  const instance = new WebAssembly.Instance(module, { env: imports.env });
+  imports.attach(instance.exports as unknown as PolicyExports);
+  return new LoadedPolicy({ instance, module }, memory, MINOR_ABI_VERSION);
 }
 
 /** Text of anything that opa-wasm throws: errors, strings, objects with a message. */
@@ -99,10 +113,7 @@ function evaluateInput(policy: OpaWasm.LoadedPolicy, entrypointId: number, input
 
 type ResultSet = readonly { readonly result: unknown }[];
 
-interface PolicyExports {
-  /** Address of an object from builtin name to number: those the module imports from the host. */
-  readonly builtins: () => number;
-  readonly opa_json_dump: (value: number) => number;
+interface EvaluationExports {
   /** Gives 0 for what is not JSON. */
   readonly opa_json_parse: (address: number, length: number) => number;
   /** Reserved, entrypoint, data, input, its length, heap, format 0 for JSON; gives the address of the result. */
@@ -111,19 +122,13 @@ interface PolicyExports {
   readonly opa_heap_ptr_set: (address: number) => void;
 }
 
-function exportsOf(policy: OpaWasm.LoadedPolicy): PolicyExports {
-  return (policy.wasmInstance as WebAssembly.Instance).exports as unknown as PolicyExports;
-}
-
-function requiredBuiltins(policy: OpaWasm.LoadedPolicy): readonly string[] {
-  const exports = exportsOf(policy);
-  return Object.keys(parseJsonAt(policy, exports.opa_json_dump(exports.builtins())) as Record<string, number>);
+function exportsOf(policy: OpaWasm.LoadedPolicy): EvaluationExports {
+  return (policy.wasmInstance as WebAssembly.Instance).exports as unknown as EvaluationExports;
 }
 
 /** The value of JSON text in the memory of the module, which ends with a zero. */
 function parseJsonAt(policy: OpaWasm.LoadedPolicy, address: number): unknown {
-  const memory = new Uint8Array(policy.mem.buffer);
-  const end = memory.indexOf(0, address);
-  if (end - address > MAX_RESULT_BYTES) throw new Error(`the result is larger than ${MAX_RESULT_BYTES} bytes`);
-  return JSON.parse(new TextDecoder().decode(memory.subarray(address, end)));
+  const text = textAt(policy.mem, address);
+  if (text.byteLength > MAX_RESULT_BYTES) throw new Error(`the result is larger than ${MAX_RESULT_BYTES} bytes`);
+  return JSON.parse(new TextDecoder().decode(text));
 }

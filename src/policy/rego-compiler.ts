@@ -3,7 +3,7 @@ import { hash, webcrypto } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { SvidgateError, type Clock } from '../core/index.ts';
-import { OFFERED_BUILTINS, WITHHELD_BUILTINS } from './builtins.ts';
+import { OFFERED_BUILTINS, REDIRECTED_BUILTINS, WITHHELD_BUILTINS } from './builtins/offered.ts';
 import { runCompilerThread } from './compiler-process.ts';
 import type { PolicyProblem } from './problem.ts';
 
@@ -48,6 +48,19 @@ export type TestResult =
   | { readonly kind: 'ran'; readonly tests: readonly PolicyTest[] }
   | { readonly kind: 'refused'; readonly problems: readonly PolicyProblem[] };
 
+export interface EvaluationQuestion {
+  readonly entrypoint: string;
+  /** JSON text of the input. */
+  readonly input: string;
+  /** When the evaluation takes place, in nanoseconds since 1970. */
+  readonly nowNs: bigint;
+}
+
+export type ReferenceResult =
+  | { readonly kind: 'value'; /** JSON text: sets are arrays. */ readonly json: string }
+  | { readonly kind: 'undefined' }
+  | { readonly kind: 'refused'; readonly problems: readonly PolicyProblem[] };
+
 export interface RegoCompilerOptions {
   readonly clock: Clock;
   /** How long one run may take. Default 20000. */
@@ -62,6 +75,8 @@ export interface RegoCompiler {
   build(files: PolicyFiles, entrypoint: string, signal: AbortSignal): Promise<BuildResult>;
   /** Runs every `test_` rule. Tests may call any builtin of OPA. */
   test(files: PolicyFiles, signal: AbortSignal): Promise<TestResult>;
+  /** The value of the entrypoint as OPA's own evaluator gives it, not the compiled module: what that is measured by. */
+  evaluate(files: PolicyFiles, question: EvaluationQuestion, signal: AbortSignal): Promise<ReferenceResult>;
   /**
    * Over what shapes the result of build() beside its arguments: the program and the offered builtins. sha256 in hex.
    * The program is read for it at the first call only. Throws `file_unreadable`.
@@ -93,13 +108,20 @@ export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
     return JSON.parse(Buffer.from(stdout).toString('utf8')) as CompilerResponse;
   };
   const digestWith = (programDigest: string): string =>
-    hash('sha256', JSON.stringify([programDigest, builtins, WITHHELD_BUILTINS]));
+    hash('sha256', JSON.stringify([programDigest, builtins, REDIRECTED_BUILTINS, WITHHELD_BUILTINS]));
   let firstDigest: Promise<string> | undefined;
   return {
     async build(files, entrypoint, signal) {
       // Not digest(): an upgrade may have replaced the program since.
       const compilerDigest = digestWith((await program()).digest);
-      const request = { op: 'build', ...files, entrypoints: [entrypoint], builtins, withheld: WITHHELD_BUILTINS };
+      const request = {
+        op: 'build',
+        ...files,
+        entrypoints: [entrypoint],
+        builtins,
+        redirected: REDIRECTED_BUILTINS,
+        withheld: WITHHELD_BUILTINS,
+      };
       const response = await run(request, signal);
       if (!response.ok) return { kind: 'refused', problems: response.errors };
       const wasm = new Uint8Array(Buffer.from(response.wasm ?? '', 'base64'));
@@ -114,6 +136,12 @@ export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
         firstDigest = undefined;
         throw error;
       }
+    },
+    async evaluate(files, { entrypoint, input, nowNs }, signal) {
+      const request = { op: 'eval', ...files, entrypoints: [entrypoint], input, nowNs: String(nowNs) };
+      const response = await run(request, signal);
+      if (!response.ok) return { kind: 'refused', problems: response.errors };
+      return response.value === undefined ? { kind: 'undefined' } : { kind: 'value', json: response.value };
     },
     async test(files, signal) {
       const response = await run({ op: 'test', ...files }, signal);
@@ -131,6 +159,7 @@ type CompilerResponse =
       readonly data?: string;
       readonly warnings?: readonly PolicyProblem[];
       readonly tests?: readonly PolicyTest[];
+      readonly value?: string;
     };
 
 interface Program {

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { silentLogger, systemClock } from '../../src/core/index.ts';
-import { OFFERED_BUILTINS, WITHHELD_BUILTINS } from '../../src/policy/builtins.ts';
+import { OFFERED_BUILTINS, WITHHELD_BUILTINS } from '../../src/policy/builtins/offered.ts';
 import { Evaluator } from '../../src/policy/evaluator.ts';
 import { createRegoCompiler } from '../../src/policy/rego-compiler.ts';
 import { readSnapshot } from '../../src/policy/snapshot.ts';

@@ -21,7 +21,9 @@ func build(ctx context.Context, req request) response {
 		return failed(problems...)
 	}
 
-	compiler := checkModules(modules, data, caps, false)
+	compiler := newCompiler(caps, data, false)
+	calls := findCalls(compiler, req.Redirected)
+	compiler.Compile(copyModules(modules))
 	problems = fromErrors(compiler.Errors)
 	explainBuiltins(problems, req.Withheld)
 	refs, refProblems := parseEntrypoints(req.Entrypoints)
@@ -33,12 +35,13 @@ func build(ctx context.Context, req request) response {
 		return failed(problems...)
 	}
 
+	redirectCalls(modules, calls)
 	linked := &bundle.Bundle{Modules: moduleFiles(modules, req.Modules), Data: data}
 	linked.SetRegoVersion(ast.RegoV1)
 	linked.Manifest.Init()
 	linker := compile.New().
 		WithTarget(compile.TargetWasm).
-		WithCapabilities(caps).
+		WithCapabilities(withRedirected(caps, req.Redirected)).
 		WithRegoVersion(ast.RegoV1).
 		WithBundle(linked).
 		WithEntrypoints(req.Entrypoints...)
@@ -54,8 +57,10 @@ func build(ctx context.Context, req request) response {
 		res.RequiredBuiltins = append(res.RequiredBuiltins, builtin.Name)
 	}
 	// What strict mode dislikes (unused imports and variables, deprecated calls) still compiles.
-	strict, _ := parseModules(req.Modules, caps)
-	res.Warnings = fromErrors(checkModules(strict, data, caps, true).Errors)
+	strict := newCompiler(caps, data, true)
+	again, _ := parseModules(req.Modules, caps)
+	strict.Compile(again)
+	res.Warnings = fromErrors(strict.Errors)
 	return res
 }
 
@@ -78,21 +83,22 @@ func parseModules(sources map[string]string, caps *ast.Capabilities) (map[string
 	return modules, problems
 }
 
-func checkModules(
-	modules map[string]*ast.Module, data map[string]any, caps *ast.Capabilities, strict bool,
-) *ast.Compiler {
-	copies := make(map[string]*ast.Module, len(modules))
-	for name, module := range modules {
-		copies[name] = module.Copy()
-	}
-	compiler := ast.NewCompiler().
+func newCompiler(caps *ast.Capabilities, data map[string]any, strict bool) *ast.Compiler {
+	return ast.NewCompiler().
 		WithCapabilities(caps).
 		WithStrict(strict).
 		WithDefaultRegoVersion(ast.RegoV1).
 		SetErrorLimit(0).
 		WithPathConflictsCheck(func(path []string) (bool, error) { return documentAt(data, path), nil })
-	compiler.Compile(copies)
-	return compiler
+}
+
+// copyModules gives the compiler modules that it may change.
+func copyModules(modules map[string]*ast.Module) map[string]*ast.Module {
+	copies := make(map[string]*ast.Module, len(modules))
+	for name, module := range modules {
+		copies[name] = module.Copy()
+	}
+	return copies
 }
 
 func moduleFiles(modules map[string]*ast.Module, sources map[string]string) []bundle.ModuleFile {

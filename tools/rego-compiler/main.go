@@ -14,7 +14,7 @@ import (
 
 // request is one job. Which fields are read depends on Op.
 type request struct {
-	// Op is "build" or "test".
+	// Op is "build", "test" or "eval".
 	Op string `json:"op"`
 	// Modules holds Rego sources by file name.
 	Modules map[string]string `json:"modules"`
@@ -26,6 +26,12 @@ type request struct {
 	Builtins []string `json:"builtins"`
 	// Withheld says, for builtins that are left out on purpose, why.
 	Withheld map[string]string `json:"withheld"`
+	// Redirected are those of Builtins that the module asks its host for, as "host." and the name, though it could
+	// answer them itself.
+	Redirected []string `json:"redirected"`
+	// Input is the JSON text of the input of "eval", and NowNs the time of its evaluation.
+	Input string `json:"input"`
+	NowNs int64  `json:"nowNs,string"`
 }
 
 // response is either OK with the result of the operation, or not OK with every error that was found.
@@ -41,6 +47,9 @@ type response struct {
 	RequiredBuiltins []string  `json:"requiredBuiltins,omitempty"`
 
 	Tests []testResult `json:"tests,omitempty"`
+
+	// Value is the JSON text of what "eval" gave; empty when undefined.
+	Value string `json:"value,omitempty"`
 }
 
 // problem is one mistake and its place. Line and Column count from 1 and are 0 where no place is known.
@@ -83,6 +92,8 @@ func handle(ctx context.Context, req request) (res response) {
 		return build(ctx, req)
 	case "test":
 		return test(ctx, req)
+	case "eval":
+		return eval(ctx, req)
 	default:
 		return failed(problem{Code: "unknown_op", Message: fmt.Sprintf("unknown operation %q", req.Op)})
 	}

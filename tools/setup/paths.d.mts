@@ -30,3 +30,5 @@ export function baoPath(): string;
 export function clonedGoPath(): string | undefined;
 /** The Rego compiler as a WASI program. */
 export function regoCompilerPath(): string;
+/** OPA's builtins as a WASI reactor. */
+export function regoBuiltinsPath(): string;

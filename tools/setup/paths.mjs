@@ -99,3 +99,8 @@ export function clonedGoPath() {
 export function regoCompilerPath() {
   return join(root, 'tools/rego-compiler/build/rego-compiler.wasm');
 }
+
+/** OPA's builtins as a WASI reactor. */
+export function regoBuiltinsPath() {
+  return join(root, 'tools/rego-compiler/build/rego-builtins.wasm');
+}

@@ -15,6 +15,7 @@ import {
   olderEnvoyDir,
   ownNodeSuffices,
   pythonPath,
+  regoBuiltinsPath,
   regoCompilerPath,
   root,
   venvDir,
@@ -193,17 +194,21 @@ const regoCompiler = {
       ),
       texts: [linkerFlags],
     }),
-  outputs: () => [regoCompilerPath()],
+  outputs: () => [regoCompilerPath(), regoBuiltinsPath()],
   async perform({ run, say }) {
     const found = findGo();
     if (found === undefined)
       throw new Error(`the Go of tools/python is older than ${wantedGoVersion()} or does not run here`);
     say(`go build for WASI with Go ${found.version}`);
     const flags = [...goBuildFlags, '-v', `-ldflags=${linkerFlags}`];
-    await run(found.path, ['build', ...flags, '-o', regoCompilerPath(), '.'], {
+    const options = {
       cwd: regoCompilerDir,
       env: { ...goEnvironment(found.path), GOOS: 'wasip1', GOARCH: 'wasm' },
-    });
+    };
+    await run(found.path, ['build', ...flags, '-o', regoCompilerPath(), '.'], options);
+    // A reactor: a program that stays and is called.
+    const reactor = ['-buildmode=c-shared', '-o', regoBuiltinsPath(), './builtins'];
+    await run(found.path, ['build', ...flags, ...reactor], options);
   },
 };
 

@@ -12,7 +12,7 @@ describe('set-up', () => {
     assert.equal(first.code, 0, first.output);
     assert.match(first.output, /setup: packages, protos, python, older-envoy, rego-compiler\n/);
     assert.match(first.output, /setup: done in /);
-    assert.deepEqual(clone.calls().sort(), ['go build', 'npm ci', 'older-envoy -I', 'pip -I']);
+    assert.deepEqual(clone.calls().sort(), ['go build', 'go build', 'npm ci', 'older-envoy -I', 'pip -I']);
     assert.ok(existsSync(clone.path('node_modules/.bin/svidgate')), 'the command is linked');
     assert.deepEqual(await clone.start().ended, { code: 0, signal: null, output: '' });
   });
@@ -166,7 +166,7 @@ describe('set-up', () => {
     using clone = makeSmallClone();
     const endings = await Promise.all([clone.start().ended, clone.start().ended, clone.start().ended]);
     for (const { code, output } of endings) assert.equal(code, 0, output);
-    assert.deepEqual(clone.calls().sort(), ['go build', 'npm ci', 'older-envoy -I', 'pip -I']);
+    assert.deepEqual(clone.calls().sort(), ['go build', 'go build', 'npm ci', 'older-envoy -I', 'pip -I']);
   });
 });
 

@@ -41,7 +41,8 @@ esac
 const GO = `
 case "$1" in
   version) echo "go version go1.99.0 linux/amd64" ;;
-  build) echo "go build" >> "$CLONE/calls"; mkdir -p build; : > build/rego-compiler.wasm ;;
+  build) echo "go build" >> "$CLONE/calls"; mkdir -p build
+    : > build/rego-compiler.wasm; : > build/rego-builtins.wasm ;;
 esac
 `;
 

@@ -1,0 +1,56 @@
+import { OFFERED_BUILTINS, REDIRECTED_BUILTINS, REDIRECTED_PREFIX } from './offered.ts';
+import { createOpaBuiltins, type BuiltinAnswer } from './opa-builtins.ts';
+
+/** What answers the builtins that a compiled policy asks its host for. One for each thread; not re-entrant. */
+export interface BuiltinHost {
+  /** Gets ready for the builtins of a module. Throws when one is not offered. */
+  prepare(names: readonly string[]): void;
+  /** The next call is the first of an evaluation. */
+  begin(): void;
+  /**
+   * Runs a builtin, on the text of an array of arguments as opa_value_dump writes them. The answer is valid until the
+   * next call. Throws where the evaluation must fail; what OPA's builtins refuse is undefined instead.
+   */
+  call(name: string, argumentsText: Uint8Array): BuiltinAnswer;
+}
+
+export interface BuiltinHostOptions {
+  /** Time of an evaluation, in nanoseconds since 1970. Default: the system clock. */
+  readonly now?: () => bigint;
+}
+
+const NS_PER_MS = 1_000_000n;
+const UTF8 = new TextEncoder();
+const OFFERED: ReadonlySet<string> = new Set([
+  ...OFFERED_BUILTINS,
+  ...REDIRECTED_BUILTINS.map((name) => `${REDIRECTED_PREFIX}${name}`),
+]);
+
+export function createBuiltinHost(options: BuiltinHostOptions = {}): BuiltinHost {
+  const { now = () => BigInt(Date.now()) * NS_PER_MS } = options;
+  const opa = createOpaBuiltins();
+  /** Of the evaluation that runs, from its first call on. */
+  let nowNs: bigint | undefined;
+  let isBegun = false;
+  return {
+    prepare(names) {
+      const missing = names.filter((name) => !OFFERED.has(name));
+      if (missing.length > 0) {
+        throw new Error(`the module needs builtins that svidgate does not offer: ${missing.join(', ')}`);
+      }
+      if (names.some((name) => name !== 'time.now_ns')) opa.start();
+    },
+    begin() {
+      nowNs = undefined;
+      isBegun = false;
+    },
+    call(name, argumentsText) {
+      nowNs ??= now();
+      if (name === 'time.now_ns') return { kind: 'value', text: UTF8.encode(String(nowNs)) };
+      if (!isBegun) opa.begin(nowNs);
+      isBegun = true;
+      const plain = name.startsWith(REDIRECTED_PREFIX) ? name.slice(REDIRECTED_PREFIX.length) : name;
+      return opa.call(plain, argumentsText);
+    },
+  };
+}

@@ -1,0 +1,127 @@
+import { readFileSync } from 'node:fs';
+import { WASI } from 'node:wasi';
+import { createStandardStreams, type StandardStreams } from '../wasi-streams.ts';
+import { limitMemory } from './limit-memory.ts';
+
+/** The answer of a builtin, in memory that the next call may overwrite. */
+export type BuiltinAnswer =
+  /** It failed or has no value: the expression is undefined. */
+  | { readonly kind: 'undefined' }
+  /** `text` is the value as opa_value_parse reads it: JSON with sets. */
+  | { readonly kind: 'value'; readonly text: Uint8Array }
+  /** A string that is not UTF-8, as it is. */
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array };
+
+/** OPA's own builtins, built for WASI from tools/rego-compiler/builtins. Not re-entrant. */
+export interface OpaBuiltins {
+  /** Starts the program, which takes a few hundred milliseconds, unless it runs. Throws when it cannot be read. */
+  start(): void;
+  /** Starts an evaluation at a time, in nanoseconds since 1970: what was cached for the one before is dropped. */
+  begin(nowNs: bigint): void;
+  /**
+   * Runs a builtin on the text of an array of arguments. Throws where OPA would have given an answer or stopped, as when
+   * it runs out of memory: the evaluation must fail.
+   */
+  call(name: string, argumentsText: Uint8Array): BuiltinAnswer;
+}
+
+/** Holds for src/policy/builtins and for dist/policy/builtins. */
+const PROGRAM_URL = new URL('../../../tools/rego-compiler/build/rego-builtins.wasm', import.meta.url);
+/** 256 MiB. It starts with 17 MiB, and its collector keeps it there. */
+const MAX_PAGES = 4096;
+/** Above this it is started anew after the evaluation: memory never shrinks by itself. */
+const RECYCLE_BYTES = 128 * 2 ** 20;
+/** Values take up to forty times their text. */
+const MAX_ARGUMENT_BYTES = 4 * 2 ** 20;
+const MAX_ANSWER_BYTES = 8 * 2 ** 20;
+const MAX_MESSAGE_BYTES = 1000;
+/** The first byte of an answer. */
+const ANSWERS = ['undefined', 'value', 'bytes', 'fault'] as const;
+
+interface ProgramExports {
+  readonly memory: WebAssembly.Memory;
+  readonly begin: (nowNs: bigint) => void;
+  readonly reserve: (size: number) => number;
+  readonly call: (nameSize: number) => number;
+  readonly result: () => number;
+}
+
+export function createOpaBuiltins(): OpaBuiltins {
+  const encoder = new TextEncoder();
+  let module: WebAssembly.Module | undefined;
+  let running: RunningProgram | undefined;
+  const start = (): RunningProgram => {
+    module ??= new WebAssembly.Module(limitMemory(readFileSync(PROGRAM_URL), MAX_PAGES));
+    running ??= startProgram(module);
+    return running;
+  };
+  /** What was thrown left the program in the middle of a call: it is never used again. */
+  const guarded = <T>(use: (program: ProgramExports) => T): T => {
+    const program = start();
+    try {
+      return use(program.exports);
+    } catch (error) {
+      running = undefined;
+      throw new Error(describeEnd(program.streams, error), { cause: error });
+    }
+  };
+  return {
+    start: () => void start(),
+    begin(nowNs) {
+      if (running !== undefined && running.exports.memory.buffer.byteLength > RECYCLE_BYTES) running = undefined;
+      guarded((program) => program.begin(nowNs));
+    },
+    call(name, argumentsText) {
+      if (argumentsText.byteLength > MAX_ARGUMENT_BYTES) {
+        throw new Error(`the arguments of ${name} are larger than ${MAX_ARGUMENT_BYTES} bytes`);
+      }
+      const nameBytes = encoder.encode(name);
+      const answer = guarded((program) => {
+        const address = program.reserve(nameBytes.length + argumentsText.length);
+        const request = new Uint8Array(program.memory.buffer, address);
+        request.set(nameBytes);
+        request.set(argumentsText, nameBytes.length);
+        const size = program.call(nameBytes.length);
+        return new Uint8Array(program.memory.buffer, program.result(), size);
+      });
+      return readAnswer(name, answer);
+    },
+  };
+}
+
+interface RunningProgram {
+  readonly exports: ProgramExports;
+  readonly streams: StandardStreams;
+}
+
+function startProgram(module: WebAssembly.Module): RunningProgram {
+  const wasi = new WASI({ version: 'preview1', args: ['rego-builtins'], env: {}, preopens: {} });
+  const streams = createStandardStreams(new Uint8Array(), 0);
+  const exit = (code: number): never => {
+    throw new Error(`it ended with ${code}`);
+  };
+  const imports = { ...wasi.wasiImport, ...streams.imports, proc_exit: exit };
+  const instance = new WebAssembly.Instance(module, { wasi_snapshot_preview1: imports });
+  const exports = instance.exports as unknown as ProgramExports;
+  streams.attach(exports.memory);
+  wasi.initialize(instance);
+  return { exports, streams };
+}
+
+function describeEnd(streams: StandardStreams, thrown: unknown): string {
+  const [said = ''] = streams.stderr().split('\n');
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return `the program of the builtins failed: ${said === '' ? message : said}`.slice(0, MAX_MESSAGE_BYTES);
+}
+
+function readAnswer(name: string, answer: Uint8Array): BuiltinAnswer {
+  const kind = ANSWERS[answer[0] ?? -1];
+  const content = answer.subarray(1);
+  if (content.byteLength > MAX_ANSWER_BYTES) {
+    throw new Error(`the value of ${name} is larger than ${MAX_ANSWER_BYTES} bytes`);
+  }
+  if (kind === 'undefined') return { kind };
+  if (kind === 'value') return { kind, text: content };
+  if (kind === 'bytes') return { kind, bytes: content };
+  throw new Error(`${name}: ${new TextDecoder().decode(content.subarray(0, MAX_MESSAGE_BYTES))}`);
+}
