@@ -8,6 +8,8 @@ export interface MtlsPairs extends AsyncDisposable {
   readonly caller: SdsEnvoy;
   /** How often an SVID or a bundle was taken, by both together. */
   updates(): Promise<number>;
+  /** Of the SVIDs in use, at both ends. */
+  serials(): Promise<readonly string[]>;
 }
 
 export type MtlsPairsOptions = Omit<SdsEnvoyOptions, 'name' | 'inward' | 'outward'> & { readonly pairs: number };
@@ -41,6 +43,7 @@ export async function startMtlsPairs({ pairs, ...options }: MtlsPairsOptions): P
       callee,
       caller,
       updates: async () => (await callee.tlsUpdates()) + (await caller.tlsUpdates()),
+      serials: async () => [...(await callee.serials()), ...(await caller.serials())],
       async [Symbol.asyncDispose]() {
         await caller[Symbol.asyncDispose]();
         await callee[Symbol.asyncDispose]();

@@ -20,6 +20,12 @@ export interface SdsEnvoyOptions {
 
 export type SdsProtocol = 'GRPC' | 'DELTA_GRPC';
 
+/** Both, as names of tests call them. */
+export const SDS_PROTOCOLS: readonly { readonly protocol: SdsProtocol; readonly title: string }[] = [
+  { protocol: 'GRPC', title: 'state of the world' },
+  { protocol: 'DELTA_GRPC', title: 'delta' },
+];
+
 /** Resource names of a port. */
 interface PortSecrets {
   readonly name: string;
@@ -72,19 +78,18 @@ function launchOptions({ name, server, executable }: SdsEnvoyOptions) {
 }
 
 function sdsEnvoy(envoy: Envoy, at: SdsEnvoy['at']): SdsEnvoy {
-  const sumOf = async (pattern: RegExp): Promise<number> => {
+  const sumOf = async (isMeant: (name: string) => boolean): Promise<number> => {
     const { stats } = JSON.parse(await envoy.admin('/stats?format=json')) as {
       readonly stats: readonly { readonly name?: string; readonly value?: number }[];
     };
-    return stats.reduce((sum, { name = '', value = 0 }) => (pattern.test(name) ? sum + value : sum), 0);
+    return stats.reduce((sum, { name = '', value = 0 }) => (isMeant(name) ? sum + value : sum), 0);
   };
   return {
     envoy,
     at,
-    tlsUpdates: () => sumOf(/ssl_context_update_by_sds$/),
+    tlsUpdates: () => sumOf((name) => name.endsWith('.ssl_context_update_by_sds')),
     serials: async () => (await envoy.certs()).map(({ serial }) => serial.replace(/^0+/, '')),
-    sdsStat: (resourceName, counter) =>
-      sumOf(new RegExp(`^sds\\.${RegExp.escape(resourceName.replaceAll(':', '_'))}\\.${counter}$`)),
+    sdsStat: (resourceName, counter) => sumOf((name) => name === `sds.${resourceName.replaceAll(':', '_')}.${counter}`),
     [Symbol.asyncDispose]: () => envoy.stop(),
   };
 }
