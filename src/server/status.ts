@@ -51,13 +51,14 @@ function policyReports({ policies }: ServerParts): StatusReport['policies'] {
   }));
 }
 
-function warningsOf({ registry, revocations, signer }: ServerParts): readonly string[] {
+function warningsOf({ registry, revocations, signer, streams, config }: ServerParts): readonly string[] {
   const { state, refusedCount, mistakes } = registry.status.value;
   const revokedSerials = revocations.snapshot.value.all.some(
     ({ target }) => target.kind === 'serial' && target.holderEnded !== true,
   );
   const hasLists = (signer.bundle.value.revocationLists ?? []).length > 0;
   const { value: problem } = signer.problem;
+  const unapplied = streams.unappliedCount();
   return [
     ...(problem === undefined ? [] : [`the agent that signs is not followed: ${problem}`]),
     ...(state === 'stale'
@@ -65,6 +66,9 @@ function warningsOf({ registry, revocations, signer }: ServerParts): readonly st
       : []),
     ...(refusedCount > 0
       ? [`${refusedCount} entries of the file are not in force: entries of the API are in their way`]
+      : []),
+    ...(unapplied > 0
+      ? [`${unapplied} secrets were refused by their Envoy, or not accepted within ${config.sds.ackTimeoutMs / 1000} s`]
       : []),
     ...(revokedSerials && !hasLists
       ? ['no revocation list is published for the revoked serials: the gate alone refuses them']
