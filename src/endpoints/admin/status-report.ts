@@ -80,7 +80,7 @@ export interface ConnectedEnvoy {
 export interface HeldResource {
   readonly name: string;
   /** Such as `x509_svid`, `bundle` or `generic`. */
-  readonly kind?: string;
+  readonly kind: string;
   /** As it was sent last. */
   readonly version: string;
   /** Epoch milliseconds; absent when the Envoy had it from an earlier stream. */
@@ -90,7 +90,7 @@ export interface HeldResource {
   /** The version it has accepted last. */
   readonly acknowledgedVersion?: string;
   /** Whether it has refused this version, or not accepted it within the limit. */
-  readonly unapplied?: boolean;
+  readonly unapplied: boolean;
   /** Of this version: lower-case hex. */
   readonly serial?: string;
   /** Of this version, in epoch milliseconds. */

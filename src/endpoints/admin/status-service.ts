@@ -89,11 +89,11 @@ function toResource(resource: HeldResource): svidgate.admin.v1.HeldResourceInit 
   const { sentAt, expiresAt, lastNack } = resource;
   return {
     name: cut(resource.name),
-    kind: resource.kind ?? '',
+    kind: resource.kind,
     version: resource.version,
     acknowledged: resource.acknowledged,
     acknowledgedVersion: resource.acknowledgedVersion ?? '',
-    unapplied: resource.unapplied ?? false,
+    unapplied: resource.unapplied,
     serial: resource.serial ?? '',
     bundleSequence: resource.bundleSequence ?? 0,
     ...(sentAt === undefined ? {} : { sentAt: msToTimestamp(sentAt) }),
