@@ -7,7 +7,16 @@ export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
   ['docs/revocation.md', 'test/docs/served-pages.test.ts'],
   ['docs/upstream-authorities.md', 'test/docs/upstream-authorities.test.ts'],
   ['docs/workload-api.md', 'test/docs/served-pages.test.ts'],
-  ['envoy-examples/sidecar-mesh/README.md', 'test/docs/sidecar-mesh.test.ts'],
+  ['envoy-examples/ads/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
+  ['envoy-examples/credential-injector/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
+  ['envoy-examples/delta-sds/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
+  ['envoy-examples/federated-all/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
+  ['envoy-examples/ingress-gateway/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
+  ['envoy-examples/istio-names/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
+  ['envoy-examples/one-way-tls/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
+  ['envoy-examples/peer-matchers/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
+  ['envoy-examples/session-tickets/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
+  ['envoy-examples/sidecar-mesh/README.md', 'test/e2e/example-readme.test.ts'],
 ]);
 
 /** Commands that a test of code blocks cannot run itself: the script of package.json, and the test that runs it. */
