@@ -19,7 +19,7 @@ export type SecretContent =
 
 /** A secret that somebody asks for. */
 export interface FollowedSecret extends Disposable {
-  /** Whether a holder of one of these SPIFFE IDs may have it. */
+  /** Whether a holder of one of these SPIFFE IDs may have it. A file that was asked for by name is looked at only once this was true. */
   allows(spiffeIds: Iterable<SpiffeId>): boolean;
   /** Undefined while it cannot be had: the file is missing or has never been right. The object stays the same until it changes. */
   readonly content: SecretContent | undefined;
