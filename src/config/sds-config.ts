@@ -321,6 +321,12 @@ function parseResourceName(text: string): string {
   if (text.trim() === '' || text.length > 255 || text.startsWith('spiffe://')) {
     throw new SvidgateError('config_invalid', 'expected a name of 1 to 255 characters that is not a SPIFFE ID');
   }
+  if (/^(?:jwt|hint|file-cert|file-root):|\?/.test(text)) {
+    throw new SvidgateError(
+      'config_invalid',
+      'expected a name without `?` that does not start as a name of another kind: `jwt:`, `hint:`, `file-cert:`, `file-root:`',
+    );
+  }
   return text;
 }
 

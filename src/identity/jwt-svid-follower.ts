@@ -18,6 +18,9 @@ export interface JwtSvidFollowerOptions {
 /** Looks at the clock at least this often, since a machine can sleep and a clock can be set. */
 const LONGEST_WAIT_MS = 60_000;
 
+/** Tokens that were issued at one moment are not all renewed at one moment. */
+const LARGEST_DELAY = 0.1;
+
 interface Held {
   readonly entry: RegistrationEntry;
   readonly svid: JwtSvid;
@@ -32,6 +35,8 @@ export class JwtSvidFollower implements FollowedJwtSvid {
   readonly #stop = new AbortController();
   readonly #unsubscribe: readonly (() => void)[];
   #held: Held | undefined;
+  /** Of the renewal, in halves of a life. */
+  #delay = 1;
   #wake = new AbortController();
 
   constructor(
@@ -102,12 +107,12 @@ export class JwtSvidFollower implements FollowedJwtSvid {
     }
   }
 
-  /** Milliseconds until half of the token's life is over; 0 when there is none. A token from the future was issued while the clock was wrong. */
+  /** Milliseconds until half of the token's life is over, or a little more; 0 when there is none. A token from the future was issued while the clock was wrong. */
   #dueIn(entry: RegistrationEntry): number {
     const svid = this.#usable(entry);
     const now = this.#options.sources.clock.now();
     if (svid === undefined || now < svid.issuedAt) return 0;
-    return svid.issuedAt + (svid.expiresAt - svid.issuedAt) / 2 - now;
+    return svid.issuedAt + ((svid.expiresAt - svid.issuedAt) / 2) * this.#delay - now;
   }
 
   async #renew(entry: RegistrationEntry): Promise<boolean> {
@@ -115,6 +120,7 @@ export class JwtSvidFollower implements FollowedJwtSvid {
     try {
       const svid = await this.#options.jwtSvids({ entry, audience, caller });
       this.#held = { entry, svid };
+      this.#delay = 1 + LARGEST_DELAY * this.#options.random();
       if (!this.#stop.signal.aborted) this.#onChange();
       return true;
     } catch (error) {

@@ -123,6 +123,10 @@ const MISTAKES: readonly (readonly [text: string, ...mistakes: string[]])[] = [
     sds('default_svid_name: spiffe://td.test/a'),
     '2:26: `sds.default_svid_name` is "spiffe://td.test/a": expected a name of 1 to 255 characters that is not a SPIFFE ID',
   ],
+  [
+    sds('default_svid_name: jwt:x'),
+    '2:26: `sds.default_svid_name` is "jwt:x": expected a name without `?` that does not start as a name of another kind: `jwt:`, `hint:`, `file-cert:`, `file-root:`',
+  ],
   [sds('ack_timeout: 10ms'), '2:20: `sds.ack_timeout` is "10ms": expected a duration from 1s to 1h, such as 30s'],
   [
     sds('limits: {streams: 0, names_per_stream: 1000000, requests_per_second: a, request_bytes_per_second: 1}'),
