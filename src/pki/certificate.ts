@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { X509Certificate as NodeCertificate } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { SvidgateError } from '../core/index.ts';
+import { formMistake } from './certificate-form.ts';
 import type { KeyPair } from './keys.ts';
 
 /** What we read out of a certificate, once, before anything in it is believed. */
@@ -57,7 +58,7 @@ const MAX_CERTIFICATE_BYTES = 64 * 1024;
 
 const nodeCertificates = new WeakMap<Certificate, NodeCertificate>();
 
-/** Throws `certificate_invalid` when the bytes are not one X.509 certificate, or hold an extension twice. */
+/** Throws `certificate_invalid` when the bytes are not one X.509 certificate, hold an extension twice, or are not of the form that Envoy asks for. */
 export function parseCertificate(der: Uint8Array): Certificate {
   if (der.length > MAX_CERTIFICATE_BYTES) throw invalid(`certificate is larger than ${MAX_CERTIFICATE_BYTES} bytes`);
   try {
@@ -67,6 +68,8 @@ export function parseCertificate(der: Uint8Array): Certificate {
     if (!node.raw.equals(der) || !Buffer.from(parsed.rawData).equals(der)) {
       throw invalid('not one X.509 certificate in DER');
     }
+    const mistake = formMistake(der);
+    if (mistake !== undefined) throw invalid(`certificate has ${mistake}`);
     const certificate = readCertificate(parsed, node);
     nodeCertificates.set(certificate, node);
     return certificate;
