@@ -52,6 +52,7 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'invalid_request',
   'no_identity',
   'not_authorized',
+  'overloaded',
   'too_large',
 ]);
 
