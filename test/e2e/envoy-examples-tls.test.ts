@@ -6,6 +6,7 @@ import { pemEncode } from '../../src/pki/index.ts';
 import { formatSpiffeBundle, parseSpiffeId } from '../../src/spiffe/index.ts';
 import { missingPrograms } from '../docs/shell.ts';
 import { envoyVersions } from '../support/envoy-versions.ts';
+import { cliOf } from '../support/run-cli.ts';
 import { startExample, startVariant, type RunningExample } from '../support/run-example.ts';
 import { createTestTrustDomain, type TestTrustDomain } from '../support/test-trust-domain.ts';
 import { callOnce, peerSeen, writtenSvid, type CallerIdentity, type TlsTarget } from '../support/tls-caller.ts';
@@ -46,8 +47,9 @@ for (const envoy of envoyVersions()) {
       const api = targetOf(example, 8443, { ca: caller.ca, serverName: 'api.prod.test' });
       // The page has removed the partner. A domain that no entry federates with stays out, bundle or not.
       await writeFile(join(example.folder, 'third.json'), formatSpiffeBundle(third.bundle.value));
-      await example.shell('svidgate bundle set --config svidgate.yaml third.test third.json');
-      await example.shell('svidgate bundle set --config svidgate.yaml partner.test run/partner.json');
+      const svidgate = cliOf(example);
+      await svidgate.text('bundle', 'set', 'third.test', join(example.folder, 'third.json'));
+      await svidgate.text('bundle', 'set', 'partner.test', join(example.folder, 'run/partner.json'));
       await waitUntil('the partner to be let in', 10_000, async () => {
         return (await peerSeen(api, partner)) === 'spiffe://partner.test/caller';
       });
@@ -138,7 +140,7 @@ async function renewSvid(example: RunningExample, target: TlsTarget, caller: Cal
     return answer.status === 'refused' ? assert.fail(answer.reason) : answer.serial;
   };
   const old = await serial();
-  await example.shell(`svidgate svid revoke --config svidgate.yaml --serial ${old}`);
+  await cliOf(example).text('svid', 'revoke', '--serial', old);
   await waitUntil('another SVID', 10_000, async () => (await serial()) !== old);
 }
 

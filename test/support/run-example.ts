@@ -51,8 +51,8 @@ export async function startExample(name: string, envoy: EnvoyVersion): Promise<R
   const child = startLoggedChild({
     name,
     command: 'bash',
-    // The commands leave processes in the background, and end with their shell.
-    args: ['-c', `${place.apply(start)}\nwait`],
+    // The commands leave processes in the background. Their shell ends last, so that all are gone when it is.
+    args: ['-c', `trap 'wait; exit' TERM\n${place.apply(start)}\nwait`],
     cwd: folder,
     env: { PATH: env.PATH },
     logFile: join(temporary.path, 'example.log'),
@@ -76,7 +76,7 @@ export async function startExample(name: string, envoy: EnvoyVersion): Promise<R
     },
     log: () => child.log(),
     async [Symbol.asyncDispose]() {
-      await stopAll(child);
+      await child.stop();
       await temporary[Symbol.asyncDispose]();
     },
   };
@@ -142,7 +142,7 @@ async function untilReady(example: RunningExample, child: LoggedChild, ports: re
       });
     }
   } catch (error) {
-    await stopAll(child);
+    await child.stop();
     throw new Error(`${(error as Error).message}\n${lastLines(child.log(), 30)}`, { cause: error });
   }
 }
@@ -158,17 +158,4 @@ async function follow(text: string, run: (script: string) => Promise<ShellResult
     assert.equal(visibleText(outputs[index] ?? ''), visibleText(output), `$ ${command}`);
   }
   assert.equal(code, 0, stderr);
-}
-
-async function stopAll(child: LoggedChild): Promise<void> {
-  await child.stop();
-  // The shell may end before what it started.
-  await waitUntil('all programs of the example to end', 10_000, () => {
-    try {
-      process.kill(-child.pid, 0);
-      return false;
-    } catch {
-      return true;
-    }
-  });
 }

@@ -27,11 +27,11 @@ export type TlsAnswer =
   /** The connection failed, in the handshake or before any answer. */
   | { readonly status: 'refused'; readonly reason: string };
 
-/** One GET on a connection of its own. */
+/** One GET on a connection of its own. Rejects when nobody listens there. */
 export async function callOnce(target: TlsTarget, identity: CallerIdentity = {}): Promise<TlsAnswer> {
   const { address: host, port, ca, serverName: servername } = target;
   const { cert, key } = identity;
-  return await new Promise((resolve) => {
+  return await new Promise((resolve, reject) => {
     const options = { host, port, ca, servername, agent: false, timeout: 10_000, cert, key };
     const sent = request({ ...options, path: '/', headers: { host: servername } }, (response) => {
       const { serialNumber } = (response.socket as TLSSocket).getPeerCertificate();
@@ -41,7 +41,10 @@ export async function callOnce(target: TlsTarget, identity: CallerIdentity = {})
       });
     });
     sent.on('timeout', () => sent.destroy(new Error('no answer')));
-    sent.on('error', (error) => resolve({ status: 'refused', reason: error.message }));
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') reject(error);
+      else resolve({ status: 'refused', reason: error.message });
+    });
     sent.end();
   });
 }
