@@ -6,7 +6,8 @@ export type PublicJwk =
   | { readonly kty: 'EC'; readonly crv: string; readonly x: string; readonly y: string }
   | { readonly kty: 'RSA'; readonly n: string; readonly e: string };
 
-const CURVES: ReadonlySet<string | undefined> = new Set(['P-256', 'P-384', 'P-521']);
+/** P-256, P-384 and P-521. */
+const CURVES: ReadonlySet<string | undefined> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
 const MIN_RSA_BITS = 2048;
 const MAX_RSA_BITS = 8192;
 
@@ -39,10 +40,10 @@ export function publicKeyToJwk(spki: Uint8Array): PublicJwk {
 }
 
 function assertUsable(key: KeyObject): void {
-  const { modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
+  const { modulusLength = 0, namedCurve } = key.asymmetricKeyDetails ?? {};
   const usable =
     key.asymmetricKeyType === 'ec'
-      ? CURVES.has(key.export({ format: 'jwk' }).crv)
+      ? CURVES.has(namedCurve)
       : key.asymmetricKeyType === 'rsa' && modulusLength >= MIN_RSA_BITS && modulusLength <= MAX_RSA_BITS;
   if (!usable) {
     throw new SvidgateError('invalid_request', 'expected a key on P-256, P-384 or P-521, or RSA of 2048 to 8192 bits');

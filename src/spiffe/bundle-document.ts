@@ -1,5 +1,12 @@
 import { SvidgateError } from '../core/index.ts';
-import { parseCertificate, pemCertificates, pemEncode, publicKeyFromJwk, publicKeyToJwk } from '../pki/index.ts';
+import {
+  parseCertificate,
+  pemCertificates,
+  pemEncode,
+  publicKeyFromJwk,
+  publicKeyToJwk,
+  type Certificate,
+} from '../pki/index.ts';
 import type { TrustDomain } from './spiffe-id.ts';
 import type { JwtAuthority, TrustBundle } from './trust-bundle.ts';
 import { parseUniqueJson } from './unique-json.ts';
@@ -114,12 +121,18 @@ function readJwtAuthority(key: Readonly<Record<string, unknown>>, place: string)
 }
 
 function checkAuthority(der: Uint8Array, place: string): Uint8Array {
-  let isCa: boolean;
+  let certificate: Certificate;
   try {
-    ({ isCa } = parseCertificate(der));
+    certificate = parseCertificate(der);
   } catch (cause) {
-    throw invalid(`${place}: not an X.509 certificate`, cause);
+    throw invalid(`${place}: not an X.509 certificate: ${SvidgateError.from(cause).message}`, cause);
   }
+  try {
+    publicKeyToJwk(certificate.publicKey);
+  } catch (cause) {
+    throw invalid(`${place}: ${SvidgateError.from(cause).message}`, cause); // it could never be written as SPIFFE JSON
+  }
+  const { isCa } = certificate;
   if (!isCa) throw invalid(`${place} is not a CA: basicConstraints does not say cA`);
   return new Uint8Array(der);
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
+import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { SvidgateError } from '../../../src/core/index.ts';
@@ -117,6 +118,22 @@ const badBundles: readonly { readonly name: string; readonly text: string; reado
 for (const { name, text, says } of badBundles) {
   test(`${name} is refused, and said`, () => {
     assert.throws(() => parseBundle(text, DOMAIN), { code: 'invalid_request', message: says });
+  });
+}
+
+for (const { name, type } of [
+  { name: 'brainpoolP256r1', type: ['ec', '-pkeyopt', 'ec_paramgen_curve:brainpoolP256r1'] },
+  { name: 'P-224', type: ['ec', '-pkeyopt', 'ec_paramgen_curve:P-224'] },
+  { name: 'Ed25519', type: ['ed25519'] },
+  { name: 'RSA of 1024 bits', type: ['rsa:1024'] },
+]) {
+  test(`a root with a key on ${name}, which SPIFFE JSON could not hold, is refused in PEM and in x5c`, () => {
+    const options = ['-x509', '-nodes', '-subj', '/CN=odd', '-keyout', '/dev/null', '-newkey', ...type];
+    const pem = execFileSync('openssl', ['req', ...options], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    const x5c = [new X509Certificate(pem).raw.toString('base64')];
+    for (const text of [pem, JSON.stringify({ keys: [{ ...x509Key, x5c }] })]) {
+      assert.throws(() => parseBundle(text, DOMAIN), { code: 'invalid_request', message: /expected a key on P-256/ });
+    }
   });
 }
 
