@@ -37,6 +37,12 @@ async function heldBy(run: ServerCli, name: string): Promise<Held> {
   return envoys.flatMap(({ resources }) => resources).find((held) => held.name === name) ?? assert.fail('not held');
 }
 
+/** What the status says of secrets that are not applied; empty when it says nothing. */
+async function unappliedWarning(run: ServerCli): Promise<string> {
+  const { warnings } = (await run.json('status')) as { readonly warnings: readonly string[] };
+  return warnings.find((warning) => warning.includes('refused by their Envoy')) ?? '';
+}
+
 /** What the log says of a secret that is not applied. */
 function warningOf({ lines }: RestartableServer): RestartableServer['lines'][number] | undefined {
   return lines.find(({ level, message }) => level === 'warn' && message === 'envoy has not applied a secret');
@@ -74,6 +80,7 @@ for (const { protocol, title } of SDS_PROTOCOLS) {
     assert.notEqual(refused.version, good.version);
     assert.equal(await server.metric('svidgate_sds_nacks_total'), 1);
     await waitUntil('the gauge', LIMIT_MS, async () => (await server.metric('svidgate_sds_unapplied_rotations')) === 1);
+    assert.match(await unappliedWarning(run), /^1 secrets were refused/);
     assert.match(warningOf(server)?.reason ?? '', /^refused: .*trusted CA/);
     const pushes = await server.metric('svidgate_sds_pushes_total');
     for (let request = 0; request < 20; request += 1) {
@@ -91,6 +98,7 @@ for (const { protocol, title } of SDS_PROTOCOLS) {
       return held.acknowledged && held;
     });
     assert.deepEqual([taken.unapplied, taken.acknowledged_version], [false, taken.version]);
+    assert.equal(await unappliedWarning(run), '');
     await waitUntil('the gauge', LIMIT_MS, async () => (await server.metric('svidgate_sds_unapplied_rotations')) === 0);
     assert.equal(await server.metric('svidgate_sds_nacks_total'), 1);
   });
