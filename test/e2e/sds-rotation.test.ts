@@ -13,7 +13,7 @@ import { startTestServer } from '../support/server.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
 const ROTATIONS = Number(process.env['SVIDGATE_SDS_ROTATIONS'] ?? 50);
-/** Sixteen SVIDs that live for 4 s each: about eight rotations in a second. */
+/** Sixteen SVIDs that live for 6 s each: about five rotations in a second. */
 const PAIRS = 8;
 
 const flavours = envoyVersions().flatMap((version) => SDS_PROTOCOLS.map((protocol) => ({ ...version, ...protocol })));
@@ -23,7 +23,7 @@ for (const { name, path, skip, protocol, title } of flavours) {
   test(`${what}: no request fails, over connections that are kept and new ones`, { skip }, async (t) => {
     await using server = await startTestServer({
       entries: pairEntries(PAIRS),
-      config: 'authority: { x509_svid_ttl: 4s }',
+      config: 'authority: { x509_svid_ttl: 6s }',
     });
     const executable = path === undefined ? {} : { executable: path };
     await using pairs = await startMtlsPairs({ server, pairs: PAIRS, protocol, ...executable });
