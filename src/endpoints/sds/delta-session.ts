@@ -34,11 +34,19 @@ interface Resource {
   isSubscribed: boolean;
   /** Whether the wildcard has given it. */
   isWild: boolean;
+  /** Whether only the Envoy says so. */
+  isClaim: boolean;
   /** What the Envoy was sent last, or came with; undefined when it was told that there is none, or nothing. */
   version: string | undefined;
   /** Whether an answer is due even if nothing has changed. */
   isAsked: boolean;
 }
+
+/**
+ * Of what an Envoy says that it holds by the wildcard, this much may be closed and not be known to us otherwise: such
+ * contexts are made for one stream, and it could name any number of trust domains.
+ */
+const MAX_CLOSED_CLAIMS = 100;
 
 /** Of all resources of an answer; a larger one is sent alone. gRPC clients take 4 MiB unless told otherwise. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
@@ -165,7 +173,7 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
       const resource = this.#wildcard ? this.#resource(name) : this.#resources.get(name);
       if (resource === undefined) continue;
       resource.version = version;
-      resource.isWild = this.#wildcard;
+      resource.isWild = resource.isClaim = this.#wildcard;
     }
   }
 
@@ -178,7 +186,7 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
   #resource(name: string): Resource {
     let resource = this.#resources.get(name);
     if (resource === undefined) {
-      resource = { name, isSubscribed: false, isWild: false, version: undefined, isAsked: false };
+      resource = { name, isSubscribed: false, isWild: false, isClaim: false, version: undefined, isAsked: false };
       this.#resources.set(name, resource);
     }
     return resource;
@@ -195,8 +203,15 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
     const given = this.#wildcard ? this.#offerAll(view, draft) : undefined;
     for (const [name, resource] of this.#resources) {
       if (given?.has(name) === true) continue;
-      if (resource.isSubscribed) this.#offer(resource, view.lookup(name, resource.version !== undefined), draft);
-      else this.#offerFormer(resource, view.lookup(name, true), draft);
+      if (resource.isSubscribed) {
+        this.#offer(resource, view.lookup(name, resource.version !== undefined), draft);
+      } else if (resource.isClaim && closedClaims === MAX_CLOSED_CLAIMS) {
+        this.#resources.delete(name);
+      } else {
+        const state = view.lookup(name, true);
+        if (resource.isClaim && state.kind === 'ready') closedClaims += 1;
+        this.#offerFormer(resource, state, draft);
+      }
     }
   }
 
@@ -216,6 +231,7 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
       resource.isWild = true;
       this.#offer(resource, { kind: 'ready', secret }, draft);
     }
+      resource.isClaim = false;
     return given;
   }
 

@@ -122,8 +122,9 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
     this.#names = names.has(WILDCARD) ? new Set([...names].filter((name) => name !== WILDCARD)) : names;
     this.#sorted = [...this.#names].sort();
     if (isFirst && versionInfo !== '') for (const name of this.#names) this.#held.add(name);
-    if (this.#wildcard) return [];
-    const released = [...this.#held].filter((name) => !this.#names.has(name));
+    const before = this.#names;
+    // What everything has beside the names stays; the answer to this request brings back what it has and was named, too.
+    const released = [...(this.#wildcard ? before : this.#held)].filter((name) => !this.#names.has(name));
     for (const name of released) this.#held.delete(name);
     return released;
   }

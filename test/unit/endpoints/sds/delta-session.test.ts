@@ -210,6 +210,26 @@ test('a first request without names, or a star, asks for everything; what the En
 });
 
 test('a later request without names asks for nothing', () => {
+test('of what an Envoy says that it holds by the star only so much is closed, and looked at', () => {
+  const { ask, session } = open();
+  const claims = Array.from({ length: 10_000 }, (_, index) => `d${index}`);
+  ask({ initial: { a: 'old', ...Object.fromEntries(claims.map((name) => [name, 'v'])) } });
+  let lookups = 0;
+  const view: SecretView = {
+    ...stock(NEW),
+    lookup(name) {
+      lookups += 1;
+      return { kind: 'ready', secret: makeSecret(name, 'closed') };
+    },
+  };
+  assert.deepEqual(
+    session.look(view, true).message?.sent.map(({ name }) => name),
+    ['a', 'b', 'c', ...claims.slice(0, 100)],
+  );
+  session.look(view, true);
+  assert.equal(lookups, 200);
+});
+
   const { ask, look } = open();
   ask({ subscribe: ['a'] });
   look(stock(NEW));

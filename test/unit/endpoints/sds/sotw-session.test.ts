@@ -25,6 +25,7 @@ function open(options: Partial<SessionOptions> = {}): SotwSession {
 }
 
 const stock = (content: Readonly<Record<string, string>>) => viewOf(new Map(Object.entries(content)));
+const ready = (name: string) => ({ kind: 'ready', secret: makeSecret(name, 'x1') }) as const;
 const NEW = { a: 'a1', b: 'b1', c: 'c1' };
 const versionOf = (name: string, content: string): string => makeSecret(name, content).version;
 const A1 = versionOf('a', 'a1');
@@ -207,6 +208,25 @@ test('what everything does not have any more is left out of the next answer, or 
       .look(viewOf(new Map(Object.entries(content)), closed === undefined ? {} : { closed }), true)
       .message?.sent.map(({ name, version }) => (version === versionOf(name, 'closed') ? `${name} closed` : name));
   assert.deepEqual(look(NEW), ['a', 'b', 'c']);
+test('what was named beside a star is let go when it is not named any more', () => {
+  const session = open();
+  const everything = new Map(Object.entries(NEW));
+  let nonce = '';
+  for (let round = 0; round < 20; round += 1) {
+    const named = [`x${round}`, 'a'];
+    const { released } = session.receive(request(['*', ...named], { versionInfo: 'v', responseNonce: nonce }));
+    assert.deepEqual(released, round === 0 ? [] : [`x${round - 1}`]);
+    const content = new Map([...everything, [`x${round}`, 'x1']]);
+    // As a closed context, whatever is held would be sent again and again.
+    const view = { ...viewOf(content, { wild: ['a', 'b', 'c'] }), lookup: (name: string) => ready(name) };
+    const { message } = session.look(view, false);
+    nonce = message?.nonce ?? '';
+    assert.deepEqual(message?.sent.map(({ name }) => name).sort(), ['a', 'b', 'c', `x${round}`]);
+  }
+  session.receive(request(['*'], { versionInfo: 'v', responseNonce: nonce }));
+  assert.deepEqual(sentBy(session, NEW, false), ['a', 'b', 'c'], 'what everything has stays without its name');
+});
+
   assert.deepEqual(look({ a: 'a1', c: 'c1' }, 'b'), ['a', 'c', 'b closed']);
   assert.deepEqual(look({ a: 'a1', c: 'c1' }, 'b'), undefined);
   assert.deepEqual(look({ a: 'a1' }, 'b'), ['a', 'b closed']);
