@@ -28,6 +28,8 @@ export interface PresentedPeer {
   readonly certificate: string;
   /** `source.principal`: the first URI SAN, empty when Envoy sent none. */
   readonly principal: string;
+  /** Certificates that the peer presented with its leaf, as URL-encoded PEM. Not trusted by themselves. */
+  readonly chain?: string;
 }
 
 export interface PeerVerifier {
@@ -77,11 +79,12 @@ export function createPeerVerifier(options: PeerVerifierOptions): PeerVerifier {
   const revocations = options.revocations ?? new Watchable(NO_REVOCATIONS);
   const judge = createJudge(options);
   return {
-    verify({ certificate, principal }) {
+    verify(presented) {
+      const { certificate, principal } = presented;
       if (certificate === '') return { verified: false, reason: 'no_certificate' };
       let verdict: SvidVerdict;
       try {
-        verdict = judge(certificate);
+        verdict = judge(presented);
       } catch {
         return { verified: false, reason: 'certificate_unreadable' };
       }
@@ -114,45 +117,61 @@ interface CachedVerdict {
   readonly verdict: SvidVerdict & { readonly valid: true };
   readonly bundle: TrustBundle | undefined;
   readonly intermediates: readonly Uint8Array[];
+  /** When the first certificate that may have counted ends. */
+  readonly validUntil: number;
 }
 
 /** Throws what readLeaf throws. */
-function createJudge(options: PeerVerifierOptions): (encoded: string) => SvidVerdict {
+function createJudge(options: PeerVerifierOptions): (presented: PresentedPeer) => SvidVerdict {
   const cache = new Map<string, CachedVerdict>();
   const authorities = createAuthorityReader();
   const bundleOf = (trustDomain: TrustDomain): TrustBundle | undefined => {
     const own = options.bundle.value;
     return trustDomain === own.trustDomain ? own : options.foreignBundles?.value.get(trustDomain);
   };
-  return (encoded) => {
+  return ({ certificate: encoded, chain = '' }) => {
     const now = options.clock.now();
     const intermediates = options.intermediates?.value ?? NO_INTERMEDIATES;
-    const key = createHash('sha256').update(encoded).digest('base64');
+    // PEM has no NUL, so that no other pair is the same text.
+    const key = createHash('sha256').update(encoded).update('\0').update(chain).digest('base64');
     const cached = cache.get(key);
     if (
       cached !== undefined &&
       cached.bundle === bundleOf(trustDomainOf(cached.verdict.spiffeId)) &&
       cached.intermediates === intermediates &&
-      isWithin(cached.verdict.certificate, now)
+      now >= cached.verdict.certificate.notBefore &&
+      now <= cached.validUntil
     ) {
       return cached.verdict;
     }
     const leaf = readLeaf(encoded);
-    const verdict = verifyX509Svid(leaf, {
-      authorities: (trustDomain) => {
+    const verification = {
+      authorities: (trustDomain: TrustDomain) => {
         const bundle = bundleOf(trustDomain);
         return bundle === undefined ? undefined : authorities(bundle.x509Authorities);
       },
-      intermediates: issuersOf(leaf, authorities(intermediates)),
       now,
-    });
+    };
+    let above = issuersOf(leaf, authorities(intermediates));
+    let verdict = verifyX509Svid(leaf, { ...verification, intermediates: above });
+    if (!verdict.valid && verdict.reason === 'intermediate_unknown' && chain !== '') {
+      above = readChain(chain, leaf);
+      verdict = verifyX509Svid(leaf, { ...verification, intermediates: above });
+    }
     cache.delete(key);
     if (!verdict.valid) return verdict;
     const [oldest] = cache.keys();
     if (cache.size >= MAX_CACHED && oldest !== undefined) cache.delete(oldest);
-    cache.set(key, { verdict, bundle: bundleOf(trustDomainOf(verdict.spiffeId)), intermediates });
+    const bundle = bundleOf(trustDomainOf(verdict.spiffeId));
+    const roots = authorities(bundle?.x509Authorities ?? []);
+    cache.set(key, { verdict, bundle, intermediates, validUntil: firstEnd([leaf, ...above, ...roots], now) });
     return verdict;
   };
+}
+
+/** The first of the ends that are still to come: any later one may be that of a certificate that was not needed. */
+function firstEnd(certificates: readonly Certificate[], now: number): number {
+  return Math.min(...certificates.map(({ notAfter }) => notAfter).filter((notAfter) => notAfter >= now));
 }
 
 /** Those of our own CAs that lead from the leaf upwards: all of them would be more than a chain may have. */
@@ -170,10 +189,6 @@ const MAX_PATH_LENGTH = 8;
 
 const NO_INTERMEDIATES: readonly Uint8Array[] = [];
 
-function isWithin(certificate: Certificate, now: number): boolean {
-  return now >= certificate.notBefore && now <= certificate.notAfter;
-}
-
 /** Envoy writes the PEM with `\n`, space, `+`, `/` and `=` percent-encoded. Throws when it is not exactly one certificate. */
 function readLeaf(encoded: string): Certificate {
   if (encoded.length > MAX_ENCODED_LENGTH)
@@ -183,6 +198,20 @@ function readLeaf(encoded: string): Certificate {
     throw new SvidgateError('certificate_invalid', 'Envoy passes exactly one certificate');
   }
   return parseCertificate(leaf);
+}
+
+/**
+ * What stands beside the leaf in the chain that it was presented with, and nothing where that cannot be read. One too many
+ * is kept, so that a chain that is too long is refused by its length.
+ */
+function readChain(encoded: string, leaf: Certificate): readonly Certificate[] {
+  if (encoded === '' || encoded.length > MAX_ENCODED_LENGTH) return [];
+  try {
+    const ders = pemCertificates(decodeURIComponent(encoded)).slice(0, MAX_PATH_LENGTH + 2);
+    return ders.filter((der) => Buffer.compare(der, leaf.der) !== 0).map(parseCertificate);
+  } catch {
+    return [];
+  }
 }
 
 /** Parses each list of CAs once. */

@@ -39,3 +39,4 @@ export {
   type KeyType,
   type Signer,
 } from './signer.ts';
+export { isJwsSignedBy } from './verify-jws.ts';

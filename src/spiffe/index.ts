@@ -12,6 +12,18 @@ export {
 } from './bundle-document.ts';
 export { findDnsNameOverlap, parseDnsName } from './dns-name.ts';
 export { parseHint } from './hint.ts';
+export {
+  JWT_ALGORITHMS,
+  JwtInvalidError,
+  readAlgorithm,
+  readAudienceClaim,
+  readJwtParts,
+  readTimeClaim,
+  type JsonMap,
+  type JwtAlgorithm,
+  type JwtParts,
+  type JwtRefusal,
+} from './jwt-parts.ts';
 export type { JwtSvid } from './jwt-svid.ts';
 export { parseJwtSvid, type UnverifiedJwtSvid } from './parse-jwt-svid.ts';
 export type { EntrySource, RegisteredEntry, RegistrationEntry } from './registration-entry.ts';

@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import { compactVerify } from 'jose';
-import { jwtInvalid, parseJwtSvid, shown, type UnverifiedJwtSvid } from './parse-jwt-svid.ts';
+import { JwtInvalidError, shown } from './jwt-parts.ts';
+import { parseJwtSvid, type UnverifiedJwtSvid } from './parse-jwt-svid.ts';
 import { trustDomainOf, type SpiffeId, type TrustDomain } from './spiffe-id.ts';
 import type { TrustBundle } from './trust-bundle.ts';
 
@@ -15,6 +16,8 @@ export interface VerifiedJwtSvid {
   readonly keyId: string;
   /** All claims as they stand in the token, these included. */
   readonly claims: Readonly<Record<string, unknown>>;
+  /** The claims as they were signed. */
+  readonly claimsText: string;
 }
 
 export interface JwtSvidVerification {
@@ -30,37 +33,46 @@ export interface JwtSvidVerification {
 const LEEWAY_MS = 60_000;
 const MAX_AUDIENCES_SHOWN = 5;
 
-/** Checks a JWT-SVID by JWT-SVID §2 to §4. Throws `jwt_invalid` unless every check passes. */
+/** Checks a JWT-SVID by JWT-SVID §2 to §4. Throws JwtInvalidError unless every check passes. */
 export async function verifyJwtSvid(token: string, verification: JwtSvidVerification): Promise<VerifiedJwtSvid> {
   const unverified = parseJwtSvid(token);
-  const { algorithm, keyId, spiffeId, audience, expiresAt, claims } = unverified;
+  const { algorithm, keyId, spiffeId, audience, expiresAt, claims, claimsText } = unverified;
   checkTimes(unverified, verification.now);
   if (!verification.audience.some((name) => name !== '' && audience.includes(name))) {
-    throw jwtInvalid(`expected audience in ${shownList(verification.audience)} (audience=${shownList(audience)})`);
+    throw new JwtInvalidError(
+      'audience_mismatch',
+      `expected audience in ${shownList(verification.audience)} (audience=${shownList(audience)})`,
+    );
   }
   const publicKey = keyOf(unverified, verification.bundles);
   try {
     const key = createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
     await compactVerify(token, key, { algorithms: [algorithm] });
   } catch (cause) {
-    throw jwtInvalid('token signature is not valid', cause);
+    throw new JwtInvalidError('signature_invalid', 'token signature is not valid', cause);
   }
-  return { spiffeId, audience, expiresAt, keyId, claims };
+  return { spiffeId, audience, expiresAt, keyId, claims, claimsText };
 }
 
 function checkTimes({ expiresAt, notBefore, issuedAt }: UnverifiedJwtSvid, now: number): void {
-  if (expiresAt <= now) throw jwtInvalid('token has expired');
-  if (notBefore !== undefined && notBefore > now + LEEWAY_MS) throw jwtInvalid('token is not valid yet');
-  if (issuedAt !== undefined && issuedAt > now + LEEWAY_MS) throw jwtInvalid('token was issued in the future');
+  if (expiresAt <= now) throw new JwtInvalidError('expired', 'token has expired');
+  if (notBefore !== undefined && notBefore > now + LEEWAY_MS)
+    throw new JwtInvalidError('not_yet_valid', 'token is not valid yet');
+  if (issuedAt !== undefined && issuedAt > now + LEEWAY_MS)
+    throw new JwtInvalidError('not_yet_valid', 'token was issued in the future');
 }
 
 function keyOf(token: UnverifiedJwtSvid, bundles: JwtSvidVerification['bundles']): Uint8Array {
   const trustDomain = trustDomainOf(token.spiffeId);
   const authorities = bundles(trustDomain)?.jwtAuthorities ?? [];
-  if (authorities.length === 0) throw jwtInvalid(`no keys found for trust domain ${shown(trustDomain)}`);
+  if (authorities.length === 0)
+    throw new JwtInvalidError('unknown_trust_domain', `no keys found for trust domain ${shown(trustDomain)}`);
   const found = authorities.find(({ keyId }) => keyId === token.keyId);
   if (found === undefined) {
-    throw jwtInvalid(`public key ${shown(token.keyId)} not found in trust domain ${shown(trustDomain)}`);
+    throw new JwtInvalidError(
+      'unknown_key',
+      `public key ${shown(token.keyId)} not found in trust domain ${shown(trustDomain)}`,
+    );
   }
   return found.publicKey;
 }
