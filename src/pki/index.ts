@@ -3,6 +3,7 @@
  * Promises: a private key leaves only through the functions that say so; untrusted bytes give `certificate_invalid`,
  * never another error. Must not know SPIFFE's rules, trust domains or who asks.
  */
+export { formMistake } from './certificate-form.ts';
 export { createCsr, createRoot, type CaSubject } from './ca-certificate.ts';
 export { ANY_USAGE, CLIENT_AUTH, parseCertificate, type Certificate, type KeyUsage } from './certificate.ts';
 export { JWS_ALGORITHMS, signCompactJws } from './compact-jws.ts';

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { SvidgateError } from '../core/index.ts';
-import { parseCertificate, pemEncode, splitDer, type Certificate } from '../pki/index.ts';
+import { formMistake, parseCertificate, pemEncode, splitDer, type Certificate } from '../pki/index.ts';
 import { derOf, parsePemBlocks } from './pem-blocks.ts';
 import type { SecretContent } from './secret-store.ts';
 
@@ -95,7 +95,7 @@ function isCaCertificate(der: Uint8Array): boolean {
   try {
     const certificate = new X509Certificate(der);
     // It takes PEM, too.
-    if (certificate.raw.equals(der)) return certificate.ca;
+    if (certificate.raw.equals(der) && formMistake(der) === undefined) return certificate.ca;
   } catch (cause) {
     throw invalid('a certificate cannot be parsed', cause);
   }

@@ -80,7 +80,7 @@ for (const { protocol, title } of SDS_PROTOCOLS) {
     assert.notEqual(refused.version, good.version);
     assert.equal(await server.metric('svidgate_sds_nacks_total'), 1);
     await waitUntil('the gauge', LIMIT_MS, async () => (await server.metric('svidgate_sds_unapplied_rotations')) === 1);
-    assert.match(await unappliedWarning(run), /^1 secrets were refused/);
+    assert.match(await unappliedWarning(run), /^1 of the secrets sent to Envoys were refused/);
     assert.match(warningOf(server)?.reason ?? '', /^refused: .*trusted CA/);
     const pushes = await server.metric('svidgate_sds_pushes_total');
     for (let request = 0; request < 20; request += 1) {
