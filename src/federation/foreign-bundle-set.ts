@@ -11,7 +11,7 @@ import {
   type ReadonlyWatchable,
 } from '../core/index.ts';
 import type { BundleStore } from '../datastore/index.ts';
-import { formatSpiffeBundle, type ForeignBundles, type TrustBundle, type TrustDomain } from '../spiffe/index.ts';
+import type { ForeignBundles, TrustBundle, TrustDomain } from '../spiffe/index.ts';
 import { createBundleFolder } from './bundle-folder.ts';
 
 export interface ForeignBundleSetOptions {
@@ -159,6 +159,32 @@ function sameContent(one: ForeignBundles, other: ForeignBundles): boolean {
   if (one.size !== other.size) return false;
   return [...one].every(([trustDomain, bundle]) => {
     const before = other.get(trustDomain);
-    return bundle === before || (before !== undefined && formatSpiffeBundle(bundle) === formatSpiffeBundle(before));
+    return bundle === before || (before !== undefined && sameBundle(bundle, before));
   });
+}
+
+/** By their bytes: to parse the certificates would take longer than the change itself. */
+function sameBundle(one: TrustBundle, other: TrustBundle): boolean {
+  return (
+    one.sequence === other.sequence &&
+    one.refreshHintSeconds === other.refreshHintSeconds &&
+    sameList(one.x509Authorities, other.x509Authorities, sameBytes) &&
+    sameList(
+      one.jwtAuthorities,
+      other.jwtAuthorities,
+      (key, before) => key.keyId === before.keyId && sameBytes(key.publicKey, before.publicKey),
+    )
+  );
+}
+
+const sameBytes = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
+
+function sameList<T>(one: readonly T[], other: readonly T[], isSame: (item: T, before: T) => boolean): boolean {
+  return (
+    one.length === other.length &&
+    one.every((item, index) => {
+      const before = other[index];
+      return before !== undefined && isSame(item, before);
+    })
+  );
 }

@@ -42,6 +42,9 @@ interface Held {
 /** Long for a key that is at hand, short for one that is asked for over a network. */
 const MOMENT_MS = 20;
 
+/** A reason of its own for each of a thousand callers would cost more than all else that a change makes them do. */
+const ISSUED = new Error('the identities have been issued');
+
 /** The slots one caller holds, adjusted to the entries that match it. */
 export class CallerWatch {
   readonly #sources: CallerSources;
@@ -107,8 +110,8 @@ export class CallerWatch {
     for (const key of this.#held.keys()) if (!wanted.has(key)) this.#release(key);
     const issued = Promise.all([...wanted].map(([key, entry]) => this.#hold(key, entry, notify)));
     const done = new AbortController();
-    await Promise.race([issued, this.#patience(AbortSignal.any([done.signal, signal]))]);
-    done.abort();
+    await Promise.race([issued, this.#patience(done.signal, signal)]);
+    done.abort(ISSUED);
     this.#hurry = undefined;
     const left = entriesOf(this.#selectors, this.#sources).filter((entry) => wanted.has(slotKey(entry)));
     const firstOfHint = new Set(withUniqueHints(left));
@@ -124,9 +127,11 @@ export class CallerWatch {
   }
 
   /** What is taken away is not kept until something else has been signed, unless that takes a moment only. */
-  async #patience(signal: AbortSignal): Promise<void> {
+  async #patience(issued: AbortSignal, signal: AbortSignal): Promise<void> {
     if (!this.#holdsTooMuch()) await new Promise<void>((resolve) => (this.#hurry = resolve));
-    await untilAborted(signal, this.#sources.clock.sleep(MOMENT_MS, signal));
+    if (issued.aborted) return;
+    const over = AbortSignal.any([issued, signal]);
+    await untilAborted(over, this.#sources.clock.sleep(MOMENT_MS, over));
   }
 
   /** Whether the caller was told of a SPIFFE ID that it has no right to any more. */

@@ -168,11 +168,30 @@ test('a change that cannot be stored or recorded has not happened', async () => 
   assert.deepEqual([domains(stage), stage.stored.size], [[], 0]);
 });
 
-test('the same content again is no news', async () => {
+test('the same content again is no news, and whatever differs is', async () => {
   await using stage = await open();
-  const partner = await bundleOf(PARTNER);
-  await stage.set.set(partner, BY);
-  const before = stage.set.bundles.value;
-  await stage.set.set({ ...partner, x509Authorities: [...partner.x509Authorities] }, BY);
-  assert.equal(stage.set.bundles.value, before);
+  const bundle: TrustBundle = {
+    ...(await bundleOf(PARTNER)),
+    jwtAuthorities: [{ keyId: 'one', publicKey: new Uint8Array([1, 2]) }],
+  };
+  const { x509Authorities, jwtAuthorities, sequence } = bundle;
+  const [key] = jwtAuthorities;
+  assert.ok(key);
+  const cases = [
+    { news: false, next: { x509Authorities: x509Authorities.map((der) => Uint8Array.from(der)) } },
+    { news: false, next: { jwtAuthorities: [{ ...key, publicKey: Uint8Array.from(key.publicKey) }] } },
+    { news: true, next: { x509Authorities: (await bundleOf(PARTNER)).x509Authorities } },
+    { news: true, next: { x509Authorities: [] } },
+    { news: true, next: { jwtAuthorities: [{ ...key, keyId: 'two' }] } },
+    { news: true, next: { jwtAuthorities: [{ ...key, publicKey: new Uint8Array([1, 3]) }] } },
+    { news: true, next: { jwtAuthorities: [key, { ...key, keyId: 'two' }] } },
+    { news: true, next: { sequence: sequence + 1 } },
+    { news: true, next: { refreshHintSeconds: 60 } },
+  ];
+  for (const { news, next } of cases) {
+    await stage.set.set(bundle, BY);
+    const before = stage.set.bundles.value;
+    await stage.set.set({ ...bundle, ...next }, BY);
+    assert.equal(stage.set.bundles.value !== before, news, Object.keys(next).join());
+  }
 });
