@@ -11,6 +11,7 @@ const FILE_ROOT = 'file-root:';
 export class AskedSecret implements Disposable {
   readonly name: SecretName;
   readonly stored: FollowedSecret | undefined;
+  #wasAllowed = false;
   #jwt: { readonly spiffeId: SpiffeId; readonly followed: FollowedJwtSvid } | undefined;
   #madeJwt: { readonly svid: JwtSvid; readonly secret: EncodedSecret } | undefined;
   #closed: { readonly key: string; readonly secret: EncodedSecret } | undefined;
@@ -36,11 +37,21 @@ export class AskedSecret implements Disposable {
     return { kind: 'ready', secret: this.#madeJwt.secret };
   }
 
-  /** Whether what an Envoy holds under this name can only be a validation context. */
+  /** Whether a holder of one of these SPIFFE IDs may have the stored secret. */
+  allows(spiffeIds: readonly SpiffeId[]): boolean {
+    const isAllowed = this.stored?.allows(spiffeIds) === true;
+    this.#wasAllowed ||= isAllowed;
+    return isAllowed;
+  }
+
+  /**
+   * Whether what an Envoy holds under this name can only be a validation context. What kind a secret is learns nobody who
+   * merely says that it holds it.
+   */
   isValidationContext(): boolean {
     if (this.name.kind !== 'stored') return false;
     if (this.name.peers !== undefined || this.name.name.startsWith(FILE_ROOT)) return true;
-    return this.stored?.content?.kind === 'validation_context';
+    return this.#wasAllowed && this.stored?.content?.kind === 'validation_context';
   }
 
   /** The closed context of this name, made anew when the key is another one. */

@@ -15,6 +15,8 @@ const ready = (secret: EncodedSecret): SecretState => ({ kind: 'ready', secret }
 export interface CallerSecretsOptions {
   readonly identity: CallerIdentity;
   readonly validator: Validator;
+  /** Whether the Envoy minds who is on a list of peers; all others would be let in, too. */
+  readonly takesPeers: boolean;
   readonly peers: PeerLists;
   readonly maker: SecretMaker;
   /** What is known of a name that is asked for, or of any other. */
@@ -161,7 +163,7 @@ export class CallerSecrets implements SecretView {
       ...identity.svids.map(({ svid }) => svid.spiffeId),
       ...identity.pending.map(({ spiffeId }) => spiffeId),
     ];
-    if (asked.stored?.allows(ids) !== true) return UNKNOWN;
+    if (asked.stored === undefined || !asked.allows(ids)) return UNKNOWN;
     const { content } = asked.stored;
     if (content === undefined) return PENDING;
     if (content.kind !== 'validation_context') {
@@ -188,6 +190,7 @@ export class CallerSecrets implements SecretView {
   /** The list of this name; undefined where none is asked for. */
   #listOf(peers: string | undefined): KnownPeers | 'nobody' | 'pending' | undefined {
     if (peers === undefined) return undefined;
+    if (!this.#options.takesPeers) return 'nobody';
     const list = this.#options.peers.get(peers);
     if (list === undefined) return 'nobody';
     if (list.kind === 'pending') return 'pending';

@@ -48,7 +48,9 @@ export function encodeBundles(
   bundles: { readonly all: readonly TrustBundle[]; readonly own: TrustBundle | undefined },
   { validator, peers }: ContextShape,
 ): EncodedSecret {
-  const validationContext = { ...contextOf(bundles.all, validator), ...narrowedTo(peers) };
+  // Plain roots of one domain could sign for an ID of another.
+  const able = validator === 'spiffe' ? peers : peers?.filter((peer) => bundles.all.some((one) => isOf(peer, one)));
+  const validationContext = { ...contextOf(bundles.all, validator), ...narrowedTo(able) };
   const facts: SecretFacts = {
     kind: 'bundle',
     ...(bundles.own === undefined ? {} : { bundleSequence: bundles.own.sequence }),
@@ -75,6 +77,11 @@ export function encodeContent(name: string, content: SecretContent, peers?: read
       return encodeSecret({ name, sessionTicketKeys: { keys } }, { kind: 'session_tickets' });
     }
   }
+}
+
+function isOf(peer: SpiffeIdPattern, { trustDomain }: TrustBundle): boolean {
+  const text = peer.kind === 'exact' ? peer.spiffeId : peer.prefix;
+  return text.startsWith(`spiffe://${trustDomain}/`);
 }
 
 function narrowedTo(peers: readonly SpiffeIdPattern[] | undefined) {

@@ -33,7 +33,15 @@ export function parseFlag(value: unknown): boolean | undefined {
  */
 export function usesSpiffeValidator(node: EnvoyNode, disabledByConfig: boolean): boolean {
   if (node.disableSpiffeCertValidation ?? disabledByConfig) return false;
-  if (node.version === undefined) return true;
-  const { major, minor } = node.version;
-  return major > 1 || (major === 1 && minor > 17);
+  return isSince(node, 18);
+}
+
+/** Whether it knows `match_typed_subject_alt_names`. An older one passes over the field, and so lets everybody in. */
+export function takesPeerMatchers(node: EnvoyNode): boolean {
+  return isSince(node, 21);
+}
+
+/** Whether it is Envoy 1.`minor` or newer; one that does not say is taken to be. */
+function isSince({ version }: EnvoyNode, minor: number): boolean {
+  return version === undefined || version.major > 1 || (version.major === 1 && version.minor >= minor);
 }

@@ -5,7 +5,7 @@ import { matchesSpiffeId, type SpiffeId, type SpiffeIdPattern } from '../../spif
 import { AskedSecret } from './asked-secret.ts';
 import { CallerSecrets } from './caller-secrets.ts';
 import { createClosedContext } from './closed-context.ts';
-import { usesSpiffeValidator, type EnvoyNode } from './envoy-node.ts';
+import { takesPeerMatchers, usesSpiffeValidator, type EnvoyNode } from './envoy-node.ts';
 import { SecretMaker } from './secret-maker.ts';
 import { parseSecretName, type JwtSecretName, type SdsAliases } from './secret-names.ts';
 import type { FollowedSecrets, FollowSecrets, SecretCaller, SecretView } from './secret-view.ts';
@@ -70,6 +70,7 @@ class StreamSecrets implements FollowedSecrets {
     return new CallerSecrets({
       identity,
       validator: usesSpiffeValidator(node, settings.disableSpiffeCertValidation) ? 'spiffe' : 'plain',
+      takesPeers: takesPeerMatchers(node),
       peers: peers.value,
       maker,
       find: (name) => this.#find(name, identity),

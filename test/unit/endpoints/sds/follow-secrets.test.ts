@@ -206,7 +206,35 @@ suite('lists of peers', () => {
     ['later', { kind: 'pending' }],
   ]);
   const matchers = [`exact ${own}/web`, `prefix ${own}/team/`, `exact ${foreign}/x`];
+  /** With plain roots a CA could sign for any trust domain. */
+  const matchersOf = (name: string) => matchers.filter((one) => one.includes(foreign) === (name === foreign));
   before(() => stage.peers.set(lists));
+
+  test('plain roots let in nobody by a list that has only IDs of other trust domains', () => {
+    stage.peers.set(new Map([...lists, ['elsewhere', known(`${own}/web`, `${own}.evil/**`)]]));
+    const view = viewOf(stage, federated, { node: PLAIN_NODE });
+    assert.deepEqual(matchersIn(view.lookup(`${foreign}?peers=elsewhere`, false)), [NOBODY]);
+    assert.deepEqual(matchersIn(view.lookup('ROOTCA?peers=elsewhere', false)), [`exact ${own}/web`]);
+    stage.peers.set(lists);
+  });
+
+  for (const [minor, isOpen] of [
+    [20, false],
+    [21, true],
+  ] as const) {
+    test(`Envoy 1.${minor} ${isOpen ? 'takes a list' : 'would let everybody in, and gets a context that nobody passes'}`, () => {
+      for (const disableSpiffeCertValidation of [false, true]) {
+        const node = { ...UNKNOWN_NODE, version: { major: 1, minor }, disableSpiffeCertValidation };
+        for (const list of ['callers', 'empty', 'later']) {
+          const state = viewOf(stage, federated, { node }).lookup(`${own}?peers=${list}`, false);
+          if (!isOpen) assertClosed(state);
+          else if (list === 'callers') assert.equal(matchersIn(state)[0], `exact ${own}/web`);
+        }
+        const whole = viewOf(stage, federated, { node }).lookup(own, false);
+        assert.deepEqual(matchersIn(whole), []);
+      }
+    });
+  }
 
   for (const node of [UNKNOWN_NODE, PLAIN_NODE]) {
     const names = ['ROOTCA', own, foreign, ...(node === PLAIN_NODE ? [] : ['ALL'])];
@@ -215,7 +243,7 @@ suite('lists of peers', () => {
       test(`${name} with ${validator} lets in only who is on the list`, () => {
         const view = viewOf(stage, federated, { node });
         const [whole, narrowed] = [view.lookup(name, false), view.lookup(`${name}?peers=callers`, false)];
-        assert.deepEqual(matchersIn(narrowed), matchers);
+        assert.deepEqual(matchersIn(narrowed), node === PLAIN_NODE ? matchersOf(name) : matchers);
         assert.deepEqual(trustDomainsIn(narrowed), trustDomainsIn(whole));
         assert.equal(
           textOf(secretIn(narrowed).validationContext?.trustedCa),

@@ -71,6 +71,8 @@ test('who is not on the list sees no difference from a name that does not exist'
     assert.deepEqual(view.lookup('token?peers=x', false), { kind: 'unknown' });
   }
   stage.store.set('ca', [OTHER], CA);
+  const claiming = viewOf(stage, gateway, { names: ['ca', 'none'] });
+  assert.deepEqual(claiming.lookup('ca', true), claiming.lookup('none', true), 'also for who says that it holds it');
   for (const name of ['ca', 'file-root:/ca', 'ca?peers=x']) {
     const view = viewOf(stage, gateway, { names: [name] });
     assert.deepEqual(view.lookup(name, false), { kind: 'unknown' });
