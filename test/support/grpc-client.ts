@@ -10,6 +10,7 @@ import {
   SECRET_DISCOVERY_SERVICE,
   SECRET_TYPE_URL,
   type CheckRequestInit,
+  type Codec,
   type DiscoveryRequestInit,
 } from '../../src/proto/index.ts';
 
@@ -22,16 +23,15 @@ export interface RawClient extends Disposable {
   check(request: CheckRequestInit, options?: { readonly timeoutMs?: number }): Promise<CheckResponse>;
   fetchSecrets(resourceNames: readonly string[]): Promise<DiscoveryResponse>;
   streamSecrets(): SecretStream;
+  /** Any call with streams both ways. */
+  open<Response>(path: string, codec: Codec<Response, never>): ByteStream<Response>;
 }
 
-/** One StreamSecrets call, driven step by step. */
-export interface SecretStream {
+/** One call, driven step by step. */
+export interface ByteStream<Response> {
   sendBytes(bytes: Uint8Array): void;
-  send(request: DiscoveryRequestInit): void;
   /** The next response; rejects with the status that ended the stream. */
-  next(): Promise<DiscoveryResponse>;
-  /** Acknowledges what came last. */
-  ack(response: DiscoveryResponse, resourceNames: readonly string[]): void;
+  next(): Promise<Response>;
   /** Responses that have come and were not taken yet. */
   readonly waiting: number;
   /** Stops reading, as an Envoy that hangs does. */
@@ -40,6 +40,13 @@ export interface SecretStream {
   /** Resolves with the status that ended the stream. */
   readonly ended: Promise<grpc.StatusObject>;
   cancel(): void;
+}
+
+/** One StreamSecrets call. */
+export interface SecretStream extends ByteStream<DiscoveryResponse> {
+  send(request: DiscoveryRequestInit): void;
+  /** Acknowledges what came last. */
+  ack(response: DiscoveryResponse, resourceNames: readonly string[]): void;
 }
 
 const raw = (bytes: Uint8Array): Buffer => Buffer.from(bytes);
@@ -77,20 +84,28 @@ export function connect(address: string): RawClient {
         MAX_BYTES,
       );
     },
-    streamSecrets: () => openStream(client),
+    streamSecrets: () => openSecrets(client),
+    open: (path, codec) => openStream(client, path, codec),
     [Symbol.dispose]: () => client.close(),
   };
 }
 
-function openStream(client: grpc.Client): SecretStream {
-  const call = client.makeBidiStreamRequest(SECRET_DISCOVERY_SERVICE.streamSecrets.path, raw, (bytes: Buffer) =>
-    decodeMessage(DiscoveryResponse, bytes, MAX_BYTES),
-  );
-  const arrived: DiscoveryResponse[] = [];
-  const takers: PromiseWithResolvers<DiscoveryResponse>[] = [];
+function openSecrets(client: grpc.Client): SecretStream {
+  const stream = openStream(client, SECRET_DISCOVERY_SERVICE.streamSecrets.path, DiscoveryResponse);
+  const send: SecretStream['send'] = (request) =>
+    stream.sendBytes(encodeMessage(DiscoveryRequest, { typeUrl: SECRET_TYPE_URL, ...request }));
+  const ack: SecretStream['ack'] = (response, resourceNames) =>
+    send({ resourceNames, versionInfo: response.versionInfo, responseNonce: response.nonce });
+  return Object.defineProperties({ send, ack }, Object.getOwnPropertyDescriptors(stream)) as SecretStream;
+}
+
+function openStream<Response>(client: grpc.Client, path: string, codec: Codec<Response, never>): ByteStream<Response> {
+  const call = client.makeBidiStreamRequest(path, raw, (bytes: Buffer) => decodeMessage(codec, bytes, MAX_BYTES));
+  const arrived: Response[] = [];
+  const takers: PromiseWithResolvers<Response>[] = [];
   let failure: Error | undefined;
   const ended = new Promise<grpc.StatusObject>((resolve) => call.on('status', resolve));
-  call.on('data', (response: DiscoveryResponse) => {
+  call.on('data', (response: Response) => {
     const taker = takers.shift();
     if (taker === undefined) arrived.push(response);
     else taker.resolve(response);
@@ -99,19 +114,16 @@ function openStream(client: grpc.Client): SecretStream {
     failure = error;
     for (const taker of takers.splice(0)) taker.reject(error);
   });
-  const stream: SecretStream = {
+  return {
     sendBytes: (bytes) => void call.write(bytes),
-    send: (request) => stream.sendBytes(encodeMessage(DiscoveryRequest, { typeUrl: SECRET_TYPE_URL, ...request })),
     next() {
       const response = arrived.shift();
       if (response !== undefined) return Promise.resolve(response);
       if (failure !== undefined) return Promise.reject(failure);
-      const taker = Promise.withResolvers<DiscoveryResponse>();
+      const taker = Promise.withResolvers<Response>();
       takers.push(taker);
       return taker.promise;
     },
-    ack: (response, resourceNames) =>
-      stream.send({ resourceNames, versionInfo: response.versionInfo, responseNonce: response.nonce }),
     get waiting() {
       return arrived.length;
     },
@@ -120,5 +132,4 @@ function openStream(client: grpc.Client): SecretStream {
     ended,
     cancel: () => call.cancel(),
   };
-  return stream;
 }

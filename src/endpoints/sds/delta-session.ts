@@ -112,7 +112,8 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
       this.#takeOver(request.initialVersions);
     }
     if (asks) this.#names = this.#namesNow();
-    return { ...(reply === undefined ? {} : { reply }), asks, released };
+    const isFree = !asks && reply !== undefined && reply.kind !== 'stale';
+    return { ...(reply === undefined ? {} : { reply }), asks, isFree, released };
   }
 
   look(view: SecretView, isChanged: boolean): Look {
@@ -201,6 +202,7 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
 
   #offerEverything(view: SecretView, draft: Draft): void {
     const given = this.#wildcard ? this.#offerAll(view, draft) : undefined;
+    let closedClaims = 0;
     for (const [name, resource] of this.#resources) {
       if (given?.has(name) === true) continue;
       if (resource.isSubscribed) {
@@ -229,9 +231,9 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
       given.add(secret.name);
       const resource = this.#resource(secret.name);
       resource.isWild = true;
+      resource.isClaim = false;
       this.#offer(resource, { kind: 'ready', secret }, draft);
     }
-      resource.isClaim = false;
     return given;
   }
 

@@ -24,8 +24,10 @@ export interface DiscoverySession<Request> {
 export interface Received {
   /** What it says of an answer; absent where it names none. */
   readonly reply?: Reply;
-  /** Whether it asks for something: a request that replies and does not is free of charge. */
+  /** Whether it asks for something. */
   readonly asks: boolean;
+  /** Whether it costs the caller nothing: it asks for nothing, and is the one reply to an answer. */
+  readonly isFree: boolean;
   /** What the Envoy holds and does not ask for any more. */
   readonly released: readonly string[];
 }

@@ -86,9 +86,8 @@ function receive(protocol: StreamProtocol, bytes: Uint8Array, context: SecretStr
   const { session } = protocol;
   const { allowance, books, logger, metrics } = context;
   allowance.takeBytes(bytes.length);
-  const { reply, asks, released } = protocol.receive(bytes);
-  const isAnswer = reply?.kind === 'ack' || reply?.kind === 'nack';
-  if (asks || !isAnswer) allowance.takeRequest();
+  const { reply, isFree, released } = protocol.receive(bytes);
+  if (!isFree) allowance.takeRequest();
   switch (reply?.kind) {
     case 'ack':
       books.acknowledged(reply.resources);

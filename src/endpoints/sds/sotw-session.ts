@@ -43,6 +43,8 @@ interface SentAnswer {
   isReplied: boolean;
 }
 
+const MAX_SUPERSEDED = 16;
+
 const NO_NAMES: ReadonlySet<string> = new Set();
 
 /**
@@ -68,6 +70,8 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
   /** What the Envoy was sent on this stream, or had when it came. It removes nothing by itself. */
   readonly #held = new Set<string>();
   #sent: SentAnswer | undefined;
+  /** Nonces of the answers before, where the reply may still be under way. */
+  readonly #superseded = new Set<string>();
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -85,14 +89,16 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
     this.#node ??= request.node;
     const sent = this.#sent;
     if (sent !== undefined && request.responseNonce !== sent.nonce) {
-      return { reply: { kind: 'stale' }, asks: false, released: [] };
+      const isFree = this.#superseded.delete(request.responseNonce);
+      return { reply: { kind: 'stale' }, asks: false, isFree, released: [] };
     }
     const changed = this.#received === undefined || !sameSet(this.#received, request.names);
     const released = changed ? this.#subscribe(request) : [];
     const repeats = this.#options.isAggregated && sent?.isReplied === true && request.refusal === undefined;
     if (changed || repeats) this.#isAsked = true;
     const reply = sent === undefined ? undefined : replyTo(sent, request);
-    return { ...(reply === undefined ? {} : { reply }), asks: changed || repeats, released };
+    const asks = changed || repeats;
+    return { ...(reply === undefined ? {} : { reply }), asks, isFree: !asks && reply !== undefined, released };
   }
 
   look(view: SecretView, isChanged: boolean): Look {
@@ -116,13 +122,13 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
   /** Gives the names that are not asked for any more. */
   #subscribe({ names, versionInfo }: SotwRequest): readonly string[] {
     const isFirst = this.#received === undefined;
+    const before = this.#names;
     this.#received = names;
     // No name at all asks for everything; on ADS, where watches come and go, only at first.
     this.#wildcard = names.has(WILDCARD) || (names.size === 0 && (isFirst || !this.#options.isAggregated));
     this.#names = names.has(WILDCARD) ? new Set([...names].filter((name) => name !== WILDCARD)) : names;
     this.#sorted = [...this.#names].sort();
     if (isFirst && versionInfo !== '') for (const name of this.#names) this.#held.add(name);
-    const before = this.#names;
     // What everything has beside the names stays; the answer to this request brings back what it has and was named, too.
     const released = [...(this.#wildcard ? before : this.#held)].filter((name) => !this.#names.has(name));
     for (const name of released) this.#held.delete(name);
@@ -140,10 +146,20 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
     return false;
   }
 
+  #supersede(): void {
+    if (this.#sent === undefined || this.#sent.isReplied) return;
+    for (const oldest of this.#superseded) {
+      if (this.#superseded.size < MAX_SUPERSEDED) break;
+      this.#superseded.delete(oldest);
+    }
+    this.#superseded.add(this.#sent.nonce);
+  }
+
   #send({ secrets, gone }: FoundSecrets): OutgoingMessage {
     const nonce = this.#options.nextNonce();
     const version = versionOf(secrets);
     this.#isAsked = false;
+    this.#supersede();
     this.#sent = {
       version,
       nonce,

@@ -163,6 +163,7 @@ test('a reply names what was in its answer, and counts once', () => {
   assert.deepEqual(nack, {
     reply: { kind: 'nack', resources: [{ name: 'b', version: versionOf('b', 'b1') }], reason: 'bad key' },
     asks: false,
+    isFree: true,
     released: [],
   });
   assert.deepEqual(ask({ nonce: 'n1' }).reply, { kind: 'ack', resources: [{ name: 'a', version: A1 }] });
@@ -186,7 +187,7 @@ test('a nonce that was not sent changes no books; what else the request asks for
   ask({ subscribe: ['a'], nonce: 'of another stream' });
   look(stock(NEW));
   const outcome = ask({ nonce: 'never sent', refusal: 'no', subscribe: ['b'], unsubscribe: ['a'] });
-  assert.deepEqual(outcome, { reply: { kind: 'stale' }, asks: true, released: ['a'] });
+  assert.deepEqual(outcome, { reply: { kind: 'stale' }, asks: true, isFree: false, released: ['a'] });
   assert.deepEqual(look(stock({ a: 'a2', b: 'b1' })), ['b']);
 });
 
@@ -209,7 +210,6 @@ test('a first request without names, or a star, asks for everything; what the En
   }
 });
 
-test('a later request without names asks for nothing', () => {
 test('of what an Envoy says that it holds by the star only so much is closed, and looked at', () => {
   const { ask, session } = open();
   const claims = Array.from({ length: 10_000 }, (_, index) => `d${index}`);
@@ -230,6 +230,7 @@ test('of what an Envoy says that it holds by the star only so much is closed, an
   assert.equal(lookups, 200);
 });
 
+test('a later request without names asks for nothing', () => {
   const { ask, look } = open();
   ask({ subscribe: ['a'] });
   look(stock(NEW));

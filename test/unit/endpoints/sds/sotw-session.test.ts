@@ -151,9 +151,10 @@ test('a reply names what was in the answer, once', () => {
   assert.deepEqual(session.receive(request(['a'], ACK)), {
     reply: { kind: 'ack', resources },
     asks: false,
+    isFree: true,
     released: [],
   });
-  assert.deepEqual(session.receive(request(['a'], ACK)), { asks: false, released: [] });
+  assert.deepEqual(session.receive(request(['a'], ACK)), { asks: false, isFree: false, released: [] });
 });
 
 test('a reply that comes after the next answer is stale, whatever it says', () => {
@@ -162,6 +163,13 @@ test('a reply that comes after the next answer is stale, whatever it says', () =
   assert.equal(session.receive(request(['a', 'b'], ACK)).reply?.kind, 'stale');
   assert.deepEqual([...session.names], ['a']);
   assert.equal(sentBy(session, { a: 'a2' }, false), undefined);
+});
+
+test('each answer has one reply that is free, also when the next answer was under way', () => {
+  const session = answered();
+  for (let content = 2; content < 30; content += 1) sentBy(session, { a: `a${content}` });
+  const reply = (nonce: number) => session.receive(request(['a'], { responseNonce: `n${nonce}` })).isFree;
+  assert.deepEqual([1, 20, 20, 28, 29, 29, 30].map(reply), [false, true, false, true, true, false, false]);
 });
 
 test('under ADS a request that repeats one that was replied to is answered again; alone it is not', () => {
@@ -200,14 +208,6 @@ test('a star asks for everything beside names', () => {
   assert.deepEqual([...session.names], ['z']);
 });
 
-test('what everything does not have any more is left out of the next answer, or sent closed', () => {
-  const session = open();
-  session.receive(request([]));
-  const look = (content: Readonly<Record<string, string>>, closed?: string) =>
-    session
-      .look(viewOf(new Map(Object.entries(content)), closed === undefined ? {} : { closed }), true)
-      .message?.sent.map(({ name, version }) => (version === versionOf(name, 'closed') ? `${name} closed` : name));
-  assert.deepEqual(look(NEW), ['a', 'b', 'c']);
 test('what was named beside a star is let go when it is not named any more', () => {
   const session = open();
   const everything = new Map(Object.entries(NEW));
@@ -227,6 +227,14 @@ test('what was named beside a star is let go when it is not named any more', () 
   assert.deepEqual(sentBy(session, NEW, false), ['a', 'b', 'c'], 'what everything has stays without its name');
 });
 
+test('what everything does not have any more is left out of the next answer, or sent closed', () => {
+  const session = open();
+  session.receive(request([]));
+  const look = (content: Readonly<Record<string, string>>, closed?: string) =>
+    session
+      .look(viewOf(new Map(Object.entries(content)), closed === undefined ? {} : { closed }), true)
+      .message?.sent.map(({ name, version }) => (version === versionOf(name, 'closed') ? `${name} closed` : name));
+  assert.deepEqual(look(NEW), ['a', 'b', 'c']);
   assert.deepEqual(look({ a: 'a1', c: 'c1' }, 'b'), ['a', 'c', 'b closed']);
   assert.deepEqual(look({ a: 'a1', c: 'c1' }, 'b'), undefined);
   assert.deepEqual(look({ a: 'a1' }, 'b'), ['a', 'b closed']);
