@@ -7,7 +7,7 @@ import { TokenBucket } from './token-bucket.ts';
 export interface SdsLimits {
   readonly streams: number;
   readonly namesPerStream: number;
-  /** Requests other than replies to what was sent. As many at once, and two more for each open stream. */
+  /** Requests other than replies to what was sent, one of many names counts several times. As many at once, and two more for each open stream. */
   readonly requestsPerSecond: number;
   /** Of all requests. Four times as many at once. */
   readonly requestBytesPerSecond: number;
@@ -26,21 +26,33 @@ export interface NameLimit {
   check(names: FieldTally): void;
 }
 
+/** A stream that counts until it is disposed. */
+export interface CountedStream extends Disposable {
+  /** How many names it asks for from now on. Throws `overloaded`. */
+  hold(names: number): void;
+}
+
 /** What one caller may use at present. */
 export interface CallerAllowance {
   readonly names: NameLimit;
-  /** Counts an open stream until it is disposed. Throws `overloaded`. */
-  openStream(): Disposable;
+  /** Throws `overloaded`. */
+  openStream(): CountedStream;
   /** Throws `overloaded`. */
   takeBytes(count: number): void;
-  /** Throws `overloaded`. */
-  takeRequest(): void;
+  /** `names`: how many it has, since each is work. Throws `overloaded`. */
+  takeRequest(names?: number): void;
 }
 
 const MAX_NAME_BYTES = 2300; // a SPIFFE ID has at most 2048, with room for prefixes
 /** Of all names together, for each that is allowed: they are kept for as long as the stream lives. */
 const BYTES_PER_NAME = 256;
 const MIN_TOTAL_BYTES = 256 * 1024;
+
+/** Of all streams of a caller: many streams ask for few names each, a few may ask for many. */
+const NAMES_PER_STREAM = 4;
+const STREAMS_OF_MANY_NAMES = 8;
+/** This many names more are the work of one request more. */
+const NAMES_PER_REQUEST = 20;
 
 const REQUESTS_PER_STREAM = 2;
 const BYTES_BURST_SECONDS = 4;
@@ -51,6 +63,8 @@ type Limit = 'streams' | 'names' | 'requests' | 'bytes';
 
 interface CallerState {
   streams: number;
+  /** Of all streams. */
+  names: number;
   readonly requests: TokenBucket;
   readonly bytes: TokenBucket;
 }
@@ -81,7 +95,7 @@ export class CallerLimits {
       names: { check: (names) => this.#checkNames(names) },
       openStream: () => this.#openStream(this.#caller(key)),
       takeBytes: (count) => this.#take('bytes', this.#caller(key).bytes, count),
-      takeRequest: () => this.#take('requests', this.#caller(key).requests, 1),
+      takeRequest: (names = 0) => this.#takeRequest(this.#caller(key).requests, names),
     };
   }
 
@@ -92,6 +106,7 @@ export class CallerLimits {
     const now = this.#now();
     const caller: CallerState = {
       streams: 0,
+      names: 0,
       requests: new TokenBucket({ perSecond: requestsPerSecond, level: requestsPerSecond, now }),
       bytes: new TokenBucket({
         perSecond: requestBytesPerSecond,
@@ -103,20 +118,35 @@ export class CallerLimits {
     return caller;
   }
 
-  #openStream(caller: CallerState): Disposable {
+  #openStream(caller: CallerState): CountedStream {
     const { streams } = this.#limits;
     if (caller.streams >= streams) throw this.#refusal('streams', `more than ${streams} open streams`);
     caller.streams += 1;
     caller.requests.grant(REQUESTS_PER_STREAM, this.#now());
     let isOpen = true;
+    let held = 0;
     return {
+      hold: (names) => {
+        if (!isOpen) return;
+        this.#checkTotal(caller.names + names - held);
+        caller.names += names - held;
+        held = names;
+      },
       [Symbol.dispose]: () => {
         if (!isOpen) return;
         isOpen = false;
         caller.streams -= 1;
+        caller.names -= held;
         caller.requests.grant(-REQUESTS_PER_STREAM, this.#now());
       },
     };
+  }
+
+  /** A large one is taken as soon as any is, and paid for by the next ones. */
+  #takeRequest(bucket: TokenBucket, names: number): void {
+    this.#take('requests', bucket, 1);
+    const more = Math.min(this.#limits.requestsPerSecond, Math.floor(names / NAMES_PER_REQUEST));
+    bucket.owe(more, this.#now());
   }
 
   #take(limit: 'requests' | 'bytes', bucket: TokenBucket, count: number): void {
@@ -127,6 +157,12 @@ export class CallerLimits {
         ? `more than ${requestsPerSecond} requests a second`
         : `requests of more than ${requestBytesPerSecond} bytes a second`;
     throw this.#refusal(limit, text);
+  }
+
+  #checkTotal(names: number): void {
+    const { streams, namesPerStream } = this.#limits;
+    const most = NAMES_PER_STREAM * streams + STREAMS_OF_MANY_NAMES * namesPerStream;
+    if (names > most) throw this.#refusal('names', `more than ${most} resource names on all open streams`);
   }
 
   #checkNames({ count, longest, total }: FieldTally): void {

@@ -26,10 +26,17 @@ export async function createClosedContext(now: number): Promise<ClosedContext> {
     notBefore: now - DAY_MS,
     notAfter: now + LIFE_MS,
   });
-  return (trustDomains, validator) => {
+  const make = (trustDomains: readonly TrustDomain[], validator: Validator): CertificateValidationContextInit => {
     // Without the SPIFFE validator a domain's name is not used, and one root is enough.
     const domains = validator === 'spiffe' ? trustDomains : trustDomains.slice(0, 1);
     const roots = domains.map((trustDomain) => ({ trustDomain, x509Authorities: [certificate] }));
     return { ...contextOf(roots, validator), matchTypedSubjectAltNames: [...matchersFor([])] };
+  };
+  // A caller can ask for thousands, under names that it makes up: all alike.
+  let last: { readonly key: string; readonly context: CertificateValidationContextInit } | undefined;
+  return (trustDomains, validator) => {
+    const key = `${validator} ${trustDomains.join(' ')}`;
+    if (last?.key !== key) last = { key, context: make(trustDomains, validator) };
+    return last.context;
   };
 }

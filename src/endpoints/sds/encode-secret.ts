@@ -8,7 +8,8 @@ import { contextOf, inline, matchersFor, type Validator } from './validation-con
 
 /** Encodes the secret under its name. */
 export function encodeSecret(secret: SecretInit & { readonly name: string }, facts: SecretFacts): EncodedSecret {
-  const bytes = encodeMessage(Secret, secret);
+  // A copy: what the encoder gives is a piece of a larger buffer, that would be kept for as long as the secret.
+  const bytes = Uint8Array.from(encodeMessage(Secret, secret));
   return { name: secret.name, version: hash('sha256', bytes, 'hex').slice(0, 16), bytes, facts };
 }
 

@@ -29,12 +29,15 @@ export async function fetchSecrets(
   context: FetchContext,
 ): Promise<Uint8Array> {
   context.allowance.takeBytes(bytes.length);
-  context.allowance.takeRequest();
   const { names, node = UNKNOWN_NODE } = readSotwRequest(bytes, {
     names: context.allowance.names,
     isAggregated: false,
   });
   const asked = new Set([...names].filter((name) => name !== WILDCARD));
+  context.allowance.takeRequest(asked.size);
+  // It can wait for as long as a stream can be open.
+  using stream = context.allowance.openStream();
+  stream.hold(asked.size);
   const query = { names: [...asked].sort(), wildcard: asked.size < names.size || names.size === 0, held: NOTHING_HELD };
   using input = new StreamInput({ identities });
   using secrets = context.follow(context.caller, input.change);

@@ -124,14 +124,14 @@ function streamMethod({ name, path, protocol, isAggregated }: StreamKind, parts:
       try {
         const { process, context, identities } = await prepare(parts, call);
         using open = new DisposableStack();
-        open.use(context.allowance.openStream());
+        const stream = open.use(context.allowance.openStream());
         const record = open.use(books.open(process));
         const { unknownName } = settings;
         const { names } = context.allowance;
         yield* streamSecrets(
           protocol({ unknownName, isAggregated, nextNonce: createNonces() }, { isAggregated, names }),
           { requests, identities: identities(call.signal) },
-          { ...context, books: record },
+          { ...context, books: record, stream },
         );
       } catch (error) {
         throw recordRefusal(error, name, { call, options });

@@ -1,5 +1,5 @@
 import type { Logger, Metrics } from '../../core/index.ts';
-import type { CallerAllowance } from './caller-limits.ts';
+import type { CallerAllowance, CountedStream } from './caller-limits.ts';
 import { DeltaSession } from './delta-session.ts';
 import { readDeltaRequest, readSotwRequest, type RequestRules } from './discovery-request.ts';
 import type { DiscoverySession, OutgoingMessage, Received } from './discovery-session.ts';
@@ -22,28 +22,51 @@ export interface CallerContext {
 export interface SecretStreamContext extends CallerContext {
   /** The books of this stream, for status and for the activation of new CAs. */
   readonly books: StreamBooks;
+  readonly stream: Pick<CountedStream, 'hold'>;
 }
 
 /** A variant of xDS on one stream, as bytes. */
 export interface StreamProtocol {
   readonly session: Pick<DiscoverySession<never>, 'node' | 'names' | 'look'>;
   /** Throws `invalid_request`, `too_large` or `overloaded`. */
-  receive(request: Uint8Array): Received;
+  receive(request: Uint8Array): ReceivedMessage;
+  /** How many names it keeps; what an Envoy claims to hold counts for a tenth: there is nothing but its name. */
+  readonly held: number;
 }
+
+type ReceivedMessage = Received & {
+  /** How many names it has. */
+  readonly names: number;
+};
 
 export function sotwProtocol(options: SessionOptions, rules: RequestRules): StreamProtocol {
   const session = new SotwSession(options);
-  return { session, receive: (request) => session.receive(readSotwRequest(request, rules)) };
+  return {
+    session,
+    receive(bytes) {
+      const request = readSotwRequest(bytes, rules);
+      return { ...session.receive(request), names: request.names.size };
+    },
+    get held() {
+      return session.names.size;
+    },
+  };
 }
 
 export function deltaProtocol(options: SessionOptions, rules: RequestRules): StreamProtocol {
   const session = new DeltaSession(options);
+  let claims: number | undefined;
   return {
     session,
-    receive(request) {
-      const received = session.receive(readDeltaRequest(request, rules));
+    receive(bytes) {
+      const request = readDeltaRequest(bytes, rules);
+      const received = session.receive(request);
       if (received.asks) rules.names.check(session.tally);
-      return received;
+      claims ??= request.initialVersions.size;
+      return { ...received, names: request.subscribe.size + request.unsubscribe.size + request.initialVersions.size };
+    },
+    get held() {
+      return session.names.size + Math.ceil((claims ?? 0) / 10);
     },
   };
 }
@@ -84,10 +107,11 @@ export async function* streamSecrets(
 
 function receive(protocol: StreamProtocol, bytes: Uint8Array, context: SecretStreamContext): void {
   const { session } = protocol;
-  const { allowance, books, logger, metrics } = context;
+  const { allowance, books, logger, metrics, stream } = context;
   allowance.takeBytes(bytes.length);
-  const { reply, isFree, released } = protocol.receive(bytes);
-  if (!isFree) allowance.takeRequest();
+  const { reply, isFree, released, names } = protocol.receive(bytes);
+  if (!isFree) allowance.takeRequest(names);
+  stream.hold(protocol.held);
   switch (reply?.kind) {
     case 'ack':
       books.acknowledged(reply.resources);

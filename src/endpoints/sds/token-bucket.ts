@@ -21,6 +21,12 @@ export class TokenBucket {
     return true;
   }
 
+  /** Takes them even when there are not as many: they are owed then. */
+  owe(tokens: number, now: number): void {
+    this.#fill(now);
+    this.#tokens -= tokens;
+  }
+
   /** Raises the level with what is in it, or lowers it: what was granted is owed then, even when it is spent. */
   grant(tokens: number, now: number): void {
     this.#fill(now);

@@ -169,3 +169,46 @@ test('a caller that spent everything is not forgotten by going away for a moment
   sleep(100_000);
   assert.equal(spend(), 5);
 });
+
+test('a request of many names is taken as soon as any is, and counts for more', () => {
+  const { limits, sleep } = stage({ requestsPerSecond: 100 });
+  const mine = limits.allowance(ME);
+  mine.takeRequest(1000); // as much as 51
+  assert.equal(
+    times(() => mine.takeRequest(19)),
+    49,
+  );
+  sleep(10);
+  mine.takeRequest(100_000); // never more than a second's worth, beside itself
+  sleep(1000);
+  assert.equal(
+    times(() => mine.takeRequest()),
+    0,
+  );
+  sleep(10);
+  assert.equal(
+    times(() => mine.takeRequest()),
+    1,
+  );
+});
+
+test('names are counted over all streams of a caller, for as long as they are asked for', () => {
+  const { limits, refusals } = stage({ requestsPerSecond: 100 });
+  const [one, other] = [limits.allowance(ME).openStream(), limits.allowance(ME).openStream()];
+  one.hold(80);
+  other.hold(12); // 4 for each of 3 streams, and 8 times what one stream may have
+  assert.throws(() => other.hold(13), {
+    code: 'overloaded',
+    message: 'more than 92 resource names on all open streams',
+  });
+  one.hold(79);
+  other.hold(13);
+  limits.allowance(selectors('unix:uid:2')).openStream().hold(92);
+  one[Symbol.dispose]();
+  one[Symbol.dispose]();
+  one.hold(50);
+  other.hold(92);
+  other[Symbol.dispose]();
+  limits.allowance(ME).openStream().hold(92);
+  assert.deepEqual(refusals, ['names']);
+});
