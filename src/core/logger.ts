@@ -44,6 +44,7 @@ export const LOG_FIELD_CATALOGUE = {
   nonce: { type: 'text', meaning: 'The nonce of a discovery response.' },
   pid: { type: 'number', meaning: "svidgate's own process." },
   policy: { type: 'text', meaning: 'The name of a policy in `authz.policies`.' },
+  provider: { type: 'text', meaning: 'The name of a token issuer in `authz.jwt_providers`.' },
   reason: { type: 'text', meaning: 'Why, in words. It can quote a file or Envoy, so do not match on it.' },
   resource_names: { type: 'texts', meaning: 'The secrets that were asked for or sent.' },
   room: { type: 'text', meaning: 'The part of svidgate that speaks.' },
