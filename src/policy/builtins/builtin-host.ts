@@ -1,3 +1,5 @@
+import { Buffer } from 'node:buffer';
+import { NATIVE_BUILTINS, type NativeAnswer } from './native-builtins.ts';
 import { OFFERED_BUILTINS, REDIRECTED_BUILTINS, REDIRECTED_PREFIX } from './offered.ts';
 import { createOpaBuiltins, type BuiltinAnswer } from './opa-builtins.ts';
 
@@ -38,7 +40,7 @@ export function createBuiltinHost(options: BuiltinHostOptions = {}): BuiltinHost
       if (missing.length > 0) {
         throw new Error(`the module needs builtins that svidgate does not offer: ${missing.join(', ')}`);
       }
-      if (names.some((name) => name !== 'time.now_ns')) opa.start();
+      if (names.map(withoutPrefix).some(needsOpa)) opa.start();
     },
     begin() {
       nowNs = undefined;
@@ -47,10 +49,30 @@ export function createBuiltinHost(options: BuiltinHostOptions = {}): BuiltinHost
     call(name, argumentsText) {
       nowNs ??= now();
       if (name === 'time.now_ns') return { kind: 'value', text: UTF8.encode(String(nowNs)) };
+      const plain = withoutPrefix(name);
+      const native = askNative(plain, argumentsText);
+      if (native === 'undefined') return { kind: 'undefined' };
+      if (native !== 'ask_opa') return { kind: 'value', text: Buffer.from(native.text, 'latin1') };
       if (!isBegun) opa.begin(nowNs);
       isBegun = true;
-      const plain = name.startsWith(REDIRECTED_PREFIX) ? name.slice(REDIRECTED_PREFIX.length) : name;
       return opa.call(plain, argumentsText);
     },
   };
+}
+
+function withoutPrefix(name: string): string {
+  return name.startsWith(REDIRECTED_PREFIX) ? name.slice(REDIRECTED_PREFIX.length) : name;
+}
+
+/** Whether some calls go to OPA's own. */
+function needsOpa(name: string): boolean {
+  return name !== 'time.now_ns' && NATIVE_BUILTINS.get(name)?.isComplete !== true;
+}
+
+function askNative(name: string, argumentsText: Uint8Array): NativeAnswer {
+  const native = NATIVE_BUILTINS.get(name);
+  if (native === undefined) return 'ask_opa';
+  return native.answer(
+    Buffer.from(argumentsText.buffer, argumentsText.byteOffset, argumentsText.byteLength).toString('latin1'),
+  );
 }

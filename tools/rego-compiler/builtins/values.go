@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -63,7 +64,7 @@ func (p *parser) value(depth int) (*ast.Term, error) {
 		return ast.BooleanTerm(false), p.atom("false")
 	case c == 's':
 		return ast.SetTerm(), p.atom("set()")
-	case c == '-' || c >= '0' && c <= '9':
+	case c == '-' || c == '.' || c >= '0' && c <= '9':
 		return p.number(), nil
 	default:
 		return nil, errValue
@@ -234,7 +235,7 @@ func appendValue(to []byte, value ast.Value) []byte {
 	case ast.Boolean:
 		return strconv.AppendBool(to, bool(v))
 	case ast.Number:
-		return append(to, v...)
+		return appendNumber(to, string(v))
 	case ast.String:
 		return appendString(to, string(v))
 	case *ast.Array:
@@ -272,6 +273,17 @@ func appendSeparator(to []byte, i int) []byte {
 		return to
 	}
 	return append(to, ',')
+}
+
+// appendNumber writes a zero before a leading point, which Rego takes and opa_value_parse does not.
+func appendNumber(to []byte, text string) []byte {
+	if digits, isNegative := strings.CutPrefix(text, "-"); isNegative {
+		return appendNumber(append(to, '-'), digits)
+	}
+	if strings.HasPrefix(text, ".") {
+		to = append(to, '0')
+	}
+	return append(to, text...)
 }
 
 const hexDigits = "0123456789abcdef"
