@@ -48,6 +48,9 @@ interface Resource {
  */
 const MAX_CLOSED_CLAIMS = 100;
 
+/** An Envoy that does not reply cannot make it remember more. */
+const MAX_IN_FLIGHT = 1000;
+
 /** Of all resources of an answer; a larger one is sent alone. gRPC clients take 4 MiB unless told otherwise. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
 
@@ -66,6 +69,8 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
   readonly #options: SessionOptions;
   readonly #resources = new Map<string, Resource>();
   readonly #outstanding = new OutstandingAnswers();
+  /** Versions of names let go while answers were under way: asked for again before those are read, they are held. */
+  readonly #inFlight = new Map<string, string>();
   #node: EnvoyNode | undefined;
   #names: ReadonlySet<string> = new Set();
   #isStarted = false;
@@ -159,13 +164,23 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
       if (resource !== undefined && !subscribed.has(name)) resource.isSubscribed = false;
     }
     const released: string[] = [];
-    for (const [name, { isSubscribed, isWild }] of this.#resources) {
+    for (const [name, { isSubscribed, isWild, version }] of this.#resources) {
       if (isSubscribed || isWild) continue;
       this.#resources.delete(name);
       this.#fresh.delete(name);
+      this.#letGo(name, version);
       released.push(name);
     }
     return released;
+  }
+
+  #letGo(name: string, version: string | undefined): void {
+    if (version === undefined || this.#outstanding.size === 0) return;
+    for (const oldest of this.#inFlight.keys()) {
+      if (this.#inFlight.size < MAX_IN_FLIGHT) break;
+      this.#inFlight.delete(oldest);
+    }
+    this.#inFlight.set(name, version);
   }
 
   /** What the Envoy holds is sent again only where it has changed, or is subscribed to. */
@@ -187,7 +202,14 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
   #resource(name: string): Resource {
     let resource = this.#resources.get(name);
     if (resource === undefined) {
-      resource = { name, isSubscribed: false, isWild: false, isClaim: false, version: undefined, isAsked: false };
+      resource = {
+        name,
+        isSubscribed: false,
+        isWild: false,
+        isClaim: false,
+        version: this.#inFlight.get(name),
+        isAsked: false,
+      };
       this.#resources.set(name, resource);
     }
     return resource;
@@ -196,6 +218,7 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
   #replyTo({ responseNonce, refusal }: DeltaRequest): Reply | undefined {
     if (responseNonce === '') return undefined;
     const resources = this.#outstanding.take(responseNonce);
+    if (this.#outstanding.size === 0) this.#inFlight.clear();
     if (resources === undefined) return { kind: 'stale' };
     return refusal === undefined ? { kind: 'ack', resources } : { kind: 'nack', resources, reason: refusal };
   }

@@ -146,6 +146,29 @@ test('what was sent and means nothing any more is removed once, under either rul
   }
 });
 
+test('what is asked for again before the answer to the first question is read counts as held', () => {
+  const gone = stock({ b: 'b1' }, { closed: 'a' });
+  for (const view of [gone, stock({ b: 'b1' })]) {
+    const { session, ask } = open({ unknownName: 'wait' });
+    ask({ subscribe: ['a', 'b'] });
+    session.look(stock(NEW), true);
+    ask({ unsubscribe: ['a'] });
+    ask({ subscribe: ['a'] });
+    const { message } = session.look(view, true);
+    assert.deepEqual(
+      message?.sent.map(({ version }) => version),
+      view === gone ? [versionOf('a', 'closed')] : [],
+    );
+    assert.deepEqual(message?.removed, view === gone ? [] : ['a']);
+  }
+  const { session, ask } = open({ unknownName: 'wait' });
+  ask({ subscribe: ['a'] });
+  session.look(stock(NEW), true);
+  ask({ unsubscribe: ['a'], nonce: 'n1' });
+  ask({ subscribe: ['a'] });
+  assert.equal(session.look(gone, true).message, undefined, 'it has read that, and let go of it');
+});
+
 test('a bundle that is held and means nothing any more is closed instead', () => {
   const { session, ask } = open();
   ask({ subscribe: ['b'], initial: { b: 'from before' } });
