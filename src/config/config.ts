@@ -1,6 +1,7 @@
 import type { TrustDomain } from '../spiffe/index.ts';
 import type { AttestationConfig } from './attestation-config.ts';
 import type { AuthorityConfig } from './authority-config.ts';
+import type { AuthzConfig } from './authz-config.ts';
 import type { AdminConfig, AuditConfig } from './operation-config.ts';
 import type { SdsConfig } from './sds-config.ts';
 
@@ -38,29 +39,6 @@ export interface Config {
 /** Where SVIDs come from: our own authority, or an agent's Workload API on a Unix socket. */
 export type IdentitySourceConfig =
   { readonly kind: 'authority' } | { readonly kind: 'workload_api'; readonly socket: string };
-
-export interface AuthzConfig {
-  readonly listen: ListenAddress;
-  /** What Envoy is told when no decision could be made: a denied response, the same with 500, or a gRPC error. */
-  readonly onError: 'deny' | 'error_response' | 'grpc';
-  /** Whether a peer of our trust domain without any entry is denied. */
-  readonly denyUnregistered: boolean;
-  /** Whether calls are served whatever their `:authority` is. */
-  readonly anyAuthority: boolean;
-  /** The longest time one evaluation may take before it is a deny. */
-  readonly evalTimeoutMs: number;
-  /** The largest check request that is decoded; a larger one is a deny. */
-  readonly maxRequestBytes: number;
-  /** By name, at least one. `default` serves requests that name none; without it those are denied. */
-  readonly policies: ReadonlyMap<string, PolicyConfig>;
-}
-
-export interface PolicyConfig {
-  /** Folder or file with Rego. */
-  readonly path: string;
-  /** Slash-separated path of the rule that decides, such as `envoy/authz/allow`. */
-  readonly entrypoint: string;
-}
 
 export interface TelemetryConfig {
   /** /metrics, /live and /ready; absent when `listen: off`. */

@@ -10,15 +10,10 @@ export type {
   UnixAttestationConfig,
 } from './attestation-config.ts';
 export type { AuthorityConfig, KeyManagerConfig, SecretSource, UpstreamConfig } from './authority-config.ts';
-export type {
-  AuthzConfig,
-  Config,
-  IdentitySourceConfig,
-  ListenAddress,
-  PolicyConfig,
-  TelemetryConfig,
-} from './config.ts';
+export type { AuthzConfig, PolicyConfig, ReplyConfig } from './authz-config.ts';
+export type { Config, IdentitySourceConfig, ListenAddress, TelemetryConfig } from './config.ts';
 export type { AdminCaller, AdminConfig, AuditConfig } from './operation-config.ts';
+export type { JwtProviderConfig, JwtSvidConfig, PeerConfig } from './peer-config.ts';
 export type { VaultAuthConfig, VaultConfig } from './vault-config.ts';
 export { formatDuration, parseDuration } from './duration.ts';
 export { parseYamlDocument } from './document.ts';

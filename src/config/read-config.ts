@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { SvidgateError } from '../core/index.ts';
 import { toAttestationConfig } from './attestation-config.ts';
 import { toAuthorityConfig } from './authority-config.ts';
+import { toAuthzConfig } from './authz-config.ts';
 import type { Config, IdentitySourceConfig } from './config.ts';
 import { parseYamlDocument } from './document.ts';
 import type { Field } from './fields.ts';
@@ -57,23 +58,11 @@ function toConfig(raw: RawConfig, file: string): Config {
     revokesOnWorkloadExit: raw.revocation.on_workload_exit,
     audit: toAuditConfig(raw.audit, raw.data_dir),
     sds: toSdsConfig(raw.sds),
-    ...(raw.authz === undefined ? {} : { authz: toAuthz(raw.authz) }),
+    ...(raw.authz === undefined ? {} : { authz: toAuthzConfig(raw.authz) }),
     telemetry: {
       ...(telemetry.listen === undefined ? {} : { listen: telemetry.listen }),
       logLevel: telemetry.log_level,
     },
-  };
-}
-
-function toAuthz(raw: NonNullable<RawConfig['authz']>): NonNullable<Config['authz']> {
-  return {
-    listen: raw.listen,
-    onError: raw.on_error,
-    denyUnregistered: raw.deny_unregistered,
-    anyAuthority: raw.any_authority,
-    evalTimeoutMs: raw.eval_timeout,
-    maxRequestBytes: raw.max_request_bytes,
-    policies: new Map(Object.entries(raw.policies)),
   };
 }
 

@@ -2,18 +2,9 @@ import { SvidgateError } from '../core/index.ts';
 import { parseTrustDomain, type TrustDomain } from '../spiffe/index.ts';
 import { attestationSection } from './attestation-config.ts';
 import { authoritySection } from './authority-config.ts';
+import { authzSection } from './authz-config.ts';
 import type { ListenAddress } from './config.ts';
-import {
-  choiceField,
-  durationField,
-  flagField,
-  integerField,
-  listField,
-  namedFields,
-  optionalField,
-  sectionField,
-  textField,
-} from './fields.ts';
+import { choiceField, listField, optionalField, sectionField, textField } from './fields.ts';
 import { parseListenAddress } from './listen-address.ts';
 import { adminSection, auditSection, federationSection, revocationSection } from './operation-config.ts';
 import {
@@ -22,12 +13,8 @@ import {
   checkSdsReferences,
   checkSocketAliases,
 } from './schema-checks.ts';
-import { listenField, pathField, requiredPathField, socketField } from './schema-fields.ts';
+import { pathField, socketField } from './schema-fields.ts';
 import { sdsSection } from './sds-config.ts';
-
-const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
-/** What fits into one file-system name and one metric label. */
-const POLICY_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 /** The keys of svidgate.yaml. Relative paths start at the folder. */
 export function configSchema(folder: string) {
@@ -80,64 +67,6 @@ export function configSchema(folder: string) {
   );
 }
 
-function authzSection(folder: string) {
-  const policy = sectionField(
-    {
-      path: requiredPathField(folder, 'Folder or file with Rego.'),
-      entrypoint: textField(
-        {
-          description: 'The rule that decides.',
-          expected: 'a rule such as envoy/authz/allow',
-          default: 'envoy/authz/allow',
-        },
-        parseEntrypoint,
-      ),
-    },
-    { description: 'One policy.' },
-  );
-  return sectionField(
-    {
-      listen: listenField(folder, '127.0.0.1:9191', 'Where ext_authz listens: `unix:PATH` or a loopback `HOST:PORT`.'),
-      on_error: choiceField(['deny', 'error_response', 'grpc'], {
-        description: 'What Envoy gets when no decision could be made: a deny, an error response, or a gRPC error.',
-        default: 'deny',
-      }),
-      deny_unregistered: flagField({
-        description: 'Whether to deny peers of the own trust domain that no entry gives their SPIFFE ID to.',
-        default: false,
-      }),
-      any_authority: flagField({
-        description:
-          'Whether calls are served whatever their `:authority` is, such as a cluster name with a pipe or a slash; ' +
-          'otherwise Node resets them. The workload socket always does.',
-        default: false,
-      }),
-      eval_timeout: durationField({
-        description: 'The longest evaluation; then the request is denied.',
-        min: '1ms',
-        max: '1m',
-        default: '100ms',
-      }),
-      max_request_bytes: integerField({
-        description: 'The largest check request; a larger one is denied.',
-        min: 1024,
-        max: MAX_REQUEST_BYTES,
-        default: 4 * 1024 * 1024,
-        unit: 'bytes',
-      }),
-      policies: namedFields(policy, {
-        description: 'Policies by name; `default` serves requests that name none.',
-        expected: 'at least one policy, such as `default: { path: ./policies/rego }`',
-        pattern: POLICY_NAME,
-        patternText: 'use 1 to 64 letters, digits, `.`, `-` or `_`, the first a letter or digit',
-        default: { default: { path: './policies/rego' } },
-        defaultText: 'default: { path: ./policies/rego }',
-      }),
-    },
-    { description: 'The gate. It is off when this section is left out.' },
-  );
-}
-
 function telemetrySection(folder: string) {
   const listen = textField<ListenAddress | undefined>(
     {
@@ -157,13 +86,6 @@ function telemetrySection(folder: string) {
     },
     { description: 'Logs and metrics.' },
   );
-}
-
-function parseEntrypoint(text: string): string {
-  if (!/^[A-Za-z0-9_-]+(?:\/[A-Za-z0-9_-]+)*$/.test(text) || text.length > 255) {
-    throw new SvidgateError('config_invalid', 'expected package and rule with slashes, such as envoy/authz/allow');
-  }
-  return text;
 }
 
 function parseFileName(text: string): string {

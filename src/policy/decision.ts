@@ -1,3 +1,4 @@
+import { readAnswer, type AllowEffects, type DenyEffects } from './decision-effects.ts';
 import type { Evaluation } from './evaluation.ts';
 
 /** Why a request is denied. The set is closed: it is a metric label and part of records. */
@@ -21,6 +22,8 @@ export interface AllowDecision {
   readonly policy: string;
   /** Digest of the snapshot that decided, sha256 in hex. */
   readonly digest: string;
+  /** What the policy asks for beyond the allow. */
+  readonly effects?: AllowEffects;
 }
 
 export interface DenyDecision {
@@ -31,6 +34,8 @@ export interface DenyDecision {
   readonly digest?: string;
   /** What Rego or the evaluator said, for the log; it may name parts of the policy and never goes to the caller. */
   readonly detail?: string;
+  /** What the policy tells the client; with `policy_denied` only. */
+  readonly effects?: DenyEffects;
 }
 
 /** Whether the deny means that no decision could be made (`authz.on_error` applies) rather than that policy said no. */
@@ -38,7 +43,10 @@ export function isFailure(reason: DenyReason): boolean {
   return reason !== 'policy_denied';
 }
 
-/** Turns what the evaluator gave into a decision: the boolean `true` allows, everything else denies. */
+/**
+ * Turns what the evaluator gave into a decision: the boolean `true`, or an object whose `allowed` is `true` and whose
+ * other fields are what they should be, allows; everything else denies.
+ */
 export function decide(source: { readonly policy: string; readonly digest: string }, evaluation: Evaluation): Decision {
   const { policy, digest } = source;
   const deny = (reason: DenyReason, detail?: string): DenyDecision => ({
@@ -50,9 +58,7 @@ export function decide(source: { readonly policy: string; readonly digest: strin
   });
   switch (evaluation.kind) {
     case 'value':
-      if (evaluation.value === true) return { effect: 'allow', policy, digest };
-      if (evaluation.value === false) return deny('policy_denied');
-      return deny('wrong_type', `the decision is ${nameType(evaluation.value)}, not a boolean`);
+      return decideByValue(source, evaluation.value);
     case 'undefined':
       return deny('undefined_decision');
     case 'error':
@@ -68,13 +74,23 @@ export function decide(source: { readonly policy: string; readonly digest: strin
   }
 }
 
+function decideByValue(source: { readonly policy: string; readonly digest: string }, value: unknown): Decision {
+  const answer = readAnswer(value);
+  switch (answer.kind) {
+    case 'allow':
+      return { effect: 'allow', ...source, ...withEffects(answer.effects) };
+    case 'deny':
+      return { effect: 'deny', reason: 'policy_denied', ...source, ...withEffects(answer.effects) };
+    case 'wrong_type':
+      return { effect: 'deny', reason: 'wrong_type', ...source, detail: answer.message };
+  }
+}
+
+function withEffects<T>(effects: T | undefined): { readonly effects?: T } {
+  return effects === undefined ? {} : { effects };
+}
+
 /** Takes `never`: a new kind of evaluation without a case above does not compile, and would deny if it came. */
 function denyUnknown(_evaluation: never, deny: (reason: DenyReason, detail: string) => DenyDecision): DenyDecision {
   return deny('evaluation_error', 'the evaluation ended in an unknown way');
-}
-
-function nameType(value: unknown): string {
-  if (value === null) return 'null';
-  if (Array.isArray(value)) return 'an array';
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }

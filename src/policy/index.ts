@@ -1,12 +1,14 @@
 /**
  * policy: from Rego on disk to decisions: snapshots of policy folders, OPA's compiler, evaluation in threads, reload.
- * Promises: allow only where the live policy's entrypoint is exactly `true`; every call settles by its deadline; an edit
- * is in force as a whole or not at all, and a policy that does not compile leaves the last good one in force.
+ * Promises: allow only where the live policy's entrypoint is `true`, or an object whose `allowed` is; every call settles
+ * by its deadline; an edit is in force as a whole or not at all, and a policy that does not compile leaves the last
+ * good one in force.
  * Must not know Envoy's messages, identities, who asks, nor what is done with a decision.
  */
 export { checkPolicyFolder } from './check-policy-folder.ts';
 export type { CompiledPolicyCache } from './compiled-policy-cache.ts';
 export { isFailure, type AllowDecision, type Decision, type DenyDecision, type DenyReason } from './decision.ts';
+export type { AllowEffects, DenyEffects, HeaderField } from './decision-effects.ts';
 export type { EvaluationOptions } from './evaluation.ts';
 export { createPolicyEngine, type PolicyEngine, type PolicyEngineOptions } from './policy-engine.ts';
 export type { PolicyData } from './policy-data.ts';

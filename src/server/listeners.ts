@@ -72,16 +72,16 @@ export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
 
 /** The gate, or undefined when the configuration has none. */
 export async function startGate(parts: ServerParts): Promise<GrpcServer | undefined> {
-  const { config, logger, metrics, policies, registry, revocations } = parts;
+  const { config, logger, metrics, policies, gateIdentity, registry, revocations } = parts;
   const { authz } = config;
-  if (authz === undefined || policies === undefined) return undefined;
+  if (authz === undefined || policies === undefined || gateIdentity === undefined) return undefined;
   const { listen } = authz;
   return startGrpcServer({
     name: 'gate',
     address: openAddress(listen),
     methods: createExtAuthzEndpoint({
       policies,
-      peers: parts.peers,
+      requests: gateIdentity.requests,
       attestor: parts.attestor,
       entries: {
         // Who lost its identity asks for nobody any more, even while its process and its entry are there.
@@ -98,6 +98,13 @@ export async function startGate(parts: ServerParts): Promise<GrpcServer | undefi
         : {}),
       maxRequestBytes: authz.maxRequestBytes,
       onError: authz.onError,
+      givesDenyBody: authz.denyBody === 'by_type',
+      rules: {
+        skipsBody: authz.skipRequestBodyParse,
+        pathGuard: authz.pathGuard,
+        isDryRun: authz.dryRun,
+        reply: authz.reply,
+      },
       policyNames: new Set(authz.policies.keys()),
       clock: parts.clock,
       logger: logger.child({ room: 'gate' }),

@@ -34,7 +34,7 @@ allow if {
 
 text := "allow"
 
-object := {"allowed": true}
+object := {"allowed": "true"}
 
 number := 1
 

@@ -15,14 +15,15 @@ type InputObject = Readonly<Record<string, InputValue | undefined>>;
  * The attributes of a check request as opa-envoy-plugin shows them: lowerCamelCase names, only fields that are set, a
  * message that is there but empty as `{}`, 64-bit numbers exact, enums as numbers, bytes in base64, times as seconds
  * and nanos.
+ * @param path what the policy sees in place of the request's path, where that is another
  */
-export function attributesInput(attributes: AttributeContext): InputObject {
+export function attributesInput(attributes: AttributeContext, path?: string): InputObject {
   return {
     source: present(attributes.source, peerInput),
     destination: present(attributes.destination, peerInput),
     request: present(attributes.request, (request) => ({
       time: present(request.time, timeInput),
-      http: present(request.http, httpInput),
+      http: present(request.http, (http) => httpInput(http, path)),
     })),
     contextExtensions: filled(attributes.contextExtensions),
     metadataContext: present(attributes.metadataContext, metadataInput),
@@ -59,13 +60,13 @@ function addressInput(address: Address): InputObject {
   };
 }
 
-function httpInput(http: HttpRequest): InputObject {
+function httpInput(http: HttpRequest, path?: string): InputObject {
   const size = http.size.toString();
   return {
     id: text(http.id),
     method: text(http.method),
-    headers: filled(http.headers),
-    path: text(http.path),
+    headers: filled(path === undefined ? http.headers : withPath(http.headers, path)),
+    path: text(path ?? http.path),
     host: text(http.host),
     scheme: text(http.scheme),
     query: text(http.query),
@@ -85,6 +86,11 @@ function httpInput(http: HttpRequest): InputObject {
             })),
     })),
   };
+}
+
+/** Envoy shows its pseudo headers among the others. */
+function withPath(headers: Readonly<Record<string, string>>, path: string): Readonly<Record<string, string>> {
+  return Object.hasOwn(headers, ':path') ? { ...headers, ':path': path } : headers;
 }
 
 function timeInput(time: Timestamp): InputObject {

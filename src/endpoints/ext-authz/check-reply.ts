@@ -1,17 +1,29 @@
+import type { AllowEffects, DenyEffects, HeaderField } from '../../policy/index.ts';
 import {
   CheckResponse,
   encodeMessage,
   jsonToStruct,
   type CheckResponseInit,
+  type JsonObject,
   type StructInit,
 } from '../../proto/index.ts';
+import { denyBody, type BodyForm, type DenyBody } from './deny-body.ts';
 
 /** What Envoy keeps as dynamic metadata of the request, for its access log. */
 export interface ReplyFacts {
   readonly decisionId: string;
   readonly policy: string;
-  /** Why the request was denied. */
+  /** Why the request was denied, or would have been: `authz.dry_run`. */
   readonly reason?: string;
+  readonly isDryRun?: boolean;
+}
+
+export interface DenyReply {
+  /** Where the policy gives none. */
+  readonly httpStatus: number;
+  readonly effects?: DenyEffects;
+  /** The form of the body where the policy gives none; without it there is none. */
+  readonly form?: BodyForm;
 }
 
 /** google.rpc.Code. Envoy takes an absent status, and code 0, for an allow, whatever else is set. */
@@ -19,16 +31,27 @@ const OK = 0;
 const PERMISSION_DENIED = 7;
 
 /** The only way to an allow. */
-export function allowReply(facts: ReplyFacts): Uint8Array {
-  return encode({ status: { code: OK }, okResponse: {}, dynamicMetadata: metadata(facts) });
+export function allowReply(facts: ReplyFacts, effects?: AllowEffects): Uint8Array {
+  return encode({
+    status: { code: OK },
+    okResponse: effects === undefined ? {} : okResponse(effects),
+    dynamicMetadata: metadata(facts, effects?.dynamicMetadata),
+  });
 }
 
-/** A deny with its HTTP status for the client; without a body. */
-export function denyReply(facts: ReplyFacts, httpStatus: number): Uint8Array {
+/** A deny with its HTTP status for the client. */
+export function denyReply(facts: ReplyFacts, reply: DenyReply): Uint8Array {
+  const { httpStatus, effects } = reply;
+  const code = effects?.httpStatus ?? httpStatus;
+  const headers = (effects?.headers ?? []).map((header) => option(header, false));
+  const body = ownBody(code, reply, facts);
+  if (body?.contentType !== undefined) {
+    headers.push(option({ name: 'content-type', value: body.contentType }, false));
+  }
   return encode({
     status: { code: PERMISSION_DENIED, message: facts.reason ?? '' },
-    deniedResponse: { status: { code: httpStatus } },
-    dynamicMetadata: metadata(facts),
+    deniedResponse: { status: { code }, headers, body: effects?.body ?? body?.text ?? '' },
+    dynamicMetadata: metadata(facts, effects?.dynamicMetadata),
   });
 }
 
@@ -45,10 +68,52 @@ function encode(reply: CheckResponseInit & { readonly status: { readonly code: n
   return encodeMessage(CheckResponse, reply);
 }
 
-function metadata(facts: ReplyFacts): StructInit {
+function okResponse(effects: AllowEffects): NonNullable<CheckResponseInit['okResponse']> {
+  return {
+    headers: requestHeaders(effects.headers),
+    headersToRemove: effects.requestHeadersToRemove.map((name) => name.toLowerCase()),
+    // Envoy adds before it sets: a mixture would lose values. Adding to what the upstream sent is the plugin's effect, too.
+    responseHeadersToAdd: effects.responseHeadersToAdd.map((header) => option(header, true)),
+    queryParametersToSet: effects.queryParametersToSet.map(({ name, value }) => ({ key: name, value })),
+    queryParametersToRemove: effects.queryParametersToRemove,
+  };
+}
+
+/**
+ * The first value takes the place of what the client sent, the others join it. They are in the order of their names.
+ * Envoy appends only to what is there, and without `append` each value would replace the one before.
+ */
+function requestHeaders(headers: readonly HeaderField[]): readonly HeaderOption[] {
+  let before = '';
+  return headers.map((header) => {
+    const name = header.name.toLowerCase();
+    const append = name === before;
+    before = name;
+    return option(header, append);
+  });
+}
+
+type HeaderOption = ReturnType<typeof option>;
+
+/** `append` in all cases: versions of Envoy differ in what its absence means (1.37.0 appended). */
+function option({ name, value }: HeaderField, append: boolean) {
+  return { header: { key: name.toLowerCase(), value }, append: { value: append } };
+}
+
+/** No body for what has none, nor one that a content type of the policy might not fit. */
+function ownBody(code: number, { effects, form }: DenyReply, facts: ReplyFacts): DenyBody | undefined {
+  if (form === undefined || code < 400 || effects?.body !== undefined) return undefined;
+  if (effects?.headers.some(({ name }) => name.toLowerCase() === 'content-type') === true) return undefined;
+  return denyBody(form, code, facts.decisionId);
+}
+
+/** What the policy gives, ours beside it; the decision id is always ours. */
+function metadata(facts: ReplyFacts, given: JsonObject = {}): StructInit {
   return jsonToStruct({
-    decision_id: facts.decisionId,
     policy: facts.policy,
     ...(facts.reason === undefined ? {} : { reason: facts.reason }),
+    ...(facts.isDryRun === true ? { dry_run: true } : {}),
+    ...given,
+    decision_id: facts.decisionId,
   });
 }

@@ -1,44 +1,77 @@
-import { SvidgateError } from '../../core/index.ts';
-import type { PeerVerifier, PresentedPeer, VerifiedPeer } from '../../peer/index.ts';
-import { isFailure, type PolicyEngine } from '../../policy/index.ts';
+import { SvidgateError, type Clock } from '../../core/index.ts';
+import type { PresentedRequest, RequestIdentity, RequestVerifier } from '../../peer/index.ts';
+import {
+  isFailure,
+  type AllowEffects,
+  type Decision,
+  type DenyEffects,
+  type PolicyEngine,
+} from '../../policy/index.ts';
 import { CheckRequest, decodeMessage, type AttributeContext } from '../../proto/index.ts';
 import type { SpiffeId } from '../../spiffe/index.ts';
 import type { Peer } from '../../transport/index.ts';
-import { identifyCaller, type CallerSources } from './caller.ts';
-import { inputDocument } from './input-document.ts';
+import { identifyCaller, type Caller, type CallerSources } from './caller.ts';
+import { bodyForm, type BodyForm } from './deny-body.ts';
+import { headerReader } from './identity-input.ts';
+import { inputDocument, type InputOptions } from './input-document.ts';
+import { isAmbiguous, normalizeTarget, type PathGuard } from './path-guard.ts';
+import { refusedInAllow, refusedInDeny, type ReplyRules } from './reply-rules.ts';
 
 /** How one check ended. `failure` means that no decision could be made: `authz.on_error` says how Envoy is told. */
 export type CheckOutcome = CheckFacts &
   (
-    | { readonly kind: 'allow' }
-    | { readonly kind: 'deny'; readonly reason: string; readonly httpStatus: 400 | 403; readonly detail?: string }
+    | { readonly kind: 'allow'; readonly effects?: AllowEffects }
+    /** Denied by its policy, and let through all the same: `authz.dry_run`. */
+    | { readonly kind: 'dry_run'; readonly reason: string; readonly effects?: DenyEffects }
+    | {
+        readonly kind: 'deny';
+        readonly reason: string;
+        readonly httpStatus: 400 | 403;
+        readonly effects?: DenyEffects;
+        readonly detail?: string;
+      }
     | { readonly kind: 'failure'; readonly reason: string; readonly detail?: string }
   );
 
 export interface CheckFacts {
   /** The policy that was asked for; empty when the request did not get that far. */
   readonly policy: string;
-  readonly peer?: VerifiedPeer;
+  readonly identity?: RequestIdentity;
+  /** In what form the client reads why it was denied; absent when the request could not be read. */
+  readonly form?: BodyForm;
+}
+
+export interface CheckRules extends InputOptions {
+  readonly pathGuard: PathGuard;
+  readonly reply: ReplyRules;
+  /** Whether what a policy denies is let through. Nothing else is. */
+  readonly isDryRun: boolean;
 }
 
 export interface CheckSources extends CallerSources {
   readonly policies: Pick<PolicyEngine, 'decide'>;
-  readonly peers: PeerVerifier;
+  readonly requests: RequestVerifier;
   /** Set when `authz.deny_unregistered` is on: whether some entry gives this SPIFFE ID. */
   readonly isRegistered?: (id: SpiffeId) => boolean;
   readonly maxRequestBytes: number;
+  readonly rules: CheckRules;
+  readonly clock: Clock;
+}
+
+export interface CheckContext {
+  readonly peer: Peer;
+  readonly deadline: number;
+  readonly signal: AbortSignal;
 }
 
 /** Which policy a route asks for: Envoy's `context_extensions` of the ext_authz filter. */
 const POLICY_KEY = 'svidgate.policy';
 const DEFAULT_POLICY = 'default';
+/** What part of the time that is left may go into waiting for the keys of a token's issuer. */
+const KEYS_SHARE = 2;
 
 /** Decides one check request. Rejects only on a defect; the caller of this function denies then, too. */
-export async function check(
-  bytes: Uint8Array,
-  context: { readonly peer: Peer; readonly deadline: number; readonly signal: AbortSignal },
-  sources: CheckSources,
-): Promise<CheckOutcome> {
+export async function check(bytes: Uint8Array, context: CheckContext, sources: CheckSources): Promise<CheckOutcome> {
   // First, so that a caller that we do not know costs no reading of what it sends.
   const caller = await identifyCaller(context.peer, sources).catch((error: unknown) => SvidgateError.from(error));
   if (caller instanceof SvidgateError) {
@@ -52,41 +85,69 @@ export async function check(
     const { code, message } = SvidgateError.from(error);
     return { kind: 'failure', policy: '', reason: code, detail: message };
   }
+  const outcome = await decideRequest(request, caller, { ...context, sources });
+  if (outcome.kind === 'allow' || outcome.kind === 'dry_run') return outcome;
+  return { ...outcome, form: bodyForm(request.attributes?.request?.http?.headers ?? {}) };
+}
+
+async function decideRequest(
+  request: CheckRequest,
+  caller: Caller,
+  { deadline, signal, sources }: CheckContext & { readonly sources: CheckSources },
+): Promise<CheckOutcome> {
   const policy = policyName(request.attributes);
   if (caller.kind === 'anonymous' && policy !== DEFAULT_POLICY) {
     return { kind: 'deny', policy, reason: 'policy_not_allowed', httpStatus: 403 };
   }
-  const presented = presentedPeer(request.attributes);
-  const peer: VerifiedPeer =
-    caller.kind === 'anonymous' ? { verified: false, reason: 'caller_anonymous' } : sources.peers.verify(presented);
-  if (sources.peers.isRevoked(presented))
-    return { kind: 'deny', policy, peer, reason: 'peer_revoked', httpStatus: 403 };
+  const presented = presentedRequest(request.attributes, caller);
+  const identity = await sources.requests.verify(presented, (deadline - sources.clock.now()) / KEYS_SHARE);
+  const { peer, revoked } = identity;
+  const facts = { policy, identity };
+  if (revoked !== undefined) return { kind: 'deny', ...facts, reason: revoked, httpStatus: 403 };
   if (peer.verified && sources.isRegistered !== undefined && !sources.isRegistered(peer.spiffeId)) {
-    return { kind: 'deny', policy, peer, reason: 'peer_unregistered', httpStatus: 403 };
+    return { kind: 'deny', ...facts, reason: 'peer_unregistered', httpStatus: 403 };
   }
+  const path = guardedPath(request, sources.rules.pathGuard);
+  if (path === 'refused') return { kind: 'deny', ...facts, reason: 'path_refused', httpStatus: 400 };
   let input: Uint8Array;
   try {
-    input = inputDocument(request, { caller, peer, policy });
+    input = inputDocument(request, { caller, ...facts }, { ...sources.rules, path: path.seen });
   } catch (error) {
-    return {
-      kind: 'deny',
-      policy,
-      peer,
-      reason: 'request_parse_error',
-      httpStatus: 400,
-      detail: SvidgateError.from(error).message,
-    };
+    const detail = SvidgateError.from(error).message;
+    return { kind: 'deny', ...facts, reason: 'request_parse_error', httpStatus: 400, detail };
   }
-  const { deadline, signal } = context;
-  const decision = await sources.policies.decide(policy, input, { deadline, signal });
-  if (decision.effect === 'allow') return { kind: 'allow', policy, peer };
-  const facts = {
-    policy,
-    peer,
-    reason: decision.reason,
-    ...(decision.detail === undefined ? {} : { detail: decision.detail }),
-  };
-  return isFailure(decision.reason) ? { kind: 'failure', ...facts } : { kind: 'deny', ...facts, httpStatus: 403 };
+  return toOutcome(await sources.policies.decide(policy, input, { deadline, signal }), facts, sources.rules);
+}
+
+/** `seen`: what the policy sees in place of the request's own path. */
+function guardedPath(request: CheckRequest, guard: PathGuard): { readonly seen?: string } | 'refused' {
+  const path = request.attributes?.request?.http?.path ?? '';
+  if (guard === 'off' || !isAmbiguous(path)) return {};
+  return guard === 'reject' ? 'refused' : { seen: normalizeTarget(path) };
+}
+
+/** What a policy asks for and Envoy must not be told is a deny, and never a failure: `on_error` may let those pass. */
+function toOutcome(decision: Decision, facts: CheckFacts, rules: CheckRules): CheckOutcome {
+  const refused = refusedIn(decision, rules.reply);
+  if (refused !== undefined) {
+    const detail = `the policy asks for ${refused}`;
+    return { kind: 'deny', ...facts, reason: 'reply_refused', httpStatus: 403, detail };
+  }
+  if (decision.effect === 'allow') return { kind: 'allow', ...facts, ...effectsOf(decision.effects) };
+  const { reason } = decision;
+  const detail = decision.detail === undefined ? {} : { detail: decision.detail };
+  if (isFailure(reason)) return { kind: 'failure', ...facts, reason, ...detail };
+  if (rules.isDryRun) return { kind: 'dry_run', ...facts, reason, ...effectsOf(decision.effects) };
+  return { kind: 'deny', ...facts, reason, httpStatus: 403, ...effectsOf(decision.effects), ...detail };
+}
+
+function refusedIn(decision: Decision, rules: ReplyRules): string | undefined {
+  if (decision.effects === undefined) return undefined;
+  return decision.effect === 'allow' ? refusedInAllow(decision.effects, rules) : refusedInDeny(decision.effects, rules);
+}
+
+function effectsOf<T>(effects: T | undefined): { readonly effects?: T } {
+  return effects === undefined ? {} : { effects };
 }
 
 function policyName(attributes: AttributeContext | null): string {
@@ -94,7 +155,12 @@ function policyName(attributes: AttributeContext | null): string {
   return Object.hasOwn(extensions, POLICY_KEY) ? (extensions[POLICY_KEY] ?? '') : DEFAULT_POLICY;
 }
 
-function presentedPeer(attributes: AttributeContext | null): PresentedPeer {
+function presentedRequest(attributes: AttributeContext | null, caller: Caller): PresentedRequest {
   const { certificate = '', principal = '' } = attributes?.source ?? {};
-  return { certificate, principal };
+  return {
+    certificate,
+    principal,
+    header: headerReader(attributes?.request?.http),
+    callerIds: caller.kind === 'anonymous' ? undefined : caller.spiffeIds,
+  };
 }

@@ -1,13 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { describeError, SvidgateError, type Clock, type Logger, type Metrics } from '../../core/index.ts';
 import { AUTHORIZATION_SERVICE } from '../../proto/index.ts';
+import type { AllowEffects, DenyEffects } from '../../policy/index.ts';
 import type { CallContext, GrpcMethod } from '../../transport/index.ts';
-import { allowReply, denyReply, errorReply } from './check-reply.ts';
+import { allowReply, denyReply, errorReply, type DenyReply } from './check-reply.ts';
+import { describeUnverified } from './identity-input.ts';
 import { check, type CheckOutcome, type CheckSources } from './check.ts';
 
 export interface ExtAuthzOptions extends CheckSources {
   /** How Envoy is told that no decision could be made. */
   readonly onError: 'deny' | 'error_response' | 'grpc';
+  /** Whether a deny has a body, in the form that the client asks for, where its policy gives none. */
+  readonly givesDenyBody: boolean;
   /** Names of configured policies, for metric labels. */
   readonly policyNames: ReadonlySet<string>;
   readonly clock: Clock;
@@ -82,25 +86,50 @@ function reply(outcome: CheckOutcome, decisionId: string, options: ExtAuthzOptio
   const { policy } = outcome;
   switch (outcome.kind) {
     case 'allow':
-      return allowReply({ decisionId, policy });
-    case 'deny':
-      return denyReply({ decisionId, policy, reason: outcome.reason }, outcome.httpStatus);
+      return allowReply({ decisionId, policy }, outcome.effects);
+    case 'dry_run': {
+      const facts = { decisionId, policy, reason: outcome.reason, isDryRun: true };
+      return allowReply(facts, { ...NO_EFFECTS, ...metadataOf(outcome.effects) });
+    }
+    case 'deny': {
+      const { reason, httpStatus, effects } = outcome;
+      const parts = { httpStatus, ...formOf(outcome, options), ...(effects === undefined ? {} : { effects }) };
+      return denyReply({ decisionId, policy, reason }, parts);
+    }
     case 'failure':
-      return failureReply({ decisionId, policy, reason: outcome.reason }, options.onError);
+      return failureReply(outcome, decisionId, options);
   }
 }
 
+const NO_EFFECTS: AllowEffects = {
+  headers: [],
+  requestHeadersToRemove: [],
+  queryParametersToSet: [],
+  queryParametersToRemove: [],
+  responseHeadersToAdd: [],
+};
+
+function metadataOf(effects: DenyEffects | undefined): Pick<AllowEffects, 'dynamicMetadata'> {
+  return effects?.dynamicMetadata === undefined ? {} : { dynamicMetadata: effects.dynamicMetadata };
+}
+
+function formOf(outcome: CheckOutcome, options: ExtAuthzOptions): Pick<DenyReply, 'form'> {
+  return options.givesDenyBody ? { form: outcome.form ?? 'text' } : {};
+}
+
 function failureReply(
-  facts: { readonly decisionId: string; readonly policy: string; readonly reason: string },
-  onError: ExtAuthzOptions['onError'],
+  outcome: Extract<CheckOutcome, { kind: 'failure' }>,
+  decisionId: string,
+  options: ExtAuthzOptions,
 ): Uint8Array {
-  switch (onError) {
+  const { policy, reason } = outcome;
+  switch (options.onError) {
     case 'deny':
-      return denyReply(facts, 403);
+      return denyReply({ decisionId, policy, reason }, { httpStatus: 403, ...formOf(outcome, options) });
     case 'error_response':
-      return errorReply(facts);
+      return errorReply({ decisionId, policy, reason });
     case 'grpc':
-      throw new SvidgateError('evaluation_failed', `no decision: ${facts.reason}`);
+      throw new SvidgateError('evaluation_failed', `no decision: ${reason}`);
   }
 }
 
@@ -115,14 +144,22 @@ function record(
   const reason = outcome.kind === 'allow' ? '' : outcome.reason;
   metrics.count('svidgate_authz_decisions_total', { policy, outcome: outcome.kind, reason });
   metrics.observe('svidgate_authz_decision_seconds', { policy }, seconds);
+  const peer = outcome.identity?.peer;
   const fields = {
     decision_id: decisionId,
     policy: outcome.policy,
     duration_ms: Math.round(seconds * 1e6) / 1000,
-    ...(outcome.peer?.verified === true ? { spiffe_id: outcome.peer.spiffeId, serial: outcome.peer.serial } : {}),
+    ...(peer?.verified === true ? { spiffe_id: peer.spiffeId, serial: peer.serial } : {}),
   };
   if (outcome.kind === 'allow') return logger.debug({ ...fields, decision: 'allow' }, 'request allowed');
-  const why = outcome.detail === undefined ? reason : `${reason}: ${outcome.detail}`;
+  const detail = 'detail' in outcome ? outcome.detail : undefined;
+  const unverified = outcome.identity === undefined ? '' : describeUnverified(outcome.identity);
+  const why = [reason, detail, unverified === '' ? undefined : `not verified: ${unverified}`]
+    .filter(Boolean)
+    .join(': ');
+  if (outcome.kind === 'dry_run') {
+    return logger.info({ ...fields, decision: 'allow', reason: why }, 'request allowed by a dry run');
+  }
   if (outcome.kind === 'deny') logger.info({ ...fields, decision: 'deny', reason: why }, 'request denied');
   else logger.warn({ ...fields, decision: 'deny', reason: why }, 'request denied: no decision could be made');
 }

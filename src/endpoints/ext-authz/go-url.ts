@@ -1,8 +1,9 @@
 import { SvidgateError } from '../../core/index.ts';
+import { goText } from './body/go-text.ts';
 
 /**
  * The path and query of a request as opa-envoy-plugin gives them to policies: Go's `url.PathUnescape` and
- * `url.ParseQuery`. Bytes that are not UTF-8 after unescaping become U+FFFD, fewer of them than Go's JSON would have.
+ * `url.ParseQuery`. Each byte that is not UTF-8 after unescaping becomes U+FFFD.
  */
 export interface ParsedTarget {
   readonly path: readonly string[];
@@ -17,9 +18,15 @@ export function parseTarget(target: string): ParsedTarget {
   return { path, query: mark === -1 ? new Map() : parseQuery(target.slice(mark + 1)) };
 }
 
-function parseQuery(query: string): ReadonlyMap<string, readonly string[]> {
+/** What Go reads of one query. */
+const MAX_PARAMETERS = 10_000;
+
+/** Throws `invalid_request`, also for more than 10,000 parameters. */
+export function parseQuery(query: string): ReadonlyMap<string, readonly string[]> {
+  const pairs = query.split('&', MAX_PARAMETERS + 1);
+  if (pairs.length > MAX_PARAMETERS) throw new SvidgateError('invalid_request', 'the query has too many parameters');
   const values = new Map<string, string[]>();
-  for (const pair of query.split('&')) {
+  for (const pair of pairs) {
     if (pair.includes(';')) throw new SvidgateError('invalid_request', 'the query has a semicolon separator');
     if (pair === '') continue;
     const equals = pair.indexOf('=');
@@ -50,7 +57,7 @@ function unescapeGo(text: string, part: 'path' | 'query'): string {
     bytes[length] = byte;
     length += 1;
   }
-  return bytes.toString('utf8', 0, length);
+  return goText(bytes.subarray(0, length));
 }
 
 /** The value of an ASCII digit, or far below zero. */

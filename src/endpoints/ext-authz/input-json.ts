@@ -24,7 +24,25 @@ export function rawNumber(digits: string): RawNumber {
   return rawJSON(digits);
 }
 
-/** The document as JSON text in UTF-8. A lone surrogate becomes U+FFFD. */
-export function encodeInput(document: InputValue): Uint8Array {
-  return Buffer.from(JSON.stringify(document), 'utf8');
+/** JSON text with its numbers as they are written. Throws a SyntaxError. */
+export function exactJson(text: string): InputValue {
+  // The third argument is not in TypeScript's library yet, as rawJSON.
+  const keepNumber = (_key: string, value: unknown, context?: { readonly source: string }): unknown =>
+    typeof value === 'number' && context !== undefined ? rawJSON(context.source) : value;
+  return JSON.parse(text, keepNumber) as InputValue;
+}
+
+/**
+ * The document as JSON text in UTF-8. A lone surrogate becomes U+FFFD.
+ * @param spliced members of the document that are JSON text already
+ */
+export function encodeInput(
+  document: { readonly [key: string]: InputValue | undefined },
+  spliced: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  let text = JSON.stringify(document);
+  for (const [key, json] of Object.entries(spliced)) {
+    text = `${text.slice(0, -1)}${text === '{}' ? '' : ','}${JSON.stringify(key)}:${json}}`;
+  }
+  return Buffer.from(text, 'utf8');
 }

@@ -92,9 +92,15 @@ authz:
   any_authority: true
   eval_timeout: 20ms
   max_request_bytes: 65536
+  skip_request_body_parse: true
+  proto_descriptor: ./services.pb
+  dry_run: true
+  path_guard: normalize
+  deny_body: none
+  reply: { allow_headers: [':Path', 'x-envoy-*'], allow_success_on_deny: true }
   policies:
     default: { path: ./policies }
-    constructor: { path: /p, entrypoint: a/b/c }
+    constructor: { path: /p, entrypoint: /a/b.c/d_e/ }
 telemetry: { listen: "[::1]:0", log_level: debug }
 `;
   assert.deepEqual(parseConfig(text, FILE).value, {
@@ -184,9 +190,16 @@ telemetry: { listen: "[::1]:0", log_level: debug }
       anyAuthority: true,
       evalTimeoutMs: 20,
       maxRequestBytes: 65_536,
+      skipRequestBodyParse: true,
+      protoDescriptorFile: '/etc/svidgate/services.pb',
+      dryRun: true,
+      pathGuard: 'normalize',
+      denyBody: 'none',
+      reply: { allowedHeaders: [':path', 'x-envoy-*'], allowsSuccessOnDeny: true },
+      identity: { jwtProviders: new Map(), xfccTrusted: [] },
       policies: new Map([
         ['default', { path: '/etc/svidgate/policies', entrypoint: 'envoy/authz/allow' }],
-        ['constructor', { path: '/p', entrypoint: 'a/b/c' }],
+        ['constructor', { path: '/p', entrypoint: 'a/b.c/d_e' }],
       ]),
     },
     telemetry: { listen: { kind: 'tcp', host: '::1', port: 0 }, logLevel: 'debug' },

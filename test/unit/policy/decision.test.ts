@@ -6,9 +6,14 @@ import type { Evaluation } from '../../../src/policy/evaluation.ts';
 
 const SOURCE = { policy: 'default', digest: 'd1' };
 
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 describe('decide', () => {
-  test('allows on the boolean true alone', () => {
+  test('allows on the boolean true, and on an object that says so', () => {
     assert.deepEqual(decide(SOURCE, { kind: 'value', value: true }), { effect: 'allow', ...SOURCE });
+    assert.equal(decide(SOURCE, { kind: 'value', value: { allowed: true } }).effect, 'allow');
   });
 
   const denied: { readonly name: string; readonly evaluation: Evaluation; readonly reason: DenyReason }[] = [
@@ -17,7 +22,12 @@ describe('decide', () => {
     { name: 'the number 1', evaluation: { kind: 'value', value: 1 }, reason: 'wrong_type' },
     { name: 'null', evaluation: { kind: 'value', value: null }, reason: 'wrong_type' },
     { name: 'an array with true', evaluation: { kind: 'value', value: [true] }, reason: 'wrong_type' },
-    { name: 'an object with allowed', evaluation: { kind: 'value', value: { allowed: true } }, reason: 'wrong_type' },
+    { name: 'an object without allowed', evaluation: { kind: 'value', value: { allow: true } }, reason: 'wrong_type' },
+    {
+      name: 'an object that says no',
+      evaluation: { kind: 'value', value: { allowed: false } },
+      reason: 'policy_denied',
+    },
     { name: 'a Boolean object', evaluation: { kind: 'value', value: Object(true) as unknown }, reason: 'wrong_type' },
     { name: 'no value', evaluation: { kind: 'value', value: undefined }, reason: 'wrong_type' },
     { name: 'an undefined decision', evaluation: { kind: 'undefined' }, reason: 'undefined_decision' },
@@ -39,7 +49,7 @@ describe('decide', () => {
   test('never allows on any other value', () => {
     fc.assert(
       fc.property(fc.anything(), (value) => {
-        fc.pre(value !== true);
+        fc.pre(value !== true && !(isRecord(value) && value['allowed'] === true));
         assert.equal(decide(SOURCE, { kind: 'value', value }).effect, 'deny');
       }),
     );

@@ -1,0 +1,225 @@
+import { SvidgateError } from '../core/index.ts';
+import type { ListenAddress } from './config.ts';
+import {
+  choiceField,
+  durationField,
+  flagField,
+  integerField,
+  listField,
+  namedFields,
+  optionalField,
+  sectionField,
+  textField,
+  type Field,
+} from './fields.ts';
+import { checkDistinctIssuers, peerFields, toPeerConfig, type PeerConfig } from './peer-config.ts';
+import { listenField, pathField, requiredPathField } from './schema-fields.ts';
+
+export interface AuthzConfig {
+  readonly listen: ListenAddress;
+  /** What Envoy is told when no decision could be made: a denied response, the same with 500, or a gRPC error. */
+  readonly onError: 'deny' | 'error_response' | 'grpc';
+  /** Whether a peer of our trust domain without any entry is denied. */
+  readonly denyUnregistered: boolean;
+  /** Whether calls are served whatever their `:authority` is. */
+  readonly anyAuthority: boolean;
+  /** The longest time one evaluation may take before it is a deny. */
+  readonly evalTimeoutMs: number;
+  /** The largest check request that is decoded; a larger one is a deny. */
+  readonly maxRequestBytes: number;
+  /** Whether the input document has no parsed_body. */
+  readonly skipRequestBodyParse: boolean;
+  /** Descriptors of the services whose gRPC bodies are parsed. */
+  readonly protoDescriptorFile?: string;
+  /** Whether what a policy denies is let through. */
+  readonly dryRun: boolean;
+  /** What is done with paths that services may read in more than one way. */
+  readonly pathGuard: 'off' | 'reject' | 'normalize';
+  /** Whether a deny has a body of ours, in the form the client asks for. */
+  readonly denyBody: 'by_type' | 'none';
+  readonly reply: ReplyConfig;
+  /** How the gate finds out who sent a request, beyond the peer's certificate. */
+  readonly identity: PeerConfig;
+  /** By name, at least one. `default` serves requests that name none; without it those are denied. */
+  readonly policies: ReadonlyMap<string, PolicyConfig>;
+}
+
+/** What policies may ask Envoy for. */
+export interface ReplyConfig {
+  /** Guarded headers in lower case: exact names, or beginnings with a `*` at the end. */
+  readonly allowedHeaders: readonly string[];
+  readonly allowsSuccessOnDeny: boolean;
+}
+
+export interface PolicyConfig {
+  /** Folder or file with Rego. */
+  readonly path: string;
+  /** Slash-separated path of the rule or package that decides, such as `envoy/authz/allow`. */
+  readonly entrypoint: string;
+}
+
+const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
+/** What fits into one file-system name and one metric label. */
+const POLICY_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+export function authzSection(folder: string) {
+  return sectionField(
+    {
+      listen: listenField(folder, '127.0.0.1:9191', 'Where ext_authz listens: `unix:PATH` or a loopback `HOST:PORT`.'),
+      on_error: choiceField(['deny', 'error_response', 'grpc'], {
+        description: 'What Envoy gets when no decision could be made: a deny, an error response, or a gRPC error.',
+        default: 'deny',
+      }),
+      deny_unregistered: flagField({
+        description: 'Whether to deny peers of the own trust domain that no entry gives their SPIFFE ID to.',
+        default: false,
+      }),
+      any_authority: flagField({
+        description:
+          'Whether calls are served whatever their `:authority` is, such as a cluster name with a pipe or a slash; ' +
+          'otherwise Node resets them. The workload socket always does.',
+        default: false,
+      }),
+      eval_timeout: durationField({
+        description: 'The longest evaluation; then the request is denied.',
+        min: '1ms',
+        max: '1m',
+        default: '100ms',
+      }),
+      max_request_bytes: integerField({
+        description: 'The largest check request; a larger one is denied.',
+        min: 1024,
+        max: MAX_REQUEST_BYTES,
+        default: 4 * 1024 * 1024,
+        unit: 'bytes',
+      }),
+      ...inputFields(folder),
+      ...replyFields(),
+      ...peerFields(folder),
+      policies: policiesField(folder),
+    },
+    { description: 'The gate. It is off when this section is left out.' },
+    checkDistinctIssuers,
+  );
+}
+
+function inputFields(folder: string) {
+  return {
+    skip_request_body_parse: flagField({
+      description: 'Whether the input has no `parsed_body` and no `truncated_body`.',
+      default: false,
+    }),
+    proto_descriptor: optionalField(
+      pathField(
+        folder,
+        undefined,
+        'File with the FileDescriptorSet of services, with imports, whose gRPC bodies become `parsed_body`.',
+      ),
+    ),
+    path_guard: choiceField(['off', 'reject', 'normalize'], {
+      description:
+        'Paths with `.` or `..` segments, `//`, `\\`, `%2f` or `%5c`: as they are, a 400, or normalized for the policy, ' +
+        'which is right only where Envoy does the same.',
+      default: 'off',
+    }),
+  };
+}
+
+function replyFields() {
+  return {
+    dry_run: flagField({
+      description: 'Whether requests that a policy denies are let through. All other denies stay.',
+      default: false,
+    }),
+    deny_body: choiceField(['by_type', 'none'], {
+      description:
+        'The body of a deny where the policy gives none: status and decision id as JSON, HTML or text, or nothing.',
+      default: 'by_type',
+    }),
+    reply: sectionField(
+      {
+        allow_headers: optionalField(
+          listField(
+            textField({ description: 'One name.', expected: 'a header name, or `x-envoy-*`' }, parseGuardedHeader),
+            {
+              description:
+                'Guarded headers that policies may set: `host`, `:path` and others with a colon, `x-envoy-*`.',
+              expected: 'a list of header names such as `:path`',
+            },
+          ),
+        ),
+        allow_success_on_deny: flagField({
+          description: 'Whether `http_status` of a deny may be below 300.',
+          default: false,
+        }),
+      },
+      { description: 'What policies may ask Envoy for; all else of this kind is a deny.' },
+    ),
+  };
+}
+
+function policiesField(folder: string) {
+  const policy = sectionField(
+    {
+      path: requiredPathField(folder, 'Folder or file with Rego.'),
+      entrypoint: textField(
+        {
+          description: 'The rule, or the package, that decides.',
+          expected: 'a rule such as envoy/authz/allow',
+          default: 'envoy/authz/allow',
+        },
+        parseEntrypoint,
+      ),
+    },
+    { description: 'One policy.' },
+  );
+  return namedFields(policy, {
+    description: 'Policies by name; `default` serves requests that name none.',
+    expected: 'at least one policy, such as `default: { path: ./policies/rego }`',
+    pattern: POLICY_NAME,
+    patternText: 'use 1 to 64 letters, digits, `.`, `-` or `_`, the first a letter or digit',
+    default: { default: { path: './policies/rego' } },
+    defaultText: 'default: { path: ./policies/rego }',
+  });
+}
+
+type Raw = ReturnType<typeof authzSection> extends Field<infer T> ? T : never;
+
+export function toAuthzConfig(raw: Raw): AuthzConfig {
+  return {
+    listen: raw.listen,
+    onError: raw.on_error,
+    denyUnregistered: raw.deny_unregistered,
+    anyAuthority: raw.any_authority,
+    evalTimeoutMs: raw.eval_timeout,
+    maxRequestBytes: raw.max_request_bytes,
+    skipRequestBodyParse: raw.skip_request_body_parse,
+    ...(raw.proto_descriptor === undefined ? {} : { protoDescriptorFile: raw.proto_descriptor }),
+    dryRun: raw.dry_run,
+    pathGuard: raw.path_guard,
+    denyBody: raw.deny_body,
+    reply: {
+      allowedHeaders: raw.reply.allow_headers ?? [],
+      allowsSuccessOnDeny: raw.reply.allow_success_on_deny,
+    },
+    identity: toPeerConfig(raw),
+    policies: new Map(Object.entries(raw.policies)),
+  };
+}
+
+/** As in opa-envoy-plugin's `path`, slashes at the ends count for nothing. Throws `config_invalid`. */
+function parseEntrypoint(text: string): string {
+  const path = text.replace(/^\/+|\/+$/g, '');
+  if (!/^(?!data\.)[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$/.test(path) || path.length > 255) {
+    throw new SvidgateError('config_invalid', 'expected package and rule with slashes, such as envoy/authz/allow');
+  }
+  return path;
+}
+
+function parseGuardedHeader(text: string): string {
+  const name = text.toLowerCase();
+  if (!/^:?[a-z0-9!#$%&'+.^_`|~-]+\*?$/.test(name) || name.length > 255) {
+    throw new SvidgateError('config_invalid', 'expected a header name, or the beginning of one and a `*`');
+  }
+  return name;
+}
