@@ -1,4 +1,3 @@
-import type { Logger } from '../core/index.ts';
 import { matchesSpiffeId, type SpiffeId, type SpiffeIdPattern } from '../spiffe/index.ts';
 import { FileSecret, type FileSecretContext, type FileSecretOptions } from './file-secret.ts';
 import { parseFileName } from './file-name.ts';
@@ -21,11 +20,16 @@ interface FileRequest {
 
 interface SharedFile {
   readonly secret: FileSecret<SecretContent>;
+  /** For whom it was looked at first. */
+  readonly owner: SpiffeId;
   followers: number;
 }
 
 /** Names of files that are followed at once, for all callers together. */
 const MAX_FOLLOWED = 10_000;
+/** By one SPIFFE ID: names of files that are not there cost as much, and one workload must not take all places. */
+const MAX_FOLLOWED_BY_ONE = 2000;
+const TELL_AFTER_MS = 1000;
 
 /**
  * Files by Istio's names. Only who may have a file makes us look at it: nobody else can learn whether it is there, or have
@@ -35,7 +39,11 @@ export class NamedFiles {
   readonly #folders: readonly AllowedFolder[];
   readonly #context: FileSecretContext;
   readonly #followed = new Map<string, SharedFile>();
+  readonly #counts = new Map<SpiffeId, number>();
+  /** Those that found no place, in order. */
+  readonly #waiting = new Set<() => void>();
   #isFullTold = false;
+  #isTelling = false;
 
   constructor(folders: readonly AllowedFolder[], context: FileSecretContext) {
     this.#folders = folders;
@@ -49,20 +57,24 @@ export class NamedFiles {
     let release: (() => void) | undefined;
     let shared: SharedFile | undefined;
     let isDisposed = false;
+    const onPlace = (): void => onChange(); // a follower's own
     return {
       allows: (spiffeIds) => {
-        const isAllowed = isOnEveryList(spiffeIds, request.allow);
-        if (isAllowed && shared === undefined && !isDisposed) {
-          shared = this.#acquire(name, request);
+        const owner = firstOnEveryList(spiffeIds, request.allow);
+        if (owner !== undefined && shared === undefined && !isDisposed) {
+          shared = this.#acquire(name, request, owner);
+          if (shared === undefined) this.#waiting.add(onPlace);
+          else this.#waiting.delete(onPlace);
           release = shared?.secret.value.subscribe(onChange);
         }
-        return isAllowed;
+        return owner !== undefined;
       },
       get content() {
         return shared?.secret.value.value;
       },
       [Symbol.dispose]: () => {
         isDisposed = true;
+        this.#waiting.delete(onPlace);
         release?.();
         if (shared !== undefined) this.#release(name, shared);
         shared = undefined;
@@ -90,23 +102,30 @@ export class NamedFiles {
     const [innermost, ...others] = around.filter(({ folder }) => folder.length === depth);
     if (innermost === undefined) return undefined;
     const allow = [innermost, ...others].flatMap((one) => one.allow);
-    return { folder: innermost.folder, path, allow };
+    const { folder } = innermost;
+    return { folder, path, allow, others: this.#folders.map((one) => one.folder).filter((one) => one !== folder) };
   }
 
-  #acquire(name: string, { options }: FileRequest): SharedFile | undefined {
-    const shared = this.#followed.get(name) ?? this.#begin(name, options);
+  #acquire(name: string, { options }: FileRequest, owner: SpiffeId): SharedFile | undefined {
+    const shared = this.#followed.get(name) ?? this.#begin(name, options, owner);
     if (shared !== undefined) shared.followers += 1;
     return shared;
   }
 
-  #begin(name: string, options: FileSecretOptions<SecretContent>): SharedFile | undefined {
-    if (this.#followed.size >= MAX_FOLLOWED) {
-      tellFull(this.#context.logger, this.#isFullTold);
+  #begin(name: string, options: FileSecretOptions<SecretContent>, owner: SpiffeId): SharedFile | undefined {
+    const count = this.#counts.get(owner) ?? 0;
+    if (this.#followed.size >= MAX_FOLLOWED || count >= MAX_FOLLOWED_BY_ONE) {
+      if (!this.#isFullTold) {
+        const limit = count >= MAX_FOLLOWED_BY_ONE ? MAX_FOLLOWED_BY_ONE : MAX_FOLLOWED;
+        const fields = { spiffe_id: owner, limit };
+        this.#context.logger.warn(fields, 'too many files are asked for, further ones are not served');
+      }
       this.#isFullTold = true;
       return undefined;
     }
-    const shared = { secret: new FileSecret(options, this.#context), followers: 0 };
+    const shared = { secret: new FileSecret(options, this.#context), owner, followers: 0 };
     this.#followed.set(name, shared);
+    this.#counts.set(owner, count + 1);
     return shared;
   }
 
@@ -114,16 +133,32 @@ export class NamedFiles {
     shared.followers -= 1;
     if (shared.followers > 0) return;
     this.#followed.delete(name);
-    this.#isFullTold = false;
+    const left = (this.#counts.get(shared.owner) ?? 0) - 1;
+    if (left > 0) this.#counts.set(shared.owner, left);
+    else this.#counts.delete(shared.owner);
+    if (this.#followed.size < MAX_FOLLOWED / 2) this.#isFullTold = false;
     shared.secret[Symbol.dispose]();
+    this.#tellWaiting();
+  }
+
+  /** All that wait look again, but not at each place that becomes free. */
+  #tellWaiting(): void {
+    if (this.#waiting.size === 0 || this.#isTelling) return;
+    this.#isTelling = true;
+    const tellAll = (): void => {
+      this.#isTelling = false;
+      const waiting = [...this.#waiting];
+      this.#waiting.clear();
+      for (const tell of waiting) tell();
+    };
+    setTimeout(tellAll, TELL_AFTER_MS).unref();
   }
 }
 
-/** One and the same ID must be on all of them. */
-function isOnEveryList(spiffeIds: Iterable<SpiffeId>, lists: readonly (readonly SpiffeIdPattern[])[]): boolean {
-  return [...spiffeIds].some((id) => lists.every((list) => list.some((pattern) => matchesSpiffeId(pattern, id))));
-}
-
-function tellFull(logger: Logger, isTold: boolean): void {
-  if (!isTold) logger.warn({ limit: MAX_FOLLOWED }, 'too many files are asked for, further ones are not served');
+/** The first ID that is on all of them. */
+function firstOnEveryList(
+  spiffeIds: Iterable<SpiffeId>,
+  lists: readonly (readonly SpiffeIdPattern[])[],
+): SpiffeId | undefined {
+  return [...spiffeIds].find((id) => lists.every((list) => list.some((pattern) => matchesSpiffeId(pattern, id))));
 }

@@ -8,6 +8,8 @@ export interface FilePlace {
   readonly folder: string;
   /** Absolute and normalised, beneath the folder. */
   readonly path: string;
+  /** Folders with rules of their own: what is in one of them that is within `folder` is not read, whatever links lead there. */
+  readonly others?: readonly string[];
 }
 
 export interface ReadFile {
@@ -52,13 +54,20 @@ export async function readBeneath(place: FilePlace, dataDir: string): Promise<Re
   }
 }
 
-async function readOnce({ folder, path }: FilePlace, dataDir: string): Promise<ReadFile> {
-  const expected = dirname(join(await realpath(folder), relative(folder, path)));
+async function readOnce({ folder, path, others = [] }: FilePlace, dataDir: string): Promise<ReadFile> {
+  const top = await realpath(folder);
+  const expected = dirname(join(top, relative(folder, path)));
   await using parent = await open(expected, O_PATH | constants.O_DIRECTORY);
   // Bytes, since two names can be equal once they are decoded.
   const actual = await readlink(descriptorPath(parent), { encoding: 'buffer' });
   if (!actual.equals(Buffer.from(expected))) throw new Unsettled('there is a link in its path');
   if (isWithin(expected, await realpath(dataDir))) throw refused(path, 'it is in the data directory');
+  for (const other of others) {
+    const inner = await realpath(other).catch(() => other); // one that is not there holds nothing
+    if (inner !== top && isWithin(inner, top) && isWithin(expected, inner)) {
+      throw refused(path, `it is in ${other}, which has rules of its own`);
+    }
+  }
   await using found = await open(`${descriptorPath(parent)}/${basename(path)}`, O_PATH | constants.O_NOFOLLOW);
   const before = await found.stat({ bigint: true });
   if (before.isSymbolicLink()) throw refused(path, 'it is a link');
