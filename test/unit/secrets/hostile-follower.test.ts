@@ -76,5 +76,3 @@ test('a link to a folder is no way around the list of a folder within it', async
   assert.match(open.lines.at(-1)?.reason ?? '', /it is in .*\/certs\/secret, which has rules of its own$/);
   assert.equal(inner.content, undefined);
 });
-  assert.equal(inner.content, undefined);
-});
