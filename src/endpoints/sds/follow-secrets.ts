@@ -121,7 +121,8 @@ class StreamSecrets implements FollowedSecrets {
   /** Here, since who may have it depends on the identity: nothing is issued that is not shown. */
   #followToken(asked: AskedSecret, name: JwtSecretName, identity: CallerIdentity): void {
     const { followJwtSvid, caller, onChange } = this.#options;
-    const { audience } = name;
+    // However often and in whatever order they are named: one token, and so one signature (RFC 7519 §4.1.3).
+    const audience = [...new Set(name.audience)].sort();
     asked.followJwt(this.#tokenIdentity(name, identity), (spiffeId) =>
       followJwtSvid(caller.selectors, { spiffeId, audience, caller: caller.audit }, onChange),
     );
