@@ -13,13 +13,13 @@ import type { Datastore } from '../datastore/index.ts';
 import { EnvoyTable } from '../endpoints/sds/index.ts';
 import { openForeignBundles, type ForeignBundleSet } from '../federation/index.ts';
 import { createIdentitySource, WorkloadExits, type IdentitySource } from '../identity/index.ts';
-import { createPeerVerifier, type PeerVerifier } from '../peer/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { createRegistry, type Registry } from '../registration/index.ts';
 import type { TrustDomain } from '../spiffe/index.ts';
 import { createAttestors } from './attestors.ts';
 import { openRevocations, type PartsContext, type ServerAudit } from './authority-parts.ts';
 import { openEnvoySecrets, type EnvoySecrets } from './envoy-secrets.ts';
+import { createGateIdentity, type GateIdentity } from './gate-identity.ts';
 import { openSigner, type Signer } from './signer.ts';
 
 /** Everything the listeners are made of. */
@@ -40,7 +40,8 @@ export interface ServerParts {
   /** Set when SVIDs are revoked as their holders end. */
   readonly exits: WorkloadExits | undefined;
   readonly registry: Registry;
-  readonly peers: PeerVerifier;
+  /** Who sends requests to the gate; undefined without one. */
+  readonly gateIdentity: GateIdentity | undefined;
   readonly policies: PolicyEngine | undefined;
   /** What each connected Envoy holds. */
   readonly streams: EnvoyTable;
@@ -93,12 +94,7 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     identities: callerIdentities,
     exits,
     registry,
-    peers: createPeerVerifier({
-      ...trust,
-      intermediates: signer.intermediates,
-      revocations: revocations.snapshot,
-      clock,
-    }),
+    gateIdentity: createGateIdentity(context, { ...trust, intermediates: signer.intermediates, revocations }),
     policies,
     streams,
     secrets: await openEnvoySecrets(context, { identities: callerIdentities, policies }),

@@ -88,6 +88,7 @@ async function start(context: StartContext): Promise<RunningServer> {
     async (signal) => await (await made)?.revocations.run(signal),
     async (signal) => await (await made)?.secrets.store.run(signal),
     async (signal) => await (await made)?.streams.run(signal),
+    async (signal) => await (await made)?.gateIdentity?.run(signal),
   ]);
   tasks.catch(() => undefined); // its failure is seen through `finished`
   open.defer(async () => {
