@@ -120,7 +120,7 @@ class MultipartReader {
       const colon = line.indexOf(':');
       const name = line.slice(0, colon);
       const value = line.slice(colon + 1).replace(/^[ \t]+/, '');
-      if (colon === -1 || !HEADER_NAME.test(name) || BAD_HEADER_VALUE.test(value)) {
+      if (!HEADER_NAME.test(name) || BAD_HEADER_VALUE.test(value)) {
         throw invalid('has a part with a bad header');
       }
       const lower = name.toLowerCase();
@@ -130,8 +130,11 @@ class MultipartReader {
 
   /** With the lines that continue it; empty after the last one. */
   #headerLine(): string {
-    let line = trimmed(this.#textLine());
-    if (line === '') return line;
+    const first = this.#textLine();
+    if (first === '') return first;
+    // Not in a line that continues it.
+    if (!first.includes(':')) throw invalid('has a part with a bad header');
+    let line = trimmed(first);
     for (;;) {
       const next = this.#body[this.#at];
       if (next !== SPACE && next !== TAB) return line;

@@ -12,6 +12,9 @@ export interface ParsedBody {
   readonly isTruncated: boolean;
 }
 
+/** What is read of a request; `rawBody` in place of `body` where Envoy packs it as bytes. */
+export type RequestBody = Pick<HttpRequest, 'headers' | 'body' | 'rawBody'>;
+
 /** Reads the first message of a gRPC body. `target` is the path in its segments. */
 export type GrpcBodyReader = (body: Buffer, target: readonly string[]) => ParsedBody;
 
@@ -26,7 +29,7 @@ const MAX_INT64 = 2n ** 63n - 1n;
  * the header's text, in lower case only. A body that is cut off, of another type or empty is null. Throws
  * `invalid_request` when it is not what its type says.
  */
-export function parsedBody(http: HttpRequest, target: readonly string[], readGrpc?: GrpcBodyReader): ParsedBody {
+export function parsedBody(http: RequestBody, target: readonly string[], readGrpc?: GrpcBodyReader): ParsedBody {
   const { headers } = http;
   if (header(headers, 'x-envoy-auth-partial-body') === 'true') return TRUNCATED_BODY;
   const type = header(headers, 'content-type');
@@ -48,7 +51,7 @@ interface Body {
   readonly text: () => string;
 }
 
-function wholeBody(http: HttpRequest, read: (body: Body) => string): ParsedBody {
+function wholeBody(http: RequestBody, read: (body: Body) => string): ParsedBody {
   const { body, rawBody } = http;
   const size = body === '' ? rawBody.length : Buffer.byteLength(body);
   if (size === 0) return NO_BODY;

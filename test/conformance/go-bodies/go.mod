@@ -1,0 +1,3 @@
+module svidgate.test/go-bodies
+
+go 1.25
