@@ -33,10 +33,12 @@ export function toGenericSecret(file: Uint8Array): SecretContent {
 
 /** A chain, leaf first, and the leaf's private key (EC, RSA or Ed25519, not encrypted). Throws `config_invalid`. */
 export function toTlsCertificate(chainFile: Uint8Array, keyFile: Uint8Array): SecretContent {
-  const chain = certificatesIn(chainFile).map(parseOne);
+  const ders = certificatesIn(chainFile);
+  // Before any is parsed: who may name files could name the CAs of the whole web.
+  if (ders.length > MAX_CHAIN_LENGTH) throw invalid(`more than ${MAX_CHAIN_LENGTH} certificates`);
+  const chain = ders.map(parseOne);
   const [leaf] = chain;
   if (leaf === undefined) throw invalid('no certificate in PEM');
-  if (chain.length > MAX_CHAIN_LENGTH) throw invalid(`more than ${MAX_CHAIN_LENGTH} certificates`);
   const privateKey = privateKeyIn(keyFile);
   if (!leaf.isFor({ privateKey, publicKey: createPublicKey(privateKey) })) {
     throw invalid('the private key is not that of the first certificate');

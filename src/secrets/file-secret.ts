@@ -47,6 +47,8 @@ export class FileSecret<T> implements Disposable {
   /** Of the files, when they were read and no look can have missed a change. */
   #state: string | undefined;
   #digest: string | undefined;
+  /** Content that was wrong is not parsed at each look. */
+  #wrong: { readonly digest: string; readonly error: unknown } | undefined;
   #fault: { readonly key: string; readonly since: number; isTold: boolean } | undefined;
   readonly #toldOpen = new Set<string>();
   #toldEnd: string | undefined;
@@ -91,7 +93,7 @@ export class FileSecret<T> implements Disposable {
       for (const file of this.#options.files) files.push(await this.#read(file));
       digest = hash('sha256', files.map((bytes) => `${bytes.length}:${hash('sha256', bytes)}`).join());
       if (digest !== this.#digest) {
-        this.value.set(this.#options.parse(files));
+        this.value.set(this.#parse(files, digest));
         if (this.#digest !== undefined) this.#context.logger.info(this.#fields(), 'secret replaced');
         this.#digest = digest;
       }
@@ -99,6 +101,16 @@ export class FileSecret<T> implements Disposable {
       this.#state = state;
     } catch (error) {
       this.#failed(SvidgateError.from(error), digest, isFirst);
+    }
+  }
+
+  #parse(files: readonly Uint8Array[], digest: string): T {
+    if (this.#wrong?.digest === digest) throw this.#wrong.error;
+    try {
+      return this.#options.parse(files);
+    } catch (error) {
+      this.#wrong = { digest, error };
+      throw error;
     }
   }
 

@@ -23,6 +23,8 @@ interface SharedFile {
   /** For whom it was looked at first. */
   readonly owner: SpiffeId;
   followers: number;
+  /** Runs while nobody follows it. */
+  end: NodeJS.Timeout | undefined;
 }
 
 /** Names of files that are followed at once, for all callers together. */
@@ -30,14 +32,17 @@ const MAX_FOLLOWED = 10_000;
 /** By one SPIFFE ID: names of files that are not there cost as much, and one workload must not take all places. */
 const MAX_FOLLOWED_BY_ONE = 2000;
 const TELL_AFTER_MS = 1000;
+/** Else who asks for a file by turns would have it read and parsed at each. */
+const LINGER_MS = 5000;
 
 /**
  * Files by Istio's names. Only who may have a file makes us look at it: nobody else can learn whether it is there, or have
- * anything watched. All who follow one name share it, until the last of them is gone.
+ * anything watched. All who follow one name share it, until the last of them has been gone for a while.
  */
 export class NamedFiles {
   readonly #folders: readonly AllowedFolder[];
   readonly #context: FileSecretContext;
+  readonly #lingerMs: number;
   readonly #followed = new Map<string, SharedFile>();
   readonly #counts = new Map<SpiffeId, number>();
   /** Those that found no place, in order. */
@@ -45,7 +50,8 @@ export class NamedFiles {
   #isFullTold = false;
   #isTelling = false;
 
-  constructor(folders: readonly AllowedFolder[], context: FileSecretContext) {
+  constructor(folders: readonly AllowedFolder[], context: FileSecretContext, lingerMs: number = LINGER_MS) {
+    this.#lingerMs = lingerMs;
     this.#folders = folders;
     this.#context = context;
   }
@@ -108,7 +114,9 @@ export class NamedFiles {
 
   #acquire(name: string, { options }: FileRequest, owner: SpiffeId): SharedFile | undefined {
     const shared = this.#followed.get(name) ?? this.#begin(name, options, owner);
-    if (shared !== undefined) shared.followers += 1;
+    if (shared === undefined) return undefined;
+    shared.followers += 1;
+    clearTimeout(shared.end);
     return shared;
   }
 
@@ -123,7 +131,7 @@ export class NamedFiles {
       this.#isFullTold = true;
       return undefined;
     }
-    const shared = { secret: new FileSecret(options, this.#context), owner, followers: 0 };
+    const shared = { secret: new FileSecret(options, this.#context), owner, followers: 0, end: undefined };
     this.#followed.set(name, shared);
     this.#counts.set(owner, count + 1);
     return shared;
@@ -132,6 +140,11 @@ export class NamedFiles {
   #release(name: string, shared: SharedFile): void {
     shared.followers -= 1;
     if (shared.followers > 0) return;
+    if (this.#lingerMs === 0) this.#end(name, shared);
+    else shared.end = setTimeout(() => this.#end(name, shared), this.#lingerMs).unref();
+  }
+
+  #end(name: string, shared: SharedFile): void {
     this.#followed.delete(name);
     const left = (this.#counts.get(shared.owner) ?? 0) - 1;
     if (left > 0) this.#counts.set(shared.owner, left);

@@ -237,7 +237,7 @@ describe('files by name', () => {
     await makeOutsideCa(folder, { name: 'ca' });
     const told = listen();
     const watches = new FolderWatches(systemClock);
-    const named = new NamedFiles([{ folder, allow: ALLOW }], { ...told, watches, dataDir, clock: systemClock });
+    const named = new NamedFiles([{ folder, allow: ALLOW }], { ...told, watches, dataDir, clock: systemClock }, 0);
     using stranger = named.follow(`file-root:${folder}/ca.pem`, () => undefined);
     assert.equal(stranger?.allows([STRANGER]), false);
     assert.equal(watches.size, 0);
@@ -278,7 +278,7 @@ describe('files by name', () => {
     await makeOutsideCa(folder, { name: 'ca' });
     const told = listen();
     const watches = new FolderWatches(systemClock);
-    const named = new NamedFiles([{ folder, allow: ALLOW }], { ...told, watches, dataDir, clock: systemClock });
+    const named = new NamedFiles([{ folder, allow: ALLOW }], { ...told, watches, dataDir, clock: systemClock }, 0);
     const stop = new AbortController();
     const running = watches.run(stop.signal);
     try {
@@ -305,7 +305,7 @@ describe('files by name', () => {
   test('are ten thousand at most, and further ones wait for room', () => {
     const told = listen();
     const watches = new FolderWatches(systemClock);
-    const named = new NamedFiles([{ folder, allow: ALLOW }], { ...told, watches, dataDir, clock: systemClock });
+    const named = new NamedFiles([{ folder, allow: ALLOW }], { ...told, watches, dataDir, clock: systemClock }, 0);
     const store = { follow: named.follow.bind(named), run: () => Promise.resolve() };
     const followers = Array.from({ length: 10_002 }, (_, index) => new Follower(store, `file-root:${folder}/${index}`));
     assert.deepEqual(
