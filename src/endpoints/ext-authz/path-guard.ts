@@ -4,6 +4,9 @@ export type PathGuard = 'off' | 'reject' | 'normalize';
 /** `..` as a segment, empty segments, backslashes, and their escapes. */
 const AMBIGUOUS = /\\|%2f|%5c|\/\/|(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i;
 
+const SAME = /^(?:\.|%2e)$/i;
+const PARENT = /^(?:\.|%2e){2}$/i;
+
 /** Whether the path of a request target, before any `?`, has `.` or `..` segments, `//`, `\`, `%2f` or `%5c`. */
 export function isAmbiguous(target: string): boolean {
   return AMBIGUOUS.test(splitTarget(target).path);
@@ -18,16 +21,13 @@ export function normalizeTarget(target: string): string {
   const { path, query } = splitTarget(target);
   if (!path.startsWith('/')) return target;
   const segments: string[] = [];
-  const parts = path
-    .replaceAll(/\\|%2f|%5c/gi, '/')
-    .replaceAll(/%2e/gi, '.')
-    .split('/');
+  const parts = path.replaceAll(/\\|%2f|%5c/gi, '/').split('/');
   for (const part of parts) {
-    if (part === '..') segments.pop();
-    else if (part !== '' && part !== '.') segments.push(part);
+    if (PARENT.test(part)) segments.pop();
+    else if (part !== '' && !SAME.test(part)) segments.push(part);
   }
-  const last = parts.at(-1);
-  const isFolder = segments.length > 0 && (last === '' || last === '.' || last === '..');
+  const last = parts.at(-1) ?? '';
+  const isFolder = segments.length > 0 && (last === '' || SAME.test(last) || PARENT.test(last));
   return `/${segments.join('/')}${isFolder ? '/' : ''}${query}`;
 }
 
