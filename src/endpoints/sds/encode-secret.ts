@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { pemEncode } from '../../pki/index.ts';
 import { encodeMessage, Secret, type SecretInit } from '../../proto/index.ts';
 import type { SecretContent } from '../../secrets/index.ts';
@@ -6,12 +6,22 @@ import type { JwtSvid, SpiffeIdPattern, TrustBundle, X509Svid } from '../../spif
 import type { EncodedSecret, SecretFacts } from './secret-view.ts';
 import { contextOf, inline, matchersFor, type Validator } from './validation-context.ts';
 
-/** Encodes the secret under its name. */
-export function encodeSecret(secret: SecretInit & { readonly name: string }, facts: SecretFacts): EncodedSecret {
+/**
+ * Encodes the secret under its name.
+ * @param salt goes into the version, where that could tell the content
+ */
+export function encodeSecret(
+  secret: SecretInit & { readonly name: string },
+  facts: SecretFacts,
+  salt: Uint8Array = NO_SALT,
+): EncodedSecret {
   // A copy: what the encoder gives is a piece of a larger buffer, that would be kept for as long as the secret.
   const bytes = Uint8Array.from(encodeMessage(Secret, secret));
-  return { name: secret.name, version: hash('sha256', bytes, 'hex').slice(0, 16), bytes, facts };
+  const version = createHash('sha256').update(salt).update(bytes).digest('hex').slice(0, 16);
+  return { name: secret.name, version, bytes, facts };
 }
+
+const NO_SALT = new Uint8Array();
 
 /** PEM with one block for each certificate, leaf first; the key as PKCS#8. */
 export function encodeX509Svid(name: string, svid: X509Svid): EncodedSecret {
@@ -59,11 +69,15 @@ export function encodeBundles(
   return encodeSecret({ name, validationContext }, facts);
 }
 
-/** `peers` concerns a validation context only. */
-export function encodeContent(name: string, content: SecretContent, peers?: readonly SpiffeIdPattern[]): EncodedSecret {
+/** `peers` concerns a validation context only; `salt` a secret that somebody could guess. */
+export function encodeContent(
+  name: string,
+  content: SecretContent,
+  { peers, salt }: { readonly peers: readonly SpiffeIdPattern[] | undefined; readonly salt: Uint8Array },
+): EncodedSecret {
   switch (content.kind) {
     case 'generic':
-      return encodeSecret({ name, genericSecret: { secret: inline(content.bytes) } }, { kind: 'generic' });
+      return encodeSecret({ name, genericSecret: { secret: inline(content.bytes) } }, { kind: 'generic' }, salt);
     case 'tls_certificate': {
       const { certificateChain, privateKey, serial, notAfter: expiresAt } = content;
       const tlsCertificate = { certificateChain: inline(certificateChain), privateKey: inline(privateKey) };

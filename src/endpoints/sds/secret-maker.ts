@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { PeerList, SecretContent } from '../../secrets/index.ts';
 import type { TrustBundle, TrustDomain, X509Svid } from '../../spiffe/index.ts';
 import type { ClosedContext } from './closed-context.ts';
@@ -13,6 +14,8 @@ export type KnownPeers = Extract<PeerList, { readonly kind: 'known' }>;
 export class SecretMaker {
   readonly #shared = new SharedSecrets();
   readonly #closedContext: ClosedContext;
+  /** Versions are logged and shown, and by one without it a password could be tried. */
+  readonly #salt = randomBytes(32);
 
   constructor(closedContext: ClosedContext) {
     this.#closedContext = closedContext;
@@ -36,7 +39,7 @@ export class SecretMaker {
 
   content(name: string, content: SecretContent, list: KnownPeers | undefined): EncodedSecret {
     const parts = [content, ...(list === undefined ? [] : [list])];
-    return this.#shared.get(parts, name, () => encodeContent(name, content, list?.peers));
+    return this.#shared.get(parts, name, () => encodeContent(name, content, { peers: list?.peers, salt: this.#salt }));
   }
 
   /** Not shared: its name may be made up. */

@@ -7,7 +7,10 @@ import type { EnvoyNode } from './envoy-node.ts';
 export interface EncodedSecret {
   /** The resource name, also in `bytes`. */
   readonly name: string;
-  /** 16 hex digits of SHA-256 over `bytes`: equal content has an equal version on every stream, and after a restart. */
+  /**
+   * 16 hex digits of SHA-256 over `bytes`: equal content has an equal version on every stream, and after a restart. That of a
+   * generic secret of a file is another one after a restart: it may be a password.
+   */
   readonly version: string;
   /** The encoded Secret message, without Any around it. */
   readonly bytes: Uint8Array;

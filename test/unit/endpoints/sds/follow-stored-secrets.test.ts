@@ -12,6 +12,7 @@ import {
   secretIn,
   textOf,
   viewOf,
+  type FollowStage,
 } from '../../../support/follow-secrets-stage.ts';
 import { createTestTrustDomain } from '../../../support/test-trust-domain.ts';
 
@@ -57,6 +58,19 @@ test('each kind of content becomes the secret that Envoy takes, with its facts',
   );
   assert.deepEqual(tickets.facts, { kind: 'session_tickets' });
   assert.equal(tickets.secret.name, 'tickets');
+});
+
+test('the version of a generic secret says nothing of it to who has not got it, the same on all streams', async () => {
+  const [stage, later] = await Promise.all([followStage(), followStage()]);
+  const versionIn = (of: FollowStage, name: string): string =>
+    readySecret(viewOf(of, gateway, { names: [name] }).lookup(name, false)).version;
+  for (const one of [stage, later]) {
+    one.store.set('pin', [ID], { kind: 'generic', bytes: Buffer.from('1234') });
+    one.store.set('ca', [ID], CA);
+  }
+  assert.equal(versionIn(stage, 'pin'), versionIn(stage, 'pin'));
+  assert.notEqual(versionIn(stage, 'pin'), versionIn(later, 'pin'));
+  assert.equal(versionIn(stage, 'ca'), versionIn(later, 'ca'), 'what nobody guesses is not sent anew after a restart');
 });
 
 test('who is not on the list sees no difference from a name that does not exist', async () => {
