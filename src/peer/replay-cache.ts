@@ -17,7 +17,8 @@ export interface ReplayCache {
 }
 
 const MAX_TOKENS = 100_000;
-const SWEEP_EVERY_MS = 1000;
+const SWEEP_EVERY_MS = 60_000;
+const SWEEP_FULL_EVERY_MS = 1000;
 
 /** Nothing is forgotten before its end: a cache that is full takes no more tokens. */
 export function createReplayCache(options: { readonly clock: Clock; readonly maxTokens?: number }): ReplayCache {
@@ -27,16 +28,17 @@ export function createReplayCache(options: { readonly clock: Clock; readonly max
   let sweptAt = -Infinity;
 
   const sweep = (now: number): void => {
-    if (Math.abs(now - sweptAt) < SWEEP_EVERY_MS) return;
+    if (Math.abs(now - sweptAt) < (ends.size < maxTokens ? SWEEP_EVERY_MS : SWEEP_FULL_EVERY_MS)) return;
     sweptAt = now;
-    for (const [id, end] of ends) if (end < now) ends.delete(id);
+    for (const [id, end] of ends) if (end <= now) ends.delete(id);
   };
 
   return {
     use({ id, issuedAt, expiresAt }) {
       if (issuedAt === undefined || issuedAt < startedAt) return 'too_old';
-      if (ends.has(id)) return 'replayed';
-      if (ends.size >= maxTokens) sweep(clock.now());
+      const now = clock.now();
+      sweep(now);
+      if ((ends.get(id) ?? -Infinity) > now) return 'replayed';
       if (ends.size >= maxTokens) return 'full';
       ends.set(id, expiresAt);
       return 'first';
