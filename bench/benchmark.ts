@@ -40,7 +40,7 @@ export interface Benchmark {
   readonly aims?: readonly AimedAt[];
   /** What stands behind the figures, such as where the time goes: paragraphs for the document. */
   readonly notes?: string;
-  /** Ends by itself in less than a minute and a half on an idle machine. Rejects when an answer was not the right one, since a number then says nothing. */
+  /** Ends by itself in less than five minutes on an idle machine. Rejects when an answer was not the right one, since a number then says nothing. */
   run(context: BenchmarkContext): Promise<readonly Figure[]>;
 }
 

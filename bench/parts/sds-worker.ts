@@ -13,6 +13,8 @@ export interface FleetOpening {
   readonly protocol: Protocol;
   /** For each connection, for each of its streams: the names it asks for. */
   readonly connections: readonly (readonly (readonly string[])[])[];
+  /** The effective group of this process while it makes each connection: what the kernel tells the server. Root only. */
+  readonly gids?: readonly number[];
 }
 
 export interface FirstServed {
@@ -44,14 +46,17 @@ class Fleet {
   #done = Promise.withResolvers<void>();
   #failure: Error | undefined;
 
-  async open({ socket, protocol, connections }: FleetOpening): Promise<FirstServed> {
+  async open({ socket, protocol, connections, gids }: FleetOpening): Promise<FirstServed> {
     const subscriptions = connections.map((streams) => streams.map((names) => subscriptionTo(names, protocol)));
     const path = METHODS[protocol];
     const sample = Promise.withResolvers<Uint8Array>();
     this.#begin(subscriptions.flat().length);
     const beganAt = sharedClockMs();
     let count = 0;
-    for (const streams of subscriptions) {
+    const ownGid = process.getegid?.() ?? -1;
+    for (const [number, streams] of subscriptions.entries()) {
+      const gid = gids?.[number];
+      if (gid !== undefined) process.setegid?.(gid);
       const connection = openWireConnection(socket, (reason) => this.#fail(new Error(reason)));
       this.#connections.push(connection);
       for (const subscription of streams) {
@@ -69,6 +74,7 @@ class Fleet {
         });
       }
     }
+    if (gids !== undefined) process.setegid?.(ownGid);
     await this.#done.promise;
     return { beganAt, servedAt: this.#at, sample: Buffer.from(await sample.promise) };
   }

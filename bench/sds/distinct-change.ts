@@ -1,42 +1,41 @@
 import type { Figure, Size } from '../benchmark.ts';
 import { IMPORT_MODE } from '../parts/admin-client.ts';
-import { TRUST_DOMAIN } from '../parts/bench-server.ts';
+import { OWN_SELECTOR, TRUST_DOMAIN } from '../parts/bench-server.ts';
 import { interleaved } from '../statistics.ts';
-import { closeFleet, connectionsOf, openFleet, pushRound, type Group } from './fleet.ts';
-import type { Client, Scene } from './scene.ts';
+import {
+  closeFleet,
+  connectionsOf,
+  COUNTS,
+  LARGE,
+  openFleet,
+  pushRound,
+  STREAMS_PER_CONNECTION,
+  type Group,
+} from './fleet.ts';
+import type { Scene } from './scene.ts';
 import { pushFigures } from './shared-change.ts';
 
-/** `each` identities for each of the callers, and how often all are changed. A size has the entries of those before. */
+/** How often all are changed, and how often where there are 10,000. */
 const SIZES = {
-  full: [
-    { name: 1, callers: 1, each: 1, rounds: 20 },
-    { name: 100, callers: 5, each: 20, rounds: 20 },
-    { name: 1000, callers: 50, each: 20, rounds: 10 },
-    { name: 10_000, callers: 100, each: 100, rounds: 2 },
-  ],
-  quick: [
-    { name: 1, callers: 1, each: 1, rounds: 1 },
-    { name: 100, callers: 1, each: 2, rounds: 1 },
-    { name: 1000, callers: 2, each: 2, rounds: 1 },
-    { name: 10_000, callers: 2, each: 3, rounds: 2 },
-  ],
-} as const satisfies Record<Size, readonly DistinctSize[]>;
+  full: { rounds: 20, large: 2 },
+  quick: { rounds: 1, large: 2 },
+};
 
-interface DistinctSize {
-  /** In the names of figures. */
-  readonly name: number;
-  readonly callers: number;
-  readonly each: number;
-  readonly rounds: number;
-}
+/** Entries of each process, where a process is a caller. */
+const EACH = 20;
 
-export const DISTINCT_CALLERS = { full: 100, quick: 2 };
+/** More processes than this are more than the machine has memory for, and take longer to start than all the rest. */
+const MAX_PROCESSES = 50;
 
-/** From one import that changes N entries to the last of N streams having the new SVID of its own entry. */
-export async function measureDistinctChanges(scene: Scene): Promise<readonly Figure[]> {
-  const figures: Figure[] = [];
-  for (const size of SIZES[scene.context.size]) figures.push(...(await changeAll(scene, size)));
-  return figures;
+/** Any that no account has. */
+const FIRST_GID = 2_000_000;
+
+const isRoot = (): boolean => process.getuid?.() === 0;
+
+/** The processes that the callers need. */
+export function distinctProcesses(size: Size): number {
+  if (isRoot()) return 1;
+  return size === 'full' ? MAX_PROCESSES : 1;
 }
 
 interface Identity {
@@ -45,19 +44,29 @@ interface Identity {
   readonly selectors: readonly string[];
 }
 
-async function changeAll(scene: Scene, { name, callers, each, rounds }: DistinctSize): Promise<readonly Figure[]> {
-  const count = callers * each;
-  scene.context.progress(`${count} entries of ${callers} callers changed at once, ${rounds} times`);
-  const sets = scene.callers
-    .slice(0, callers)
-    .map((client, caller) => ({ client, identities: identitiesOf(client, caller, each) }));
-  const entries = sets.flatMap(({ identities }) => identities);
-  const admin = scene.admin;
+interface Callers {
+  readonly groups: readonly Group[];
+  readonly entries: readonly Identity[];
+  readonly count: number;
+}
+
+/** From one import that changes N entries to the last of N streams having the new SVID of its own entry. */
+export async function measureDistinctChanges(scene: Scene): Promise<readonly Figure[]> {
+  const figures: Figure[] = [];
+  for (const [name, streams] of COUNTS[scene.context.size]) {
+    if (!isRoot() && streams > MAX_PROCESSES * EACH) continue;
+    const callers = isRoot() ? callersByGroup(scene, streams) : callersByProcess(scene, streams);
+    figures.push(...(await changeAll(scene, name, callers)));
+  }
+  return figures;
+}
+
+async function changeAll(scene: Scene, name: number, { groups, entries, count }: Callers): Promise<readonly Figure[]> {
+  const { rounds: most, large } = SIZES[scene.context.size];
+  const rounds = name === LARGE ? large : most;
+  scene.context.progress(`${entries.length} entries of ${count} callers changed at once, ${rounds} times`);
+  const { admin } = scene;
   await admin.call('importEntries', { entries, mode: IMPORT_MODE.replace });
-  const groups: readonly Group[] = sets.map(({ client, identities }) => ({
-    worker: client.worker,
-    connections: connectionsOf(identities.map(({ spiffeId }) => spiffeId)),
-  }));
   await openFleet(scene, groups, 'own');
   await openFleet(scene, groups, 'floor');
   let changes = 0;
@@ -72,14 +81,37 @@ async function changeAll(scene: Scene, { name, callers, each, rounds }: Distinct
   });
   await closeFleet(groups, 'own');
   await closeFleet(groups, 'floor');
-  const what = `${count} entries of ${callers} callers changed by one import until all are signed and the last has arrived`;
+  const what = `${entries.length} entries of ${count} callers changed by one import until all are signed and the last has arrived`;
   return pushFigures(`distinct_${name}`, { own, floor, what });
 }
 
-function identitiesOf({ selectors }: Client, caller: number, each: number): readonly Identity[] {
-  return Array.from({ length: each }, (_, index) => ({
-    entryId: `distinct-${caller}-${index}`,
-    spiffeId: `spiffe://${TRUST_DOMAIN}/distinct/${caller}/${index}`,
-    selectors,
+/** A caller is a connection made with a group of its own: thousands of workloads without as many processes. */
+function callersByGroup({ callers }: Scene, streams: number): Callers {
+  const [client] = callers;
+  if (client === undefined) throw new Error('there is no caller');
+  const count = Math.ceil(streams / STREAMS_PER_CONNECTION);
+  const gids = Array.from({ length: count }, (_, caller) => FIRST_GID + caller);
+  const entries = Array.from({ length: streams }, (_, index) =>
+    identityOf(index, [OWN_SELECTOR, `unix:gid:${gids[Math.floor(index / STREAMS_PER_CONNECTION)]}`]),
+  );
+  const connections = connectionsOf(entries.map(({ spiffeId }) => spiffeId));
+  return { groups: [{ worker: client.worker, connections, gids }], entries, count };
+}
+
+/** A caller is a process. */
+function callersByProcess({ callers }: Scene, streams: number): Callers {
+  const count = Math.ceil(streams / EACH);
+  const sets = callers.slice(0, count).map(({ worker, selectors }, caller) => {
+    const length = Math.min(EACH, streams - caller * EACH);
+    return { worker, entries: Array.from({ length }, (_, index) => identityOf(caller * EACH + index, selectors)) };
+  });
+  const groups = sets.map(({ worker, entries }) => ({
+    worker,
+    connections: connectionsOf(entries.map(({ spiffeId }) => spiffeId)),
   }));
+  return { groups, entries: sets.flatMap(({ entries }) => entries), count };
+}
+
+function identityOf(index: number, selectors: readonly string[]): Identity {
+  return { entryId: `distinct-${index}`, spiffeId: `spiffe://${TRUST_DOMAIN}/distinct/${index}`, selectors };
 }

@@ -31,6 +31,8 @@ export interface Group {
   readonly worker: Worker<SdsJobs>;
   /** For each connection, for each of its streams: the names. */
   readonly connections: readonly (readonly (readonly string[])[])[];
+  /** The group that each connection is made with, where it is not that of the process. */
+  readonly gids?: readonly number[];
 }
 
 /** As many connections as it takes, with a stream for each of the names. */
@@ -46,8 +48,8 @@ export function connectionsOf(
 /** Milliseconds from the first connection to the first answer on the last stream. */
 export async function openFleet(scene: Scene, groups: readonly Group[], side: Side): Promise<number> {
   const served = await Promise.all(
-    groups.map(({ worker, connections }) =>
-      worker.ask('open', { fleet: side, socket: scene.sockets[side], protocol: 'sotw', connections }),
+    groups.map(({ worker, ...streams }) =>
+      worker.ask('open', { fleet: side, socket: scene.sockets[side], protocol: 'sotw', ...streams }),
     ),
   );
   if (side === 'own') await holdAtFloor(scene, served);
