@@ -16,6 +16,8 @@ export {
 } from './admin-rpcs.ts';
 export { packAny, SECRET_TYPE_URL, SPIFFE_CERT_VALIDATOR_TYPE_URL, unpackAny } from './any.ts';
 export { decodeMessage, encodeMessage } from './codec.ts';
+export { parseDescriptorSet, type DescriptorSet } from './descriptor-set.ts';
+export { messageJson } from './dynamic-message.ts';
 /** The messages of the admin API, under their full names: svidgate.admin.v1.Entry. */
 export { svidgate } from './generated/messages.js';
 export { PROTO_FILES, type ProtoFile } from './generated/descriptors.js';

@@ -1,54 +1,27 @@
 /** What a policy sees of paths and bodies is what Go's own packages read, or a refusal that docs/compatibility.md names. */
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import type { Readable, Writable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { SvidgateError } from '../../src/core/index.ts';
 import { parsedBody } from '../../src/endpoints/ext-authz/body/parsed-body.ts';
 import { parseTarget } from '../../src/endpoints/ext-authz/go-url.ts';
 import { BUILD_LIMIT_MS } from '../support/conformance-client.ts';
-import { buildGoProgram } from '../support/go-program.ts';
-
-interface Question {
-  readonly kind: 'body' | 'target';
-  readonly type?: string;
-  readonly length?: string;
-  readonly body: Buffer;
-}
+import { parseExactly, startGoBodies, type GoBodies, type GoQuestion } from '../support/go-bodies.ts';
 
 type Answer =
   { readonly refused: string } | { readonly refused?: undefined; readonly truncated: boolean; readonly value: unknown };
 
-let go: ChildProcessByStdio<Writable, Readable, null>;
-let lines: AsyncIterator<string>;
+let go: GoBodies;
 
-before(
-  async () => {
-    const program = await buildGoProgram(fileURLToPath(new URL('go-bodies', import.meta.url)));
-    go = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
-    lines = createInterface({ input: go.stdout })[Symbol.asyncIterator]();
-  },
-  { timeout: BUILD_LIMIT_MS },
-);
+before(async () => (go = await startGoBodies()), { timeout: BUILD_LIMIT_MS });
 
-after(async () => {
-  go.stdin.end();
-  await once(go, 'exit');
-});
+after(() => go[Symbol.asyncDispose]());
 
-async function askGo(questions: readonly Question[]): Promise<readonly Answer[]> {
-  const texts = questions.map((question) => JSON.stringify({ ...question, body: question.body.toString('base64') }));
-  go.stdin.write(`${texts.join('\n')}\n`);
-  const answers: Answer[] = [];
-  for (const _ of questions) answers.push(parse((await lines.next()).value as string) as Answer);
-  return answers;
+async function askGo(questions: readonly GoQuestion[]): Promise<readonly Answer[]> {
+  return (await go.ask(questions)).map((line) => parseExactly(line) as Answer);
 }
 
-function askOurs(question: Question): Answer {
+function askOurs(question: GoQuestion): Answer {
   try {
     if (question.kind === 'target') {
       const { path, query } = parseTarget(question.body.toString('utf8'));
@@ -59,27 +32,18 @@ function askOurs(question: Question): Answer {
       ...(question.length === undefined ? {} : { 'content-length': question.length }),
     };
     const { json, isTruncated } = parsedBody({ headers, body: '', rawBody: question.body }, []);
-    return { truncated: isTruncated, value: parse(json) };
+    return { truncated: isTruncated, value: parseExactly(json) };
   } catch (error) {
     assert.ok(error instanceof SvidgateError && error.code === 'invalid_request', String(error));
     return { refused: error.message };
   }
 }
 
-/** With the text of each number in its place: doubles would hide a digit that was lost. */
-function parse(text: string): unknown {
-  const withSource = JSON.parse as (
-    text: string,
-    reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
-  ) => unknown;
-  return withSource(text, (_key, value, { source }) => (typeof value === 'number' ? { number: source } : value));
-}
-
 /** Refusals of ours that Go does not make. */
 const STRICTER =
   /quoted-printable|ends inside the headers|encoded parameter|the content type of the body has|too many headers|boundary that is too long/;
 
-async function compare(questions: readonly Question[]): Promise<{ readonly read: number; readonly refused: number }> {
+async function compare(questions: readonly GoQuestion[]): Promise<{ readonly read: number; readonly refused: number }> {
   const theirs = await askGo(questions);
   let read = 0;
   for (const [index, question] of questions.entries()) {
@@ -96,7 +60,7 @@ async function compare(questions: readonly Question[]): Promise<{ readonly read:
   return { read, refused: questions.length - read };
 }
 
-function drawn(body: fc.Arbitrary<Omit<Question, 'kind'>>, count: number): readonly Question[] {
+function drawn(body: fc.Arbitrary<Omit<GoQuestion, 'kind'>>, count: number): readonly GoQuestion[] {
   return fc.sample(body, count).map((each) => ({ kind: 'body', ...each }));
 }
 
@@ -199,8 +163,8 @@ describe('bodies and paths, as Go reads them', () => {
       [100_000, false],
     ] as const) {
       const deep = bytes('['.repeat(depth) + ']'.repeat(depth));
-      go.stdin.write(`${JSON.stringify({ kind: 'body', type: 'application/json', body: deep.toString('base64') })}\n`);
-      assert.equal(!/"refused"/.test(String((await lines.next()).value)), isRead);
+      const [line] = await go.ask([{ kind: 'body', type: 'application/json', body: deep }]);
+      assert.equal(!/"refused"/.test(line ?? ''), isRead);
       const ours = (): unknown =>
         parsedBody({ headers: { 'content-type': 'application/json' }, body: '', rawBody: deep }, []);
       if (isRead) ours();
@@ -237,7 +201,7 @@ describe('bodies and paths, as Go reads them', () => {
       }));
     const { read, refused } = await compare(drawn(body, 4000));
     assert.ok(read > 500 && refused > 500, `${read} read, ${refused} refused`);
-    const many = (count: number): Question => ({
+    const many = (count: number): GoQuestion => ({
       kind: 'body',
       type: 'application/x-www-form-urlencoded',
       body: bytes(Array.from({ length: count }, () => 'a').join('&')),
@@ -364,7 +328,7 @@ describe('bodies and paths, as Go reads them', () => {
     );
     const target = fc
       .array(piece, { maxLength: 10 })
-      .map((pieces): Question => ({ kind: 'target', body: Buffer.from(pieces.join('')) }));
+      .map((pieces): GoQuestion => ({ kind: 'target', body: Buffer.from(pieces.join('')) }));
     const { read, refused } = await compare(fc.sample(target, 5000));
     assert.ok(read > 500 && refused > 500, `${read} read, ${refused} refused`);
   });

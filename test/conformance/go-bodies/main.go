@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -13,14 +14,32 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 type question struct {
-	// Kind is "body", or "target" for a path with its query.
+	// Kind is "body", "target" for a path with its query, "message" for a protobuf message of Type, or "known" for the
+	// FileDescriptorSet of the well-known types.
 	Kind   string  `json:"kind"`
 	Type   string  `json:"type"`
 	Length *string `json:"length"`
 	Body   []byte  `json:"body"`
+	// Set is the FileDescriptorSet of this message and those that follow.
+	Set []byte `json:"set"`
 }
 
 type answer struct {
@@ -43,8 +62,13 @@ func main() {
 			panic(err)
 		}
 		read := body
-		if q.Kind == "target" {
+		switch q.Kind {
+		case "target":
 			read = target
+		case "message":
+			read = message
+		case "known":
+			read = known
 		}
 		value, truncated, err := read(q)
 		a := answer{Value: value, Truncated: truncated}
@@ -147,4 +171,55 @@ func target(q question) (any, bool, error) {
 		return nil, false, err
 	}
 	return map[string]any{"path": strings.Split(strings.TrimLeft(path, "/"), "/"), "query": values}, false, nil
+}
+
+// files are those of the last set that was given.
+var files *protoregistry.Files
+
+func message(q question) (value any, truncated bool, err error) {
+	// dynamicpb panics on some map entries.
+	defer func() {
+		if problem := recover(); problem != nil {
+			err = fmt.Errorf("panic: %v", problem)
+		}
+	}()
+	if len(q.Set) > 0 {
+		var set descriptorpb.FileDescriptorSet
+		if err := proto.Unmarshal(q.Set, &set); err != nil {
+			panic(err)
+		}
+		if files, err = protodesc.NewFiles(&set); err != nil {
+			panic(err)
+		}
+	}
+	found, err := files.FindDescriptorByName(protoreflect.FullName(q.Type))
+	if err != nil {
+		panic(err)
+	}
+	read := dynamicpb.NewMessage(found.(protoreflect.MessageDescriptor))
+	if err := proto.Unmarshal(q.Body, read); err != nil {
+		return nil, false, err
+	}
+	text, err := protojson.Marshal(read)
+	if err != nil {
+		return nil, false, err
+	}
+	return json.RawMessage(text), false, nil
+}
+
+func known(question) (any, bool, error) {
+	var set descriptorpb.FileDescriptorSet
+	for _, file := range []protoreflect.FileDescriptor{
+		anypb.File_google_protobuf_any_proto,
+		durationpb.File_google_protobuf_duration_proto,
+		emptypb.File_google_protobuf_empty_proto,
+		fieldmaskpb.File_google_protobuf_field_mask_proto,
+		structpb.File_google_protobuf_struct_proto,
+		timestamppb.File_google_protobuf_timestamp_proto,
+		wrapperspb.File_google_protobuf_wrappers_proto,
+	} {
+		set.File = append(set.File, protodesc.ToFileDescriptorProto(file))
+	}
+	bytes, err := proto.Marshal(&set)
+	return bytes, false, err
 }
