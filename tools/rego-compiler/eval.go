@@ -11,9 +11,10 @@ import (
 	"github.com/open-policy-agent/opa/v1/util"
 )
 
-// eval gives the value of one entrypoint as OPA itself evaluates it, with every builtin but those of the network.
+// eval gives the value of one entrypoint as OPA itself evaluates it, without the network.
 func eval(ctx context.Context, req request) response {
 	caps := ast.CapabilitiesForThisVersion()
+	caps.AllowNet = []string{}
 	modules, problems := parseModules(req.Modules, caps)
 	data, dataProblems := mergeDocuments(req.Data)
 	refs, refProblems := parseEntrypoints(req.Entrypoints)
@@ -32,6 +33,7 @@ func eval(ctx context.Context, req request) response {
 	}
 	results, err := rego.New(
 		rego.Compiler(compiler),
+		rego.Capabilities(caps),
 		rego.Store(inmem.NewFromObject(data)),
 		rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(refs[0])))),
 		rego.Input(input),

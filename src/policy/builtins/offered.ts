@@ -48,7 +48,8 @@ export const REDIRECTED_BUILTINS: readonly string[] = [
   'bits.and bits.lsh bits.negate bits.or bits.rsh bits.xor',
   'abs ceil div floor format_int minus mul plus product rem round sum to_number',
   'array.slice base64.decode base64.is_valid base64url.decode concat json.filter json.is_valid json.marshal json.remove json.unmarshal',
-  'net.cidr_contains net.cidr_intersects substring',
+  'glob.match net.cidr_contains net.cidr_intersects object.union_n regex.find_all_string_submatch_n regex.is_valid',
+  'indexof regex.match replace substring',
 ].flatMap((line) => line.split(' '));
 
 /** What the module calls a redirected builtin: see tools/rego-compiler. */

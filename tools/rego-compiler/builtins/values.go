@@ -4,15 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
+	"regexp"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown/builtins"
 )
 
-// maxDepth of arguments, and of results: deeper ones end the program's stack.
-const maxDepth = 10_000
+// maxDepth of arguments: deeper ones may end the stack, and with it the program.
+const maxDepth = 1000
 
 var errValue = errors.New("the arguments are not well-formed")
 
@@ -275,15 +277,21 @@ func appendSeparator(to []byte, i int) []byte {
 	return append(to, ',')
 }
 
-// appendNumber writes a zero before a leading point, which Rego takes and opa_value_parse does not.
+var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+
+// appendNumber writes numbers in JSON's form. OPA has others: .5 in a policy, 007 and 0x1F from to_number.
 func appendNumber(to []byte, text string) []byte {
-	if digits, isNegative := strings.CutPrefix(text, "-"); isNegative {
-		return appendNumber(append(to, '-'), digits)
+	if jsonNumber.MatchString(text) {
+		return append(to, text...)
 	}
-	if strings.HasPrefix(text, ".") {
-		to = append(to, '0')
+	if whole, isWhole := new(big.Int).SetString(text, 10); isWhole {
+		return whole.Append(to, 10)
 	}
-	return append(to, text...)
+	number, isNumber := new(big.Float).SetString(text)
+	if !isNumber || number.IsInf() {
+		panic("a number that is none")
+	}
+	return append(to, builtins.FloatToNumber(number)...)
 }
 
 const hexDigits = "0123456789abcdef"
