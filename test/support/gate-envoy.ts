@@ -20,7 +20,11 @@ const TYPE = 'type.googleapis.com/envoy.extensions';
  * A real Envoy in front of nothing but answers of its own, asking the gate of the server about each request. One
  * of its ports has `failure_mode_allow`, which no example has: whatever is not an explicit deny shows as an allow there.
  */
-export async function startGateEnvoy(server: TestServer): Promise<GateEnvoy> {
+export async function startGateEnvoy(
+  server: TestServer,
+  /** Further fields of its connection manager. */
+  manager: YamlMap = {},
+): Promise<GateEnvoy> {
   const address = await freeLoopbackAddress();
   const [adminPort = 0, port = 0, strictPort = 0] = await freePorts(address, 3);
   const envoy = await startEnvoy({
@@ -31,8 +35,8 @@ export async function startGateEnvoy(server: TestServer): Promise<GateEnvoy> {
       admin: { address: { socket_address: { address, port_value: adminPort } } },
       static_resources: {
         listeners: [
-          listener('in', { address, port_value: port }),
-          listener('strict', { address, port_value: strictPort }),
+          listener('in', { address, port_value: port }, manager),
+          listener('strict', { address, port_value: strictPort }, manager),
         ],
         clusters: [
           cluster('svidgate', { pipe: { path: server.socket.replace('unix:', '') } }),
@@ -73,14 +77,19 @@ function cluster(name: string, endpoint: YamlMap): YamlMap {
   };
 }
 
-function listener(name: 'in' | 'strict', socketAddress: YamlMap): YamlMap {
+function listener(name: 'in' | 'strict', socketAddress: YamlMap, manager: YamlMap): YamlMap {
   return {
     name,
     address: { socket_address: socketAddress },
     filter_chains: [
       {
         transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: downstreamTls() },
-        filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: connectionManager(name) }],
+        filters: [
+          {
+            name: 'envoy.filters.network.http_connection_manager',
+            typed_config: { ...connectionManager(name), ...manager },
+          },
+        ],
       },
     ],
   };
