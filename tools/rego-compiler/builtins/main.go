@@ -36,6 +36,7 @@ var (
 	request      []byte
 	answer       []byte
 	evaluation   topdown.BuiltinContext
+	startedAt    int64
 	capabilities = offlineCapabilities()
 )
 
@@ -47,6 +48,7 @@ func init() {
 //
 //go:wasmexport begin
 func begin(now int64) {
+	startedAt = now
 	evaluation = topdown.BuiltinContext{
 		Context:        context.Background(),
 		Seed:           rand.Reader,
@@ -79,6 +81,9 @@ func call(nameSize uint32) (size uint32) {
 			size = fail(fmt.Sprint(cause))
 		}
 	}()
+	if recall(startedAt) {
+		return uint32(len(answer))
+	}
 	operands, err := parseOperands(request[nameSize:])
 	if err != nil {
 		return fail(err.Error())
@@ -94,6 +99,7 @@ func call(nameSize uint32) (size uint32) {
 	answer = append(answer[:0], undefined)
 	err = builtin(evaluation, operands, func(value *ast.Term) error {
 		answer = appendAnswer(answer[:0], value.Value)
+		remember(name, value.Value, startedAt)
 		return nil
 	})
 	var halt topdown.Halt

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { Buffer } from 'node:buffer';
+import { createHmac } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { createBuiltinHost } from '../../../../src/policy/builtins/builtin-host.ts';
 import { limitMemory } from '../../../../src/policy/builtins/limit-memory.ts';
@@ -57,6 +59,34 @@ describe('the host of builtins', () => {
     changing.begin();
     assert.notEqual(decode('time.now_ns', '[]'), first[0]);
     assert.notEqual(decode('uuid.rfc4122', '["k"]'), first[1]);
+  });
+
+  test('remembers what it found of a token only while that is right', () => {
+    const at = { seconds: 1000 };
+    const moving = createBuiltinHost({ now: () => BigInt(at.seconds) * 1_000_000_000n });
+    const isValid = (token: string, secret: string): boolean => {
+      moving.begin();
+      const args = encoder.encode(`["${token}",{"secret": "${secret}"}]`);
+      const answer = moving.call('io.jwt.decode_verify', args);
+      return answer.kind === 'value' && new TextDecoder().decode(answer.text).startsWith('[true,');
+    };
+    const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const content = `${encode({ alg: 'HS256' })}.${encode({ nbf: 900, exp: 1100 })}`;
+    const token = `${content}.${createHmac('sha256', 'k').update(content).digest('base64url')}`;
+    for (const [seconds, expected] of [
+      [899, false],
+      [900, true],
+      [1099, true],
+      [1000, true],
+      [899, false],
+      [1100, false],
+      [1099, true],
+    ] as const) {
+      at.seconds = seconds;
+      assert.equal(isValid(token, 'k'), expected, `at ${seconds}`);
+      assert.equal(isValid(token, 'other'), false);
+      assert.equal(isValid(token.slice(0, -2), 'k'), false);
+    }
   });
 
   test('fails where OPA would end or go on without end, and works on', () => {
