@@ -1,30 +1,14 @@
-import type { ListenAddress as ConfiguredAddress } from '../config/index.ts';
-import { createExtAuthzEndpoint } from '../endpoints/ext-authz/index.ts';
 import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
 import { createSdsEndpoint } from '../endpoints/sds/index.ts';
 import { createTelemetryApp, type ReadinessCheck } from '../endpoints/telemetry/index.ts';
 import { createWorkloadApiEndpoint } from '../endpoints/workload-api/index.ts';
 import type { MetricsRegistry } from '../telemetry/index.ts';
-import {
-  startGrpcServer,
-  startHttpServer,
-  type GrpcServer,
-  type HttpServer,
-  type ListenAddress,
-  type Peer,
-} from '../transport/index.ts';
-import { trustDomainOf } from '../spiffe/index.ts';
+import { startGrpcServer, startHttpServer, type GrpcServer, type HttpServer } from '../transport/index.ts';
+import { OPEN_SOCKET_MODE, openAddress } from './open-address.ts';
 import type { ServerParts } from './parts.ts';
 
 /** Requests are small: Envoy's first one lists its extensions, some 100 KiB. */
 const WORKLOAD_MAX_MESSAGE_BYTES = 1024 * 1024;
-
-/** Any local process may connect; attestation decides what it gets. */
-const OPEN_SOCKET_MODE = 0o777;
-
-function openAddress(listen: ConfiguredAddress): ListenAddress {
-  return listen.kind === 'unix' ? { ...listen, mode: OPEN_SOCKET_MODE } : listen;
-}
 
 /** SDS and the Workload API, with health and reflection, for attested callers. */
 export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
@@ -70,60 +54,6 @@ export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
   });
 }
 
-/** The gate, or undefined when the configuration has none. */
-export async function startGate(parts: ServerParts): Promise<GrpcServer | undefined> {
-  const { config, logger, metrics, policies, gateIdentity, registry, revocations } = parts;
-  const { authz } = config;
-  if (authz === undefined || policies === undefined || gateIdentity === undefined) return undefined;
-  const { listen } = authz;
-  return startGrpcServer({
-    name: 'gate',
-    address: openAddress(listen),
-    methods: createExtAuthzEndpoint({
-      policies,
-      requests: gateIdentity.requests,
-      attestor: parts.attestor,
-      entries: {
-        // Who lost its identity asks for nobody any more, even while its process and its entry are there.
-        match: (selectors) =>
-          registry.snapshot.value
-            .match(selectors)
-            .filter(({ spiffeId }) => !revocations.snapshot.value.hasSpiffeId(spiffeId)),
-      },
-      ...(authz.denyUnregistered
-        ? {
-            // Who is registered in a foreign trust domain is not for us to know.
-            isRegistered: (id) => trustDomainOf(id) !== config.trustDomain || registry.snapshot.value.hasSpiffeId(id),
-          }
-        : {}),
-      maxRequestBytes: authz.maxRequestBytes,
-      onError: authz.onError,
-      givesDenyBody: authz.denyBody === 'by_type',
-      rules: {
-        skipsBody: authz.skipRequestBodyParse,
-        pathGuard: authz.pathGuard,
-        isDryRun: authz.dryRun,
-        reply: authz.reply,
-      },
-      policyNames: new Set(authz.policies.keys()),
-      clock: parts.clock,
-      logger: logger.child({ room: 'gate' }),
-      metrics,
-    }),
-    identify: parts.tracker.identify,
-    onPeer: (peer) => attestEarly(peer, parts),
-    maxMessageBytes: authz.maxRequestBytes,
-    anyAuthority: authz.anyAuthority,
-    logger: logger.child({ room: 'transport' }),
-    metrics,
-  });
-}
-
-/** The first attestation of an executable hashes it; that must not eat the deadline of the first request. */
-function attestEarly(peer: Peer, parts: ServerParts): void {
-  if (peer.kind === 'unix') parts.attestor.attest(peer.process).catch(() => undefined); // logged; the check denies
-}
-
 /** /metrics, /live and /ready, or undefined when the configuration has it off. */
 export async function startTelemetry(parts: ServerParts, metrics: MetricsRegistry): Promise<HttpServer | undefined> {
   const { listen } = parts.config.telemetry;
@@ -152,4 +82,5 @@ function policyReadiness(parts: ServerParts): readonly ReadinessCheck[] {
 }
 
 export { startAdmin } from './admin.ts';
+export { startGate } from './gate.ts';
 export { createStatus } from './status.ts';
