@@ -92,7 +92,10 @@ export class JwksSource {
     this.#signal = signal;
     try {
       if (place.kind === 'file') {
-        for await (const _ of fileChanges(place.file, { clock, signal })) await this.#ask(signal);
+        for await (const _ of fileChanges(place.file, { clock, signal })) {
+          while (this.#asking !== undefined) await this.#asking; // it may have read what was there before
+          await this.#ask(signal);
+        }
       } else {
         await this.#refresh(place.refreshMs, signal);
       }

@@ -67,18 +67,19 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   const hashOf = (text: string): string => createHmac('sha256', secret).update(text).digest('base64');
   const cache = new BoundedCache<CachedToken>(MAX_CACHED);
 
-  const checkOnce = async (found: FoundToken, issuer: TokenIssuer, limitMs: number): Promise<CachedToken> => {
-    const key = hashOf(`${found.header}\0${found.prefix}\0${found.token}`);
+  const kept = (key: string): CachedToken | undefined => {
+    const found = cache.get(key);
+    if (found === undefined) return undefined;
     const now = clock.now();
-    const cached = cache.get(key);
-    if (cached !== undefined) {
-      if (cached.checked.isCurrent() && now >= cached.checkedAt && now < cached.checked.refusedFrom) return cached;
-      cache.delete(key);
-    }
-    const checked = await issuer.check(found.token, limitMs);
+    if (found.checked.isCurrent() && now >= found.checkedAt && now < found.checked.refusedFrom) return found;
+    cache.delete(key);
+    return undefined;
+  };
+
+  const keep = (key: string, token: string, checked: CheckedToken): CachedToken => {
     // Without the signature, which its holder may be able to write in more than one way.
-    const digest = hashOf(found.token.slice(0, found.token.lastIndexOf('.')));
-    const fresh = { checked, checkedAt: now, digest };
+    const digest = hashOf(token.slice(0, token.lastIndexOf('.')));
+    const fresh = { checked, checkedAt: clock.now(), digest };
     cache.set(key, fresh, checked.claimsText.length + ENTRY_WEIGHT);
     return fresh;
   };
@@ -96,14 +97,19 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   };
 
   const verifyOne = async (found: FoundToken, limitMs: number): Promise<VerifiedToken> => {
-    const { header } = found;
+    const { header, prefix, token } = found;
     let provider: string | undefined;
     try {
-      const [name, issuer] = issuerOf(found, issuers);
-      provider = name;
-      const cached = await checkOnce(found, issuer, limitMs);
-      assertUsable(cached);
-      const { claims, claimsText, spiffeId } = cached.checked;
+      const key = hashOf(`${header}\0${prefix}\0${token}`);
+      let usable = kept(key);
+      if (usable === undefined) {
+        const [name, issuer] = issuerOf(found, issuers);
+        provider = name;
+        usable = keep(key, token, await issuer.check(token, limitMs));
+      }
+      provider = usable.checked.provider;
+      assertUsable(usable);
+      const { claims, claimsText, spiffeId } = usable.checked;
       return { verified: true, header, provider, claims, claimsText, ...(spiffeId === undefined ? {} : { spiffeId }) };
     } catch (error) {
       const known = provider === undefined ? {} : { provider };

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { createPublicKey } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { createJwtVerifier } from '../../../src/peer/jwt-verifier.ts';
 import { parseJwks } from '../../../src/peer/jwks.ts';
+import type { TokenIssuer } from '../../../src/peer/token-issuer.ts';
 import { forgeJwt, jwksOf, signJwt } from '../../support/jwt-issuer.ts';
 import { TRUST_DOMAIN } from '../../support/svid-fixtures.ts';
 import {
@@ -183,6 +185,38 @@ test('what was verified is kept until it ends or its keys change', async () => {
   assert.equal(await on.outcome(token), GOOD);
   await on.clock.advance(91_000);
   assert.equal(await on.outcome(token), 'expired');
+});
+
+test('a token that was verified is not checked again; one that was refused is', async () => {
+  const on = tokenStage();
+  let checks = 0;
+  let isCurrent = true;
+  const issuer: TokenIssuer = {
+    place: { header: 'authorization', prefix: '' },
+    isFor: () => true,
+    check: (token) => {
+      checks += 1;
+      if (token.startsWith('e30.e30.')) return Promise.reject(new Error('refused'));
+      const refusedFrom = on.clock.now() + 1000;
+      const checked = { provider: 'p', claims: {}, claimsText: '{}', issuedAt: undefined, refusedFrom };
+      return Promise.resolve({ ...checked, isCurrent: () => isCurrent });
+    },
+  };
+  const issuers = new Map([['p', issuer]]);
+  const verifier = createJwtVerifier({ issuers, isRevoked: () => false, clock: on.clock });
+  const after = async (token: string): Promise<number> => {
+    for (let times = 0; times < 3; times += 1) await verifier.verify(() => token, 100);
+    return checks;
+  };
+  const good = await on.token();
+  assert.equal(await after(good), 1);
+  assert.equal(await after('e30.e30.eA'), 4);
+  isCurrent = false;
+  assert.equal(await after(good), 7, 'its keys have changed');
+  isCurrent = true;
+  assert.equal(await after(good), 7);
+  on.clock.set(on.clock.now() - 1);
+  assert.equal(await after(good), 8, 'the clock was set back');
 });
 
 test('keys that rotate during the call: asked for once, and the token is checked with the new ones', async () => {
