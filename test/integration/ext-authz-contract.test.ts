@@ -4,7 +4,6 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import {
-  CheckResponse,
   decodeMessage,
   encodeMessage,
   HEALTH_SERVICE,
@@ -12,6 +11,7 @@ import {
   HealthCheckResponse,
   structToJson,
   type CheckRequestInit,
+  type CheckResponse,
 } from '../../src/proto/index.ts';
 import { connect, type RawClient } from '../support/grpc-client.ts';
 import { sampleDescriptorSet } from '../support/sample-descriptors.ts';
@@ -158,7 +158,7 @@ describe('the decision', () => {
     );
     const metadata = structToJson(allowed.dynamicMetadata!);
     assert.equal(metadata['a'], 1);
-    assert.match(String(metadata['decision_id']), /^[0-9a-f-]{36}$/);
+    assert.match(metadata['decision_id'] as string, /^[0-9a-f-]{36}$/);
     const denied = await answer(client, {
       allowed: false,
       http_status: 429,

@@ -74,9 +74,17 @@ function okResponse(effects: AllowEffects): NonNullable<CheckResponseInit['okRes
     headersToRemove: effects.requestHeadersToRemove.map((name) => name.toLowerCase()),
     // Envoy adds before it sets: a mixture would lose values. Adding to what the upstream sent is the plugin's effect, too.
     responseHeadersToAdd: effects.responseHeadersToAdd.map((header) => option(header, true)),
-    queryParametersToSet: effects.queryParametersToSet.map(({ name, value }) => ({ key: name, value })),
+    queryParametersToSet: effects.queryParametersToSet.map(({ name, value }) => ({
+      key: queryText(name),
+      value: queryText(value),
+    })),
     queryParametersToRemove: effects.queryParametersToRemove,
   };
+}
+
+/** Envoy writes it into the path as it is: a space would end the request line there. What may stand in a query stays. */
+function queryText(text: string): string {
+  return text.toWellFormed().replace(/[^!$%&'()*+,./0-9:;=?@A-Z_a-z~-]/gu, encodeURIComponent);
 }
 
 /**
