@@ -177,7 +177,7 @@ const inputDocument: Treatment = {
   takes: (block) => block.language === 'json' && 'svidgate' in (JSON.parse(block.text) as object),
   check: async (block) => {
     const { svidgate } = JSON.parse(block.text) as { readonly svidgate: Yaml };
-    assert.deepEqual(Object.keys(svidgate), ['caller', 'peer', 'policy']);
+    assert.deepEqual(Object.keys(svidgate), ['caller', 'peer', 'xfcc', 'jwt', 'policy']);
   },
 };
 
