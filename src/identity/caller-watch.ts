@@ -45,31 +45,42 @@ const MOMENT_MS = 20;
 /** A reason of its own for each of a thousand callers would cost more than all else that a change makes them do. */
 const ISSUED = new Error('the identities have been issued');
 
-/** The slots one caller holds, adjusted to the entries that match it. */
+/** The slots that callers with these selectors hold, adjusted to the entries that match them. */
 export class CallerWatch {
   readonly #sources: CallerSources;
   readonly #slots: SlotTable;
   readonly #selectors: ReadonlySet<Selector>;
-  readonly #caller: AuditCaller | undefined;
   readonly #held = new Map<string, Held>();
+  #caller: AuditCaller | undefined;
   #changed = true;
+  #isLooking = false;
   #wake: (() => void) | undefined;
   /** Ends the waiting for SVIDs that are being issued. */
   #hurry: (() => void) | undefined;
   #told: CallerIdentity | undefined;
 
-  constructor(
-    sources: CallerSources,
-    slots: SlotTable,
-    who: { readonly selectors: ReadonlySet<Selector>; readonly caller: AuditCaller | undefined },
-  ) {
+  constructor(sources: CallerSources, slots: SlotTable, selectors: ReadonlySet<Selector>) {
     this.#sources = sources;
     this.#slots = slots;
-    this.#selectors = who.selectors;
-    this.#caller = who.caller;
+    this.#selectors = selectors;
   }
 
-  async *changes(signal: AbortSignal): AsyncGenerator<CallerIdentity, void, void> {
+  /** What they hold; the same object until it changes. Undefined while a change is looked at: it may take something away. */
+  get current(): CallerIdentity | undefined {
+    return this.#changed || this.#isLooking ? undefined : this.#told;
+  }
+
+  /** Whom the audit log names for what is issued from now on. */
+  set caller(caller: AuditCaller | undefined) {
+    this.#caller = caller;
+    for (const { slot } of this.#held.values()) slot.caller = caller;
+  }
+
+  /**
+   * Gives what they hold after each change, until the signal is aborted. What was taken away while something else was
+   * being signed is not in it.
+   */
+  async run(signal: AbortSignal, onLooked: (identity: CallerIdentity) => void): Promise<void> {
     const notify = (): void => {
       this.#changed = true;
       this.#wake?.();
@@ -82,25 +93,24 @@ export class CallerWatch {
     signal.addEventListener('abort', notify);
     try {
       while (!signal.aborted) {
-        if (this.#changed) {
-          this.#changed = false;
-          const identity = await this.#identity(notify, signal);
-          if (signal.aborted || (this.#told !== undefined && sameIdentity(this.#told, identity))) continue;
-          this.#told = identity;
-          yield identity;
-        } else {
+        if (!this.#changed) {
           await new Promise<void>((resolve) => (this.#wake = resolve));
           this.#wake = undefined;
+          continue;
         }
+        this.#changed = false;
+        this.#isLooking = true;
+        const identity = await this.#identity(notify, signal);
+        this.#isLooking = false;
+        if (signal.aborted) return;
+        if (this.#told === undefined || !sameIdentity(this.#told, identity)) this.#told = identity;
+        onLooked(this.#told);
       }
     } finally {
       signal.removeEventListener('abort', notify);
       for (const stop of unsubscribe) stop();
+      for (const key of this.#held.keys()) this.#release(key);
     }
-  }
-
-  close(): void {
-    for (const key of this.#held.keys()) this.#release(key);
   }
 
   async #identity(notify: () => void, signal: AbortSignal): Promise<CallerIdentity> {

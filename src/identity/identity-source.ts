@@ -10,7 +10,8 @@ import {
 } from '../core/index.ts';
 import type { ForeignBundles, JwtSvid, RegistrationEntry, Selector, SpiffeId, TrustBundle } from '../spiffe/index.ts';
 import { foreignBundlesFor, type CallerBundles, type CallerIdentity } from './caller-identity.ts';
-import { CallerWatch, entriesOf, type CallerSources } from './caller-watch.ts';
+import { entriesOf, type CallerSources } from './caller-watch.ts';
+import { CallerWatches } from './caller-watches.ts';
 import { JwtSvidFollower } from './jwt-svid-follower.ts';
 import { createJwtSvids, type JwtSvidIssuer } from './jwt-svids.ts';
 import { SlotTable } from './slot-table.ts';
@@ -100,6 +101,7 @@ export function createIdentitySource(options: IdentitySourceOptions): IdentitySo
   } = options;
   const sources: CallerSources = { ...options, foreignBundles, revocations };
   const slots = new SlotTable({ ...options, audit, random, revocations, tainted });
+  const watches = new CallerWatches(sources, slots);
   const isKeyTrusted = (keyId: string): boolean =>
     !tainted.value.has(keyId) && options.bundle.value.jwtAuthorities.some((authority) => authority.keyId === keyId);
   const jwtSvids = createJwtSvids({ issuer, isKeyTrusted, audit, clock });
@@ -115,14 +117,7 @@ export function createIdentitySource(options: IdentitySourceOptions): IdentitySo
     random,
   };
   return {
-    async *watch(selectors, signal, caller) {
-      const watch = new CallerWatch(sources, slots, { selectors, caller });
-      try {
-        yield* watch.changes(signal);
-      } finally {
-        watch.close();
-      }
-    },
+    watch: (selectors, signal, caller) => watches.follow(selectors, signal, caller),
     async fetchJwtSvids(selectors, { audience, spiffeId, caller }) {
       const given = (): readonly RegistrationEntry[] =>
         entriesOf(selectors, sources).filter((entry) => spiffeId === undefined || entry.spiffeId === spiffeId);

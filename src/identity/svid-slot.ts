@@ -63,6 +63,11 @@ export class SvidSlot {
     return this.#svid;
   }
 
+  /** Whom the audit log names for what is issued from now on. */
+  set caller(caller: AuditCaller | undefined) {
+    this.#caller = caller;
+  }
+
   /** Whether nobody holds it, and its SVID is due for rotation. */
   get isIdle(): boolean {
     return this.#holders === 0 && this.#dueIn() <= 0;

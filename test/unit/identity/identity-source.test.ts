@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SvidgateError } from '../../../src/core/index.ts';
-import { parseSpiffeId, parseTrustDomain, type TrustBundle } from '../../../src/spiffe/index.ts';
+import type { CallerIdentity } from '../../../src/identity/index.ts';
+import {
+  parseSpiffeId,
+  parseTrustDomain,
+  type RegistrationEntry,
+  type TrustBundle,
+} from '../../../src/spiffe/index.ts';
 import { entry, ids, MINUTE, SELECTORS, watchCaller } from '../../support/watched-caller.ts';
 
 /** What the watch of a caller waits for a signature before it tells of what was taken away. */
@@ -249,4 +255,30 @@ test('a change of entries that does not concern the caller is not looked into', 
   await stage.clock.advance(0);
   assert.equal(stage.states.length, 1);
   await stage.stop();
+});
+
+test('a change is looked at once for all streams of callers with the same selectors, and reaches each', async () => {
+  const x = entry('a', '/x');
+  const stage = await watchCaller([x]);
+  const abort = new AbortController();
+  const seen = Array.from({ length: 50 }, (): CallerIdentity[] => []);
+  const streams = seen.map(async (states) => {
+    for await (const identity of stage.source.watch(new Set(SELECTORS), abort.signal)) states.push(identity);
+  });
+  await stage.clock.advance(0);
+  let looks = 0;
+  const match = (): readonly RegistrationEntry[] => {
+    looks += 1;
+    return [x, entry('b', '/y')];
+  };
+  stage.entries.set({ match, concerns: () => true });
+  await stage.clock.advance(0);
+  const [first] = seen;
+  assert.deepEqual(ids(first?.at(-1)), [x.spiffeId, 'spiffe://example.test/y']);
+  for (const states of seen) assert.ok(states.length === 2 && states.at(-1) === first?.at(-1));
+  assert.ok(looks < 10, `${looks} looks`);
+  abort.abort();
+  await Promise.all(streams);
+  await stage.stop();
+  assert.equal(stage.clock.sleeping, 0);
 });
