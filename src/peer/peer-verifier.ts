@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { SvidgateError, Watchable, type Clock, type ReadonlyWatchable } from '../core/index.ts';
 import { parseCertificate, pemCertificates, type Certificate } from '../pki/index.ts';
 import {
@@ -133,7 +133,7 @@ function createJudge(options: PeerVerifierOptions): (presented: PresentedPeer) =
     const now = options.clock.now();
     const intermediates = options.intermediates?.value ?? NO_INTERMEDIATES;
     // PEM has no NUL, so that no other pair is the same text.
-    const key = createHash('sha256').update(encoded).update('\0').update(chain).digest('base64');
+    const key = hash('sha256', `${encoded}\0${chain}`, 'base64');
     const cached = cache.get(key);
     if (
       cached !== undefined &&

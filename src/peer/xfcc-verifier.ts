@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { pemCertificates } from '../pki/index.ts';
 import { isSpiffeId, matchesSpiffeId, pathOf, type SpiffeId, type SpiffeIdPattern } from '../spiffe/index.ts';
 import type { PeerRefusal, PeerVerifier, PresentedPeer, VerifiedPeer } from './peer-verifier.ts';
@@ -175,7 +175,7 @@ function hashOf(certificate: string): string | undefined {
   try {
     const [der, ...others] = pemCertificates(decodeURIComponent(certificate));
     if (der === undefined || others.length > 0) return undefined;
-    return createHash('sha256').update(der).digest('hex');
+    return hash('sha256', der, 'hex');
   } catch {
     return undefined;
   }
