@@ -5,6 +5,7 @@ import { addAttestGroup } from './groups/attest.ts';
 import { addAuthorityGroup } from './groups/authority.ts';
 import { addBundleGroup } from './groups/bundle.ts';
 import { addEntryGroup } from './groups/entry.ts';
+import { addPolicyGroup } from './groups/policy.ts';
 import { addConfigGroup, addServe } from './groups/server.ts';
 import { addStateCommands } from './groups/state.ts';
 import { addStatus } from './groups/status.ts';
@@ -29,6 +30,7 @@ export async function createProgram(context: CliContext): Promise<Command> {
   addSvidGroup(program, context);
   addBundleGroup(program, context);
   addAuthorityGroup(program, context);
+  addPolicyGroup(program, context);
   addAttestGroup(program, context);
   addStateCommands(program, context);
   return program;

@@ -33,6 +33,12 @@ export {
 } from './fields.ts';
 export { formatListenAddress } from './listen-address.ts';
 export {
+  importOpaConfig,
+  type ImportDifference,
+  type ImportedAuthz,
+  type ImportedOpaConfig,
+} from './import-opa-config.ts';
+export {
   formatMistake,
   formatPath,
   sortMistakes,
