@@ -1,6 +1,11 @@
 /** Tokens at the gate of a whole server: JWT-SVIDs of its own, and an outside issuer whose keys come over HTTPS. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createPublicKey } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { makeJwtIssuer, jwksOf, signJwt } from '../support/jwt-issuer.ts';
 import { connect, type RawClient } from '../support/grpc-client.ts';
 import { startHttpStandIn, type Answer } from '../support/http-stand-in.ts';
@@ -147,4 +152,44 @@ test('tokens of an outside issuer: its keys come over HTTPS, and one that hangs 
   assert.equal((await jwtOf(gate, { 'x-token': wrong }))['reason'], 'claim_mismatch');
   const unknown = await signJwt(two, { iss: ISSUER, aud: 'api', exp, owner: 'acme' });
   assert.equal((await jwtOf(gate, { 'x-token': unknown }))['reason'], 'unknown_key');
+});
+
+/** An RS256 token whose signature openssl makes, with a key of its own. */
+async function opensslSigner(folder: string) {
+  const openssl = promisify(execFile);
+  const key = join(folder, 'rsa.key');
+  await openssl('openssl', ['genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048', '-out', key]);
+  const jwk = createPublicKey(await readFile(key)).export({ format: 'jwk' });
+  const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  return {
+    jwks: JSON.stringify({ keys: [{ ...jwk, kid: 'openssl' }] }),
+    async sign(claims: Readonly<Record<string, unknown>>): Promise<string> {
+      const content = `${encode({ alg: 'RS256', kid: 'openssl' })}.${encode(claims)}`;
+      const file = join(folder, 'content');
+      await writeFile(file, content);
+      const args = ['dgst', '-sha256', '-sign', key, file];
+      const { stdout } = await openssl('openssl', args, { encoding: 'buffer' });
+      return `${content}.${stdout.toString('base64url')}`;
+    },
+  };
+}
+
+test('a token that openssl signed is verified once where it is for a single use', async () => {
+  await using folder = await tempFolder();
+  const signer = await opensslSigner(folder.path);
+  const provider = `{ issuer: ${ISSUER}, audiences: [api], jwks_file: ./jwks.json, clock_skew: 0s, single_use: true }`;
+  await using server = await startTestServer({
+    entries: entriesFor('/envoy'),
+    config: configOf([`  jwt_providers: { outside: ${provider} }`]),
+    files: { 'authz.rego': POLICY, 'jwks.json': signer.jwks },
+  });
+  using gate = connect(server.gate);
+  let uses = 0;
+  const token = await waitUntil('a token that was issued after the start', 20_000, async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const fresh = await signer.sign({ iss: ISSUER, aud: 'api', iat: now, exp: now + 60, jti: `use ${(uses += 1)}` });
+    return (await jwtOf(gate, bearer(fresh)))['verified'] === true && fresh;
+  });
+  const { verified, reason, claims } = await jwtOf(gate, bearer(token));
+  assert.deepEqual({ verified, reason, claims }, { verified: false, reason: 'replayed', claims: undefined });
 });
