@@ -18,5 +18,5 @@ export function addPolicyGroup(program: Command, { terminal, finish }: CliContex
     const { importOpa: run } = await import('../commands/import-opa-config.ts');
     finish(await run(file, { ...options, terminal }));
   });
-  examples(importOpa, 'svidgate policy import-opa-config opa-config.yaml >> svidgate.yaml');
+  examples(importOpa, 'svidgate policy import-opa-config opa-config.yaml > authz.yaml');
 }
