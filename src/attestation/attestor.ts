@@ -34,7 +34,7 @@ export interface Attestation {
   readonly caller: AuditCaller;
   /** The attestors that failed. While there are any, a selector that is missing may be there later. */
   readonly failedAttestors: readonly string[];
-  /** Throws `attestation_failed` unless the process still lives and runs what was attested. Ask before each secret. */
+  /** Throws `attestation_failed` unless the process still lives and runs what was attested. Ask before each secret: it looks once in a turn of the event loop. */
   assertAlive(): void;
 }
 
@@ -169,7 +169,7 @@ function toAttestation(process: TrackedProcess, answers: readonly AttestorAnswer
     selectors: new Set(selectors),
     caller: { ...caller, selectors: selectors.map(maskSelector) },
     failedAttestors: answers.flatMap(({ name, kind }) => (kind === 'failed' ? [name] : [])),
-    assertAlive: () => process.assertAlive(),
+    assertAlive: () => process.assertAliveInTurn(),
   };
 }
 

@@ -10,6 +10,8 @@ export interface TrackedProcess extends PeerProcess {
   readonly image: ProcessImage | undefined;
   /** Throws `attestation_failed` unless the process that connected still lives and runs what it ran then. */
   assertAlive(): void;
+  /** The same, but looks once in a turn of the event loop: what a connection's streams are pushed at one moment is one moment. */
+  assertAliveInTurn(): void;
 }
 
 export interface PeerTracker {
@@ -105,6 +107,8 @@ class Tracked implements TrackedProcess {
   readonly #onClose: (process: Tracked) => void;
   readonly #exit = new AbortController();
   #closed = false;
+  /** Whether it was looked at in this turn of the event loop. */
+  #isSeen = false;
 
   constructor(options: TrackedIds & { readonly kernel: Kernel; readonly onClose: (process: Tracked) => void }) {
     this.pid = options.pid;
@@ -129,6 +133,13 @@ class Tracked implements TrackedProcess {
     else this.check(new Set());
     this.#exit.signal.throwIfAborted();
     if (this.image?.file !== undefined && !this.#runsSameFile(this.image.file)) throw changed();
+  }
+
+  assertAliveInTurn(): void {
+    if (this.#isSeen && !this.#closed && !this.#exit.signal.aborted) return;
+    this.assertAlive();
+    this.#isSeen = true;
+    setImmediate(() => (this.#isSeen = false));
   }
 
   /** Takes note of the end of the process. */

@@ -34,6 +34,9 @@ export interface SvidSlotOptions {
 /** Looks at the clock at least this often, since a machine can sleep and a clock can be set. */
 const LONGEST_WAIT_MS = 60_000;
 
+/** A reason of its own, with a trace, for each of a thousand slots would cost more than waking them. */
+const LOOK_AGAIN = new Error('there is something to look at');
+
 /** Never rotate more often than this, even when the CA that signs is about to end. */
 const SHORTEST_LIFE_MS = 1000;
 
@@ -88,7 +91,7 @@ export class SvidSlot {
   release(): void {
     this.#holders -= 1;
     if (this.#holders > 0) return;
-    this.#stop?.abort();
+    this.#stop?.abort(LOOK_AGAIN);
     this.#stop = undefined;
   }
 
@@ -96,7 +99,7 @@ export class SvidSlot {
   replaceWithin(withinMs: number): void {
     const { clock, random } = this.#options;
     this.#rotateAt = Math.min(this.#rotateAt, clock.now() + withinMs * random());
-    this.#wake.abort();
+    this.#wake.abort(LOOK_AGAIN);
   }
 
   /** Asks for another SVID at once. `settled` waits for it; whoever does not must look whether the old one is revoked. */
@@ -106,7 +109,7 @@ export class SvidSlot {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#ready = promise;
     this.#replaced.push(resolve);
-    this.#wake.abort();
+    this.#wake.abort(LOOK_AGAIN);
   }
 
   /** Resolves when no replacement is under way: the SVID is there, or could not be issued. */

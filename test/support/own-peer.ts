@@ -45,6 +45,7 @@ export function processOf(pid: number): TrackedProcess {
     exited: exit.signal,
     image: pid === 0 ? undefined : { startTime: '1', path: '/bin/program', file: '1:1' },
     assertAlive: () => exit.signal.throwIfAborted(),
+    assertAliveInTurn: () => exit.signal.throwIfAborted(),
     close: () => exit.abort(new SvidgateError('attestation_failed', 'the process that connected has ended')),
   };
 }

@@ -199,7 +199,7 @@ function recordBooks(entries: BookEntry[]): StreamBooks {
 
 function recordLines(lines: SdsStage['lines']): Logger {
   const record = (fields: LogFields, message: string): void => void lines.push({ ...fields, message });
-  return { ...silentLogger, info: record, warn: record, error: record, child: () => recordLines(lines) };
+  return { ...silentLogger, debug: record, info: record, warn: record, error: record, child: () => recordLines(lines) };
 }
 
 function recordMetrics(values: Map<string, number>): Metrics {

@@ -143,6 +143,7 @@ function takeNote(message: OutgoingMessage, session: StreamProtocol['session'], 
   metrics.count('svidgate_sds_pushes_total', {});
   const node_id = session.node.id;
   const resource_names = sent.map(({ name }) => name);
-  if (sent.length > 0) logger.info({ node_id, version, nonce, resource_names }, 'secrets pushed');
+  // A rotation of ten thousand streams is one line of the audit log, and not ten thousand of this one.
+  if (sent.length > 0) logger.debug({ node_id, version, nonce, resource_names }, 'secrets pushed');
   if (removed.length > 0) logger.info({ node_id, nonce, resource_names: removed }, 'secrets removed');
 }

@@ -229,6 +229,7 @@ test('a caller of another pid namespace is refused unless that is allowed', asyn
       image: undefined,
       exited: real.exited,
       assertAlive: () => undefined,
+      assertAliveInTurn: () => undefined,
       close: () => undefined,
     }),
   };
