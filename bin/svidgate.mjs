@@ -6,15 +6,10 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from './node-flags.mjs';
 import { runNode } from './run-node.mjs';
 
 const OLDEST_NODE = 24;
-
-/**
- * No code from strings: one way less into a process that holds keys. Of the interfaces that Node calls experimental the
- * program uses WASI, and the warning would be the first line of every server's log.
- */
-const NODE_FLAGS = ['--disallow-code-generation-from-strings', '--disable-warning=ExperimentalWarning'];
 
 const root = dirname(dirname(realpathSync(fileURLToPath(import.meta.url))));
 

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { NODE_FLAGS } from '../../bin/node-flags.mjs';
 import { startLoggedChild, type ChildExit, type LoggedChild } from '../../test/support/logged-child.ts';
 import { waitUntil } from '../../test/support/wait-until.ts';
 import { nodePath, root } from '../setup/paths.mjs';
@@ -35,13 +36,7 @@ export function createSvidgateProcess(dir: string, telemetryUrl: string): Svidga
       const started = startLoggedChild({
         name: 'svidgate',
         command: nodePath(),
-        args: [
-          '--disallow-code-generation-from-strings',
-          join(root, 'src/cli/main.ts'),
-          'serve',
-          '--config',
-          join(dir, 'svidgate.yaml'),
-        ],
+        args: [...NODE_FLAGS, join(root, 'src/cli/main.ts'), 'serve', '--config', join(dir, 'svidgate.yaml')],
         cwd: dir,
         logFile: join(dir, 'log/svidgate.log'),
       });

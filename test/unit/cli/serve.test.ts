@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from '../../../bin/node-flags.mjs';
 
 const MAIN = fileURLToPath(new URL('../../../src/cli/main.ts', import.meta.url));
-const FLAGS = ['--disallow-code-generation-from-strings', '--disable-warning=ExperimentalWarning'];
 
 interface Program {
   readonly child: ChildProcess;
@@ -22,7 +22,7 @@ interface Program {
 }
 
 function start(t: TestContext, args: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
-  const child = spawn(process.execPath, [...FLAGS, MAIN, ...args], { env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, ...args], { env: { ...process.env, ...env } });
   const text = { out: '', err: '' };
   child.stdout.setEncoding('utf8').on('data', (piece: string) => (text.out += piece));
   child.stderr.setEncoding('utf8').on('data', (piece: string) => (text.err += piece));
