@@ -68,7 +68,9 @@ function warningsOf({ registry, revocations, signer, streams, config }: ServerPa
       ? [`${refusedCount} entries of the file are not in force: entries of the API are in their way`]
       : []),
     ...(unapplied > 0
-      ? [`${unapplied} of the secrets sent to Envoys were refused, or not accepted within ${config.sds.ackTimeoutMs / 1000} s`]
+      ? [
+          `${unapplied} of the secrets sent to Envoys were refused, or not accepted within ${config.sds.ackTimeoutMs / 1000} s`,
+        ]
       : []),
     ...(revokedSerials && !hasLists
       ? ['no revocation list is published for the revoked serials: the gate alone refuses them']
