@@ -12,7 +12,8 @@ const SPACE = '[\\t-\\r ]*';
 const TYPE = new RegExp(`^${SPACE}(${TOKEN}(?:/${TOKEN})?)${SPACE}$`);
 const NAME = new RegExp(`${SPACE};${SPACE}(${TOKEN})${SPACE}=${SPACE}`, 'y');
 const VALUE = new RegExp(TOKEN, 'y');
-const REST = new RegExp(`^${SPACE};?${SPACE}$`);
+/** Sticky, each read once: a pattern with both around `;` would take quadratic time on spaces. */
+const SPACES = new RegExp(SPACE, 'y');
 const SPECIAL = '()<>@,;:\\"/[]?=';
 
 /**
@@ -29,7 +30,7 @@ export function parseMediaType(text: string): MediaType {
     NAME.lastIndex = at;
     const name = NAME.exec(text)?.[1]?.toLowerCase();
     if (name === undefined) {
-      if (REST.test(text.slice(at))) break;
+      if (isClosing(text, at)) break;
       throw invalid('has a bad parameter');
     }
     if (name.includes('*')) throw invalid('has an encoded parameter');
@@ -39,6 +40,16 @@ export function parseMediaType(text: string): MediaType {
     at = next;
   }
   return { type, parameters };
+}
+
+/** Whether nothing follows but spaces and at most one semicolon. */
+function isClosing(text: string, at: number): boolean {
+  SPACES.lastIndex = at;
+  SPACES.test(text);
+  const semicolon = SPACES.lastIndex;
+  SPACES.lastIndex = text[semicolon] === ';' ? semicolon + 1 : semicolon;
+  SPACES.test(text);
+  return SPACES.lastIndex === text.length;
 }
 
 function readValue(text: string, at: number): { readonly value: string; readonly next: number } {

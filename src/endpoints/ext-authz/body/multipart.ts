@@ -11,8 +11,8 @@ const DASH = 0x2d;
 /** What Go's reader holds of a line between two parts. */
 const MAX_LINE_BYTES = 4096;
 const MAX_BOUNDARY_BYTES = 1024;
-/** For each part; Go counts 10,000. */
-const MAX_HEADERS = 1000;
+/** Of boundaries, headers and a preamble, in the whole body: what one body may hold up the others with. */
+const MAX_LINES = 50_000;
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z -]+$/;
 // oxlint-disable-next-line no-control-regex
 const BAD_HEADER_VALUE = /[\u0000-\u0008\u000a-\u001f\u007f]/;
@@ -60,6 +60,7 @@ class MultipartReader {
   /** CR LF, or LF alone if the first boundary line ends so. */
   #newline = Buffer.from('\r\n');
   #at = 0;
+  #lines = 0;
 
   constructor(body: Buffer, boundary: string) {
     this.#body = body;
@@ -90,6 +91,7 @@ class MultipartReader {
   }
 
   #line(): Buffer {
+    this.#countLine();
     const end = this.#body.indexOf(LF, this.#at);
     const next = end === -1 ? this.#body.length : end + 1;
     if (next - this.#at > MAX_LINE_BYTES) throw invalid('has a line between its parts that is too long');
@@ -113,10 +115,9 @@ class MultipartReader {
     const headers = new Map<string, string>();
     const first = this.#body[this.#at];
     if (first === SPACE || first === TAB) throw invalid('has a part whose headers begin with a space');
-    for (let count = 0; ; count += 1) {
+    for (;;) {
       const line = this.#headerLine();
       if (line === '') return headers;
-      if (count >= MAX_HEADERS) throw invalid('has a part with too many headers');
       const colon = line.indexOf(':');
       const name = line.slice(0, colon);
       const value = line.slice(colon + 1).replace(/^[ \t]+/, '');
@@ -142,7 +143,13 @@ class MultipartReader {
     }
   }
 
+  #countLine(): void {
+    this.#lines += 1;
+    if (this.#lines > MAX_LINES) throw invalid('has too many lines');
+  }
+
   #textLine(): string {
+    this.#countLine();
     const end = this.#body.indexOf(LF, this.#at);
     if (end === -1) throw invalid('ends inside the headers of a part');
     const last = end > this.#at && this.#body[end - 1] === CR ? end - 1 : end;
@@ -188,8 +195,12 @@ function withoutSpace(bytes: Buffer): Buffer {
   return bytes.subarray(at);
 }
 
+/** Not by a pattern: one for the end takes quadratic time on spaces that are not there. */
 function trimmed(line: string): string {
-  return line.replace(/^[ \t]+/, '').replace(/[ \t]+$/, '');
+  let [start, end] = [0, line.length];
+  while (line[start] === ' ' || line[start] === '\t') start += 1;
+  while (end > start && (line[end - 1] === ' ' || line[end - 1] === '\t')) end -= 1;
+  return line.slice(start, end);
 }
 
 function invalid(what: string): SvidgateError {
