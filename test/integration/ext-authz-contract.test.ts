@@ -14,6 +14,7 @@ import {
   type CheckResponse,
 } from '../../src/proto/index.ts';
 import { connect, type RawClient } from '../support/grpc-client.ts';
+import { cli } from '../support/run-cli.ts';
 import { sampleDescriptorSet } from '../support/sample-descriptors.ts';
 import { entriesFor, startTestServer, type TestServer } from '../support/server.ts';
 import { tempFolder } from '../support/temp-folder.ts';
@@ -122,6 +123,10 @@ describe('the input', () => {
     await writeFile(file, 'none');
     await assert.rejects(start(`  proto_descriptor: ${file}\n`), { code: 'config_invalid' });
     await assert.rejects(start(`  proto_descriptor: ${file}.missing\n`), { code: 'config_invalid' });
+    const check = (): ReturnType<typeof cli> => cli('config', 'check', join(server.folder, 'svidgate.yaml'));
+    assert.match((await check()).out, /svidgate\.yaml:\d+:\d+: `authz\.proto_descriptor` cannot be read/);
+    await writeFile(file, sampleDescriptorSet());
+    assert.equal((await check()).code, 0);
   });
 
   test('has the path as path_guard says', async () => {

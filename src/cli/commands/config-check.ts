@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { readConfig, type Config, type DocumentPath, type Mistake, type Place } from '../../config/index.ts';
+import { SvidgateError } from '../../core/index.ts';
 import { EXIT, type ExitCode } from '../exit-code.ts';
 import { formatMistakes } from '../print-mistakes.ts';
 import type { OutputFormat, Terminal } from '../terminal.ts';
@@ -22,7 +24,7 @@ async function findMistakes(file: string): Promise<readonly Mistake[]> {
   if (parsed.mistakes !== undefined) return parsed.mistakes;
   const config = parsed.value;
   const context: CheckContext = { file, config, placeOf: parsed.placeOf };
-  return [...(await checkEntries(context)), ...(await checkPolicies(context))];
+  return [...(await checkEntries(context)), ...(await checkDescriptors(context)), ...(await checkPolicies(context))];
 }
 
 interface CheckContext {
@@ -36,6 +38,20 @@ async function checkEntries({ config }: CheckContext): Promise<readonly Mistake[
   if (config.entriesFile === undefined) return [];
   const { checkEntriesFile } = await import('../../registration/index.ts');
   return checkEntriesFile(config.entriesFile, config.trustDomain);
+}
+
+async function checkDescriptors({ file, config, placeOf }: CheckContext): Promise<readonly Mistake[]> {
+  const path = config.authz?.protoDescriptorFile;
+  if (path === undefined) return [];
+  const { parseDescriptorSet } = await import('../../proto/index.ts');
+  try {
+    parseDescriptorSet(await readFile(path));
+    return [];
+  } catch (error) {
+    const message = `\`authz.proto_descriptor\` cannot be read: ${SvidgateError.from(error).message}`;
+    const remedy = 'name a file that `protoc --include_imports -o FILE` or `buf build -o FILE` wrote';
+    return [{ file, ...placeOf(['authz', 'proto_descriptor']), message, remedy }];
+  }
 }
 
 async function checkPolicies({ file, config, placeOf }: CheckContext): Promise<readonly Mistake[]> {
