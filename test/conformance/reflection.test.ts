@@ -24,6 +24,7 @@ describe('grpcurl, which asks the server for everything by reflection', { timeou
     const services = stdout.trim().split('\n');
     assert.deepEqual(services, [
       'SpiffeWorkloadAPI',
+      'envoy.service.discovery.v3.AggregatedDiscoveryService',
       'envoy.service.secret.v3.SecretDiscoveryService',
       'grpc.health.v1.Health',
       'grpc.reflection.v1.ServerReflection',
