@@ -116,7 +116,9 @@ describe('decide', () => {
     const engine = await startEngine([{ name: 'default', path: folder, entrypoint: ENTRYPOINT }, missing], 300);
     assert.equal(await outcome(engine, { value: true }), 'allow');
     assert.equal(await outcome(engine, { value: false }), 'policy_denied');
-    for (const value of ['true', 1, null, [true], { allowed: true }]) {
+    assert.equal(await outcome(engine, { value: { allowed: true } }), 'allow');
+    assert.equal(await outcome(engine, { value: { allowed: false } }), 'policy_denied');
+    for (const value of ['true', 1, null, [true], { allowed: 'true' }, {}]) {
       assert.equal(await outcome(engine, { value }), 'wrong_type');
     }
     assert.equal(await outcome(engine, {}), 'undefined_decision');
@@ -220,7 +222,7 @@ describe('an edit', () => {
     await write(ALLOW_ONE);
     const engine = await startEngine();
     const good = engine.status.value.get('default')?.digest;
-    await write('package test\nallow if net.cidr_contains("10.0.0.0/8", input.ip)\n');
+    await write('package test\nallow if http.send({"method": "get", "url": input.url})\n');
     const status = await until(engine, ({ lastError }) => lastError !== undefined);
     assert.equal(status.state, 'active');
     assert.equal(status.digest, good);
