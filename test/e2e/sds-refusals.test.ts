@@ -40,7 +40,7 @@ async function heldBy(run: ServerCli, name: string): Promise<Held> {
 /** What the status says of secrets that are not applied; empty when it says nothing. */
 async function unappliedWarning(run: ServerCli): Promise<string> {
   const { warnings } = (await run.json('status')) as { readonly warnings: readonly string[] };
-  return warnings.find((warning) => warning.includes('refused by their Envoy')) ?? '';
+  return warnings.find((warning) => warning.includes('sent to Envoys were refused')) ?? '';
 }
 
 /** What the log says of a secret that is not applied. */
