@@ -67,7 +67,12 @@ export class CallerWatch {
 
   /** What they hold; the same object until it changes. Undefined while a change is looked at: it may take something away. */
   get current(): CallerIdentity | undefined {
-    return this.#changed || this.#isLooking ? undefined : this.#told;
+    if (this.#changed || this.#isLooking || this.#told === undefined) return undefined;
+    const now = this.#sources.clock.now();
+    if (this.#told.svids.every(({ svid }) => now < svid.notAfter)) return this.#told;
+    this.#changed = true; // nobody tells of an SVID that has ended while it cannot be replaced
+    this.#wake?.();
+    return undefined;
   }
 
   /** Whom the audit log names for what is issued from now on. */

@@ -282,3 +282,20 @@ test('a change is looked at once for all streams of callers with the same select
   await stage.stop();
   assert.equal(stage.clock.sleeping, 0);
 });
+
+test('a stream that joins others is never shown an SVID that has ended meanwhile', async () => {
+  const stage = await watchCaller([entry('a', '/x')]);
+  stage.failing = true;
+  stage.clock.set(stage.clock.now() + 61 * MINUTE);
+  const abort = new AbortController();
+  const seen: CallerIdentity[] = [];
+  const stream = (async () => {
+    for await (const identity of stage.source.watch(SELECTORS, abort.signal)) seen.push(identity);
+  })();
+  await stage.clock.advance(0);
+  assert.deepEqual(seen.map(ids), [[]]);
+  assert.deepEqual(ids(stage.states.at(-1)), []);
+  abort.abort();
+  await stream;
+  await stage.stop();
+});
