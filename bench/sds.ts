@@ -48,13 +48,12 @@ export const sds: Benchmark = {
       'signing a sixth, garbage collection a sixth, audit and encoding a tenth. First service: HTTP/2 with the stage for any ' +
       '`:authority`, garbage collection, attestation.',
     'What profiles have changed so far: callers with the same selectors share one watch, so that a change is looked at once ' +
-      'for all their streams (bundle 114 to 47 ms, distinct 920 to 384 ms, the first of each on a busier machine); a process ' +
-      'is looked at once in a turn for all streams of a connection; no error with a trace is made to wake somebody; pushes ' +
-      'are debug lines; an executable is hashed through one buffer; bundles are compared by their bytes.',
-    'Memory: of the resident 236 MB, 185 are there without a caller. Node that runs from sources strips their types, some 43 ' +
-      'MB; the built package has 198 MB with 1,000 streams and a young generation of 4 MB, where this has 8. What 1,000 ' +
-      'streams hold is 28 MB of heap and 11 MB of buffers; the rest is the high-water mark of a burst, and nothing is left ' +
-      'behind by streams that end (heap 40 MB after each round).',
+      'for all their streams; a process is looked at once in a turn for all streams of a connection; no error with a trace ' +
+      'is made to wake somebody; pushes are debug lines; an executable is hashed through one buffer; bundles are compared by ' +
+      'their bytes; a smaller young generation.',
+    'Memory: most of it is there without a caller, `resident_alone_mb`, a part of it by Node stripping the types of sources, ' +
+      'which the built package does not need. What streams hold is less than what their burst leaves behind as high-water ' +
+      'mark; after they have ended the heap is as it was before.',
   ].join('\n\n'),
   run,
 };
