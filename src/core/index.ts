@@ -27,5 +27,6 @@ export {
 export { merge } from './merge.ts';
 export { newest } from './newest.ts';
 export { METRIC_CATALOGUE, noMetrics, type MetricName, type Metrics } from './metrics.ts';
+export { isFresh, QUIET_MS, readSteady } from './read-steady.ts';
 export { supervise, untilAborted, type Task } from './supervisor.ts';
 export { Watchable, type ReadonlyWatchable } from './watchable.ts';

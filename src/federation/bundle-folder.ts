@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join, parse } from 'node:path';
 import { formatMistake, readTextFile } from '../config/index.ts';
-import { describeError, type Logger, type Metrics } from '../core/index.ts';
+import { describeError, readSteady, type Logger, type Metrics } from '../core/index.ts';
 import {
   parseBundle,
   parseTrustDomain,
@@ -49,7 +49,7 @@ export function createBundleFolder(options: BundleFolderOptions): BundleFolder {
   const readOne = async (name: string): Promise<void> => {
     const file = join(options.folder, name);
     const before = known.get(name);
-    const read = await readTextFile(file, { maxBytes: MAX_FILE_BYTES });
+    const read = await readSteady(file, () => readTextFile(file, { maxBytes: MAX_FILE_BYTES }));
     if (read.mistake !== undefined) return refuse(file, formatMistake(read.mistake));
     if (read.text === before?.text) return;
     try {

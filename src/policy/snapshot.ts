@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { SvidgateError } from '../core/index.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isFresh, QUIET_MS, SvidgateError } from '../core/index.ts';
 import type { PolicyFiles } from './rego-compiler.ts';
 
 /** The files of a policy as they were at one moment. */
@@ -30,21 +31,29 @@ const DATA_FILES: ReadonlySet<string> = new Set(['data.json', 'data.yaml', 'data
 const REGO = '.rego';
 const REGO_TEST = '_test.rego';
 
+interface Reading extends PolicySnapshot {
+  /** When the youngest file changed, epoch milliseconds. */
+  readonly changedAt: number;
+}
+
 /**
- * Reads a policy folder (or one .rego file) until two reads give the same bytes, so that files which are replaced one
- * after the other are taken as they belong together. Throws `file_unreadable` or `policy_invalid` with the path.
+ * Reads a policy folder (or one .rego file) until two reads give the same bytes, and no file changed a moment ago: files
+ * which are replaced one after the other are taken as they belong together, and none that is half written. Throws
+ * `file_unreadable` or `policy_invalid` with the path.
  */
 export async function readSnapshot(path: string, limits: SnapshotLimits = SNAPSHOT_LIMITS): Promise<PolicySnapshot> {
   let before = await readOnce(path, limits);
-  for (let reads = 1; reads < MAX_READS; reads += 1) {
-    const after = await readOnce(path, limits);
-    if (after.digest === before.digest) return after;
-    before = after;
+  for (let reads = 2; reads <= MAX_READS; reads += 1) {
+    const isLast = reads === MAX_READS;
+    if (isFresh(before.changedAt)) await sleep(QUIET_MS);
+    const { changedAt, ...after } = await readOnce(path, limits);
+    if (after.digest === before.digest && (isLast || !isFresh(changedAt))) return after;
+    before = { ...after, changedAt };
   }
   throw new SvidgateError('policy_invalid', `${path} changes while it is read`);
 }
 
-async function readOnce(path: string, limits: SnapshotLimits): Promise<PolicySnapshot> {
+async function readOnce(path: string, limits: SnapshotLimits): Promise<Reading> {
   const root = await describe(path);
   const names = root.isFolder ? await listFiles(path, limits) : [basename(path)];
   if (!root.isFolder && !path.endsWith(REGO)) throw new SvidgateError('policy_invalid', `${path} is not a .rego file`);
@@ -53,8 +62,10 @@ async function readOnce(path: string, limits: SnapshotLimits): Promise<PolicySna
   const tests: Record<string, string> = {};
   const hash = createHash('sha256');
   let total = 0;
+  let changedAt = Number.NEGATIVE_INFINITY;
   for (const name of names.toSorted()) {
     const file = root.isFolder ? join(path, name) : path;
+    changedAt = Math.max(changedAt, (await describe(file)).changedAt);
     const bytes = await attempt(file, () => readFile(file));
     total += bytes.byteLength;
     if (total > limits.maxBytes)
@@ -69,7 +80,7 @@ async function readOnce(path: string, limits: SnapshotLimits): Promise<PolicySna
     hash.update(`${Buffer.byteLength(name)}:${name}${bytes.byteLength}:`).update(bytes);
   }
   if (Object.keys(modules).length === 0) throw new SvidgateError('policy_invalid', `${path} has no .rego file`);
-  return { files: { modules, data }, tests, digest: hash.digest('hex') };
+  return { files: { modules, data }, tests, digest: hash.digest('hex'), changedAt };
 }
 
 /**
@@ -102,11 +113,11 @@ function isPolicyFile(name: string): boolean {
   return name.endsWith(REGO) || DATA_FILES.has(name);
 }
 
-async function describe(path: string): Promise<{ readonly isFolder: boolean }> {
+async function describe(path: string): Promise<{ readonly isFolder: boolean; readonly changedAt: number }> {
   const entry = await attempt(path, () => stat(path));
   // A pipe or device would block the read.
   if (!entry.isDirectory() && !entry.isFile()) throw new SvidgateError('file_unreadable', `${path} is not a file`);
-  return { isFolder: entry.isDirectory() };
+  return { isFolder: entry.isDirectory(), changedAt: entry.mtimeMs };
 }
 
 function decode(bytes: Uint8Array, file: string): string {

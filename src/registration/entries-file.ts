@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { formatMistake, readTextFile, type Mistake } from '../config/index.ts';
+import { readSteady } from '../core/index.ts';
 import type { RegistrationEntry, TrustDomain } from '../spiffe/index.ts';
 import { parseAside, parseHere } from './parse-aside.ts';
 
@@ -24,7 +25,7 @@ export class EntriesFile {
   /** `same` when it is as it was at the last reading. Rejects when the signal is aborted. */
   async read(signal: AbortSignal): Promise<EntriesReading> {
     const { file, trustDomain } = this.#source;
-    const read = await readTextFile(file, { maxBytes: MAX_ENTRIES_BYTES });
+    const read = await readSteady(file, () => readTextFile(file, { maxBytes: MAX_ENTRIES_BYTES }));
     const seen = read.mistake === undefined ? digestOf(read.text) : formatMistake(read.mistake);
     if (seen === this.#lastSeen) return { kind: 'same' };
     this.#lastSeen = seen;
