@@ -8,4 +8,5 @@ export { connectGrpc, type GrpcCallOptions, type GrpcClient, type GrpcClientOpti
 export { startGrpcServer, type GrpcServer, type GrpcServerOptions } from './grpc-server.ts';
 export type { CallContext, GrpcMethod, ServerStreamMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
 export { startHttpServer, type HttpServer } from './http-server.ts';
-export type { IdentifyPeer, Peer, PeerProcess } from './peer.ts';
+export type { IdentifyPeer, Peer, PeerProcess, TlsPeer } from './peer.ts';
+export type { ClientJudge, ClientVerdict, ServerIdentity, ServerTls } from './server-tls.ts';

@@ -10,10 +10,22 @@ export interface PeerProcess {
   close(): void;
 }
 
-/** Who is at the other end of a connection. */
+/** Who proved a private key: its certificate was accepted by the `ClientJudge` of the listener, at this call again. */
+export interface TlsPeer {
+  readonly kind: 'tls';
+  readonly connectionId: number;
+  /** `HOST:PORT`. Proves nothing. */
+  readonly address: string;
+  readonly spiffeId: string;
+  /** Of its certificate, in hex. */
+  readonly serial: string;
+}
+
+/** Who is at the other end of a connection. What a kind that one does not know may do is nothing. */
 export type Peer =
   | { readonly kind: 'unix'; readonly connectionId: number; readonly process: PeerProcess }
-  | { readonly kind: 'tcp'; readonly connectionId: number; readonly address: string };
+  | { readonly kind: 'tcp'; readonly connectionId: number; readonly address: string }
+  | TlsPeer;
 
 /** Reads the credentials of an accepted Unix connection from the kernel. Throws when the kernel gives none. */
 export type IdentifyPeer = (fileDescriptor: number) => PeerProcess;

@@ -15,6 +15,7 @@ export interface CallerSources {
 /** Throws `attestation_failed`, or `no_identity` for a process on the Unix socket that no entry matches. */
 export async function identifyCaller(peer: Peer, sources: CallerSources): Promise<Caller> {
   if (peer.kind === 'tcp') return { kind: 'anonymous' };
+  if (peer.kind !== 'unix') throw new SvidgateError('attestation_failed', 'no callers by certificate are allowed here');
   const attestation = await sources.attestor.attest(peer.process);
   attestation.assertAlive();
   const entries = sources.entries.match(attestation.selectors);
