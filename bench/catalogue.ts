@@ -3,7 +3,8 @@ import { authz } from './authz.ts';
 import type { Benchmark } from './benchmark.ts';
 import { issuance } from './issuance.ts';
 import { restart } from './restart.ts';
+import { revoke } from './revoke.ts';
 import { sds } from './sds.ts';
 
 /** Every benchmark, in the order of the list and of the document. */
-export const BENCHMARKS: readonly Benchmark[] = [issuance, sds, authz, restart, authority];
+export const BENCHMARKS: readonly Benchmark[] = [issuance, sds, authz, revoke, restart, authority];

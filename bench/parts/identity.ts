@@ -11,10 +11,10 @@ export interface ClientIdentity {
 
 const MAX_BYTES = 1024 * 1024;
 
-/** The X.509-SVID of the calling service, over SDS as this process. Rejects with the gRPC error. */
-export async function fetchPeerIdentity(sds: string): Promise<ClientIdentity> {
+/** An X.509-SVID, by default that of the calling service, over SDS as this process. Rejects with the gRPC error. */
+export async function fetchPeerIdentity(sds: string, spiffeId = PEER_SPIFFE_ID): Promise<ClientIdentity> {
   using client = connect(sds);
-  return identityOf(await client.fetchSecrets([PEER_SPIFFE_ID, 'ROOTCA']));
+  return identityOf(await client.fetchSecrets([spiffeId, 'ROOTCA']));
 }
 
 function identityOf(response: DiscoveryResponse): ClientIdentity {

@@ -44,7 +44,7 @@ interface Identity {
   readonly selectors: readonly string[];
 }
 
-interface Callers {
+export interface Callers {
   readonly groups: readonly Group[];
   readonly entries: readonly Identity[];
   readonly count: number;
@@ -55,7 +55,7 @@ export async function measureDistinctChanges(scene: Scene): Promise<readonly Fig
   const figures: Figure[] = [];
   for (const [name, streams] of COUNTS[scene.context.size]) {
     if (!isRoot() && streams > MAX_PROCESSES * EACH) continue;
-    const callers = isRoot() ? callersByGroup(scene, streams) : callersByProcess(scene, streams);
+    const callers = distinctCallers(scene, streams);
     figures.push(...(await changeAll(scene, name, callers)));
   }
   return figures;
@@ -85,8 +85,13 @@ async function changeAll(scene: Scene, name: number, { groups, entries, count }:
   return pushFigures(`distinct_${name}`, { own, floor, what });
 }
 
+/** Streams that each ask for an entry of its own, and these entries. */
+export function distinctCallers(scene: Pick<Scene, 'callers'>, streams: number): Callers {
+  return isRoot() ? callersByGroup(scene, streams) : callersByProcess(scene, streams);
+}
+
 /** A caller is a connection made with a group of its own: thousands of workloads without as many processes. */
-function callersByGroup({ callers }: Scene, streams: number): Callers {
+function callersByGroup({ callers }: Pick<Scene, 'callers'>, streams: number): Callers {
   const [client] = callers;
   if (client === undefined) throw new Error('there is no caller');
   const count = Math.ceil(streams / STREAMS_PER_CONNECTION);
@@ -99,7 +104,7 @@ function callersByGroup({ callers }: Scene, streams: number): Callers {
 }
 
 /** A caller is a process. */
-function callersByProcess({ callers }: Scene, streams: number): Callers {
+function callersByProcess({ callers }: Pick<Scene, 'callers'>, streams: number): Callers {
   const count = Math.ceil(streams / EACH);
   const sets = callers.slice(0, count).map(({ worker, selectors }, caller) => {
     const length = Math.min(EACH, streams - caller * EACH);

@@ -29,7 +29,7 @@ test('without a name every benchmark is listed with one line', async () => {
 });
 
 const wrong = [
-  { args: ['nothing'], message: /no benchmark "nothing": there are issuance, sds, authz, restart, authority/ },
+  { args: ['nothing'], message: /no benchmark "nothing": there are issuance, sds, authz, revoke, restart, authority/ },
   { args: ['sds', 'authz'], message: /one benchmark at a time/ },
   { args: ['sds', '--jsn'], message: /--jsn/ },
   { args: ['sds', '--quick', '--write'], message: /--write does not keep them/ },
@@ -72,6 +72,14 @@ const figures = {
     'pushes_not_needed',
   ],
   authz: ['check_per_second_at_64', 'check_p99_ms_at_1', 'check_vs_echo_at_16', 'envoy_svidgate_vs_plain'],
+  revoke: [
+    'serial_p99_ms',
+    'spiffe_id_p99_ms',
+    'entry_max_ms',
+    'command_p50_ms',
+    'load_per_second',
+    'sent_after_answer',
+  ],
   restart: ['cold_first_allow_ms', 'warm_first_allow_ms', 'bare_node_ms'],
 };
 
