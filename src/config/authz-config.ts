@@ -1,5 +1,4 @@
 import { SvidgateError } from '../core/index.ts';
-import type { ListenAddress } from './config.ts';
 import {
   choiceField,
   durationField,
@@ -12,11 +11,15 @@ import {
   textField,
   type Field,
 } from './fields.ts';
+import { checkGate } from './gate-checks.ts';
+import { gateFields, POLICY_NAME, toGateListeners, type GateListenerConfig } from './gate-config.ts';
 import { checkDistinctIssuers, peerFields, toPeerConfig, type PeerConfig } from './peer-config.ts';
-import { listenField, pathField, requiredPathField } from './schema-fields.ts';
+import { checkShadows, toTrial, trialFields } from './policy-trial-config.ts';
+import { pathField, requiredPathField } from './schema-fields.ts';
 
 export interface AuthzConfig {
-  readonly listen: ListenAddress;
+  /** Where it listens, the one of the section itself first. */
+  readonly listeners: readonly [GateListenerConfig, ...GateListenerConfig[]];
   /** What Envoy is told when no decision could be made: a denied response, the same with 500, or a gRPC error. */
   readonly onError: 'deny' | 'error_response' | 'grpc';
   /** Whether a peer of our trust domain without any entry is denied. */
@@ -56,16 +59,18 @@ export interface PolicyConfig {
   readonly path: string;
   /** Slash-separated path of the rule or package that decides, such as `envoy/authz/allow`. */
   readonly entrypoint: string;
+  /** The policy whose requests it is tried on. It decides none, and no request may ask for it. */
+  readonly shadowOf?: string;
+  /** Until then, in epoch milliseconds, its requests are let through whatever it says. */
+  readonly unenforcedUntil?: number;
 }
 
 const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
-/** What fits into one file-system name and one metric label. */
-const POLICY_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 export function authzSection(folder: string) {
   return sectionField(
     {
-      listen: listenField(folder, '127.0.0.1:9191', 'Where ext_authz listens: `unix:PATH` or a loopback `HOST:PORT`.'),
+      ...gateFields(folder),
       on_error: choiceField(['deny', 'error_response', 'grpc'], {
         description: 'What Envoy gets when no decision could be made: a deny, an error response, or a gRPC error.',
         default: 'deny',
@@ -99,7 +104,10 @@ export function authzSection(folder: string) {
       policies: policiesField(folder),
     },
     { description: 'The gate. It is off when this section is left out.' },
-    checkDistinctIssuers,
+    (value, report, wrong) => {
+      checkDistinctIssuers(value, report);
+      if (!wrong.has('policies')) checkShadows(value, report);
+    },
   );
 }
 
@@ -170,14 +178,14 @@ function policiesField(folder: string) {
         },
         parseEntrypoint,
       ),
+      ...trialFields(),
     },
     { description: 'One policy.' },
   );
   return namedFields(policy, {
     description: 'Policies by name; `default` serves requests that name none.',
     expected: 'at least one policy, such as `default: { path: ./policies/rego }`',
-    pattern: POLICY_NAME,
-    patternText: 'use 1 to 64 letters, digits, `.`, `-` or `_`, the first a letter or digit',
+    ...POLICY_NAME,
     default: { default: { path: './policies/rego' } },
     defaultText: 'default: { path: ./policies/rego }',
   });
@@ -187,7 +195,7 @@ type Raw = ReturnType<typeof authzSection> extends Field<infer T> ? T : never;
 
 export function toAuthzConfig(raw: Raw): AuthzConfig {
   return {
-    listen: raw.listen,
+    listeners: toGateListeners(raw, Object.keys(raw.policies)),
     onError: raw.on_error,
     denyUnregistered: raw.deny_unregistered,
     anyAuthority: raw.any_authority,
@@ -203,8 +211,17 @@ export function toAuthzConfig(raw: Raw): AuthzConfig {
       allowsSuccessOnDeny: raw.reply.allow_success_on_deny,
     },
     identity: toPeerConfig(raw),
-    policies: new Map(Object.entries(raw.policies)),
+    policies: toPolicies(raw.policies),
   };
+}
+
+function toPolicies(raw: Raw['policies']): AuthzConfig['policies'] {
+  return new Map(
+    Object.entries(raw).map(([name, policy]) => {
+      const { path, entrypoint } = policy;
+      return [name, { path, entrypoint, ...toTrial(policy) }];
+    }),
+  );
 }
 
 /** As in opa-envoy-plugin's `path`, slashes at the ends count for nothing. Throws `config_invalid`. */
