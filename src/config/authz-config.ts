@@ -107,6 +107,7 @@ export function authzSection(folder: string) {
     (value, report, wrong) => {
       checkDistinctIssuers(value, report);
       if (!wrong.has('policies')) checkShadows(value, report);
+      checkGate(value, report, wrong);
     },
   );
 }
@@ -195,7 +196,7 @@ type Raw = ReturnType<typeof authzSection> extends Field<infer T> ? T : never;
 
 export function toAuthzConfig(raw: Raw): AuthzConfig {
   return {
-    listeners: toGateListeners(raw, Object.keys(raw.policies)),
+    listeners: toGateListeners(raw),
     onError: raw.on_error,
     denyUnregistered: raw.deny_unregistered,
     anyAuthority: raw.any_authority,

@@ -26,7 +26,7 @@ export function parseListenAddress(text: string, rules: ListenAddressRules): Lis
   const named = match[1] ?? match[2] ?? '';
   const host = named === 'localhost' ? '127.0.0.1' : named;
   const isIp = match[1] === undefined ? isIPv4(host) : isIPv6(host);
-  if (rules.loopbackOnly && !(isIp && (host.startsWith('127.') || host === '::1'))) {
+  if (rules.loopbackOnly && !isLoopback(host)) {
     throw new SvidgateError(
       'config_invalid',
       'a Unix socket (unix:PATH) or a loopback address (127.0.0.1:PORT, [::1]:PORT) is required',
@@ -36,6 +36,11 @@ export function parseListenAddress(text: string, rules: ListenAddressRules): Lis
     throw new SvidgateError('config_invalid', 'expected an IP address or a host name before the port');
   }
   return { kind: 'tcp', host, port };
+}
+
+/** Whether only this machine can reach the host. A name may lead anywhere. */
+export function isLoopback(host: string): boolean {
+  return (isIPv4(host) && host.startsWith('127.')) || host === '::1';
 }
 
 /** An absolute socket path that the kernel can bind. Throws `config_invalid`. */

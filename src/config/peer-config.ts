@@ -1,5 +1,5 @@
 import { SvidgateError } from '../core/index.ts';
-import { JWT_ALGORITHMS, parseSpiffeIdPattern, type JwtAlgorithm, type SpiffeIdPattern } from '../spiffe/index.ts';
+import { JWT_ALGORITHMS, type JwtAlgorithm, type SpiffeIdPattern } from '../spiffe/index.ts';
 import {
   choiceField,
   durationField,
@@ -12,7 +12,7 @@ import {
   type Field,
   type ReportMistake,
 } from './fields.ts';
-import { exactlyOne, nameField, requiredPathField } from './schema-fields.ts';
+import { exactlyOne, nameField, requiredPathField, spiffeIdPatternField } from './schema-fields.ts';
 
 /** How the gate finds out who sent a request, beyond the peer's certificate. */
 export interface PeerConfig {
@@ -67,7 +67,7 @@ export function peerFields(folder: string) {
     xfcc: sectionField(
       {
         trusted: optionalField(
-          listField(patternField(), {
+          listField(spiffeIdPatternField('One proxy.'), {
             description: 'SPIFFE IDs, or `ID/**` for all beneath one: the proxies whose elements are taken.',
             expected: 'a list of SPIFFE IDs such as spiffe://prod.acme.test/gateway',
           }),
@@ -280,17 +280,6 @@ function toPlace({
   readonly prefix?: string | undefined;
 }): TokenPlaceConfig {
   return { header, prefix: prefix ?? (header === DEFAULT_HEADER ? DEFAULT_PREFIX : '') };
-}
-
-function patternField(): Field<SpiffeIdPattern> {
-  const info = { description: 'One proxy.', expected: 'a SPIFFE ID, or an ID followed by /**' };
-  return textField(info, (text) => {
-    try {
-      return parseSpiffeIdPattern(text);
-    } catch (error) {
-      throw new SvidgateError('config_invalid', SvidgateError.from(error).message);
-    }
-  });
 }
 
 function parseHeaderName(text: string): string {

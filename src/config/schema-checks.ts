@@ -3,36 +3,47 @@ import { SvidgateError } from '../core/index.ts';
 import type { ListenAddress } from './config.ts';
 import type { ReportMistake } from './fields.ts';
 import { formatListenAddress, parseSocketPath } from './listen-address.ts';
+import { formatPath, type DocumentPath } from './mistake.ts';
 
 /** The parts of a configuration that listen; a part is absent when it is off or wrong by itself. */
 export interface Listening {
   readonly workload_socket?: string | undefined;
   readonly admin?: { readonly socket: string } | undefined;
-  readonly authz?: { readonly listen: ListenAddress } | undefined;
+  readonly authz?:
+    | {
+        readonly listen: ListenAddress;
+        readonly listeners?: Readonly<Record<string, { readonly listen: ListenAddress }>> | undefined;
+      }
+    | undefined;
   readonly telemetry?: { readonly listen?: ListenAddress | undefined } | undefined;
 }
 
 /** Each server needs an address of its own. Port 0 is always one. */
 export function checkDistinctAddresses(config: Listening, report: ReportMistake): void {
-  const taken = new Map<string, string>();
+  const taken = new Map<string, DocumentPath>();
   for (const [path, address] of addressesOf(config)) {
     if (address === undefined || (address.kind === 'tcp' && address.port === 0)) continue;
     const text = formatListenAddress(address);
     const other = taken.get(text);
     taken.set(text, path);
     if (other === undefined) continue;
-    report(path.split('.'), `\`${path}\` is the same address as \`${other}\``, 'give each its own');
+    const message = `\`${formatPath(path)}\` is the same address as \`${formatPath(other)}\``;
+    report(path, message, 'give each its own');
   }
 }
 
-function addressesOf(config: Listening): readonly (readonly [path: string, address: ListenAddress | undefined])[] {
+function addressesOf(
+  config: Listening,
+): readonly (readonly [path: DocumentPath, address: ListenAddress | undefined])[] {
   const unix = (path: string | undefined): ListenAddress | undefined =>
     path === undefined ? undefined : { kind: 'unix', path };
+  const listeners = Object.entries(config.authz?.listeners ?? {});
   return [
-    ['workload_socket', unix(config.workload_socket)],
-    ['admin.socket', unix(config.admin?.socket)],
-    ['authz.listen', config.authz?.listen],
-    ['telemetry.listen', config.telemetry?.listen],
+    [['workload_socket'], unix(config.workload_socket)],
+    [['admin', 'socket'], unix(config.admin?.socket)],
+    [['authz', 'listen'], config.authz?.listen],
+    ...listeners.map(([name, { listen }]) => [['authz', 'listeners', name, 'listen'], listen] as const),
+    [['telemetry', 'listen'], config.telemetry?.listen],
   ];
 }
 
@@ -49,7 +60,7 @@ export function checkSocketAliases(
   const taken = new Map<string, string>();
   if (upstream !== undefined) taken.set(upstream, '`upstream_workload_socket`');
   for (const [path, address] of addressesOf(config))
-    if (address?.kind === 'unix') taken.set(address.path, `\`${path}\``);
+    if (address?.kind === 'unix') taken.set(address.path, `\`${formatPath(path)}\``);
   for (const [index, name] of aliases.entries()) {
     const file = join(dirname(socket), name);
     const other = taken.get(file);

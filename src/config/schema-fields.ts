@@ -1,4 +1,5 @@
 import { SvidgateError } from '../core/index.ts';
+import { parseSpiffeIdPattern, type SpiffeIdPattern } from '../spiffe/index.ts';
 import type { ListenAddress } from './config.ts';
 import { durationField, textField, type Field, type ReportMistake } from './fields.ts';
 import { parseListenAddress, parsePath, parseSocketPath } from './listen-address.ts';
@@ -27,10 +28,23 @@ export function socketField(folder: string, text: string | undefined, descriptio
   return textField(text === undefined ? info : { ...info, default: text }, (path) => parseSocketPath(path, folder));
 }
 
-/** A Unix socket or a loopback address. */
-export function listenField(folder: string, text: string, description: string): Field<ListenAddress> {
-  const info = { description, expected: 'unix:PATH or a loopback HOST:PORT', default: text };
-  return textField(info, (address) => parseListenAddress(address, { folder, loopbackOnly: true }));
+/** A Unix socket or an address of any kind. Required unless there is a default text. */
+export function listenField(folder: string, text: string | undefined, description: string): Field<ListenAddress> {
+  const info = { description, expected: 'unix:PATH or HOST:PORT' };
+  return textField(text === undefined ? info : { ...info, default: text }, (address) =>
+    parseListenAddress(address, { folder, loopbackOnly: false }),
+  );
+}
+
+/** One SPIFFE ID, or all beneath one. */
+export function spiffeIdPatternField(description: string): Field<SpiffeIdPattern> {
+  return textField({ description, expected: 'a SPIFFE ID, or an ID followed by /**' }, (text) => {
+    try {
+      return parseSpiffeIdPattern(text);
+    } catch (error) {
+      throw new SvidgateError('config_invalid', SvidgateError.from(error).message);
+    }
+  });
 }
 
 /** The name of an environment variable. */

@@ -5,6 +5,7 @@ import { authoritySection } from './authority-config.ts';
 import { authzSection } from './authz-config.ts';
 import type { ListenAddress } from './config.ts';
 import { choiceField, listField, optionalField, sectionField, textField } from './fields.ts';
+import { checkGateTrustDomain } from './gate-checks.ts';
 import { parseListenAddress } from './listen-address.ts';
 import { adminSection, auditSection, federationSection, revocationSection } from './operation-config.ts';
 import {
@@ -63,6 +64,7 @@ export function configSchema(folder: string) {
       checkSocketAliases(config, report);
       checkIdentitySource(config, report);
       checkSdsReferences(config, report, wrong);
+      checkGateTrustDomain(config, report);
     },
   );
 }

@@ -60,7 +60,7 @@ export async function startGate(parts: ServerParts): Promise<GrpcServer | undefi
   ];
   return startGrpcServer({
     name: 'gate',
-    address: openAddress(authz.listen),
+    address: openAddress(authz.listeners[0].listen),
     methods: [...methods, ...createReflectionEndpoint(methods)],
     identify: parts.tracker.identify,
     onPeer: (peer) => attestEarly(peer, parts),

@@ -132,7 +132,7 @@ describe('svidgate policy import-opa-config', () => {
       const { code, out, err } = await run(`plugins:\n  envoy.ext_authz.grpc: ${plugin}\n`);
       assert.equal(code, 0);
       const authz = read(out);
-      const { listen: address } = authz!;
+      const address = authz!.listeners[0].listen;
       assert.equal(address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`, listen);
       assert.equal(authz?.policies.get('default')?.entrypoint, entrypoint);
       assert.match(err, new RegExp(says.source, 'm'));

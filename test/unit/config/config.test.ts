@@ -184,7 +184,14 @@ telemetry: { listen: "[::1]:0", log_level: debug }
       unknownName: 'wait',
     },
     authz: {
-      listen: { kind: 'unix', path: '/etc/svidgate/run/authz.sock' },
+      listeners: [
+        {
+          name: 'gate',
+          listen: { kind: 'unix', path: '/etc/svidgate/run/authz.sock' },
+          policies: new Set(['default', 'constructor']),
+          defaultPolicy: 'default',
+        },
+      ],
       onError: 'grpc',
       denyUnregistered: true,
       anyAuthority: true,
@@ -208,7 +215,7 @@ telemetry: { listen: "[::1]:0", log_level: debug }
 
 test('an empty authz section turns the gate on with the shipped policy folder', () => {
   const { value } = parseConfig('trust_domain: td.test\nauthz: {}\n', FILE);
-  assert.deepEqual(value?.authz?.listen, { kind: 'tcp', host: '127.0.0.1', port: 9191 });
+  assert.deepEqual(value?.authz?.listeners[0].listen, { kind: 'tcp', host: '127.0.0.1', port: 9191 });
   assert.deepEqual(value?.authz?.policies.get('default'), {
     path: '/etc/svidgate/policies/rego',
     entrypoint: 'envoy/authz/allow',
@@ -216,7 +223,8 @@ test('an empty authz section turns the gate on with the shipped policy folder', 
 });
 
 test('each rule of the configuration is told with its place', () => {
-  const loopback = 'a Unix socket (unix:PATH) or a loopback address (127.0.0.1:PORT, [::1]:PORT) is required';
+  const loopback =
+    'a Unix socket (unix:PATH) or a loopback address (127.0.0.1:PORT, [::1]:PORT) is required where there is no `tls`';
   const gate = (listen: string): string => `trust_domain: td.test\nauthz: {listen: "${listen}"}\n`;
   const td = 'trust_domain: td.test\n';
   const long = `/${'x'.repeat(107)}`;
@@ -231,7 +239,7 @@ test('each rule of the configuration is told with its place', () => {
       '1:1: unknown key `workload_sockt`: did you mean `workload_socket`?',
     ],
     [gate('0.0.0.0:9191'), `2:17: \`authz.listen\` is "0.0.0.0:9191": ${loopback}`],
-    [gate(':9191'), `2:17: \`authz.listen\` is ":9191": ${loopback}`],
+    [gate(':9191'), '2:17: `authz.listen` is ":9191": expected an IP address or a host name before the port'],
     [gate('gate.acme.test:9191'), `2:17: \`authz.listen\` is "gate.acme.test:9191": ${loopback}`],
     [gate('[::]:9191'), `2:17: \`authz.listen\` is "[::]:9191": ${loopback}`],
     [gate('[::ffff:127.0.0.1]:9191'), `2:17: \`authz.listen\` is "[::ffff:127.0.0.1]:9191": ${loopback}`],
@@ -349,7 +357,7 @@ test('listen addresses are written back as they are read', () => {
   for (const text of ['unix:/run/a.sock', '127.0.0.1:0', '127.8.9.1:9191', '[::1]:80']) {
     const { value } = parseConfig(`trust_domain: td.test\nauthz: {listen: "${text}"}\n`, FILE);
     assert.ok(value?.authz);
-    assert.equal(formatListenAddress(value.authz.listen), text);
+    assert.equal(formatListenAddress(value.authz.listeners[0].listen), text);
   }
 });
 
