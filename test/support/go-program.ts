@@ -18,6 +18,8 @@ export async function buildGoProgram(folder: string): Promise<string> {
   const programs = join(cacheDir, 'go-programs');
   await mkdir(programs, { recursive: true });
   const program = join(programs, basename(folder));
-  await run(go.path, ['build', ...goBuildFlags, '-o', program, '.'], { cwd: folder, env: goEnvironment(go.path) });
+  // Not the temporary folder of set-up, which another set-up removes.
+  const env = { ...goEnvironment(go.path), GOTMPDIR: programs };
+  await run(go.path, ['build', ...goBuildFlags, '-o', program, '.'], { cwd: folder, env });
   return program;
 }
