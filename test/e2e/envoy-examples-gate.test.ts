@@ -1,0 +1,16 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { missingPrograms } from '../docs/shell.ts';
+import { envoyVersions } from '../support/envoy-versions.ts';
+import { startExample } from '../support/run-example.ts';
+
+const missing = missingPrograms('curl', 'openssl');
+
+for (const envoy of envoyVersions()) {
+  describe(`examples of the gate on ${envoy.name}`, { skip: envoy.skip || missing }, () => {
+    test("opa-migration decides as OPA's plugin did, by its configuration and its Rego", async () => {
+      await using example = await startExample('opa-migration', envoy);
+      await example.followPage();
+    });
+  });
+}
