@@ -13,7 +13,11 @@ export interface Datastore {
   readonly revocations: RevocationStore;
   readonly documents: DocumentStore;
   readonly issued: IssuedStore;
-  /** All rows of all tables at one moment, save issued SVIDs that have ended, for a backup: one JSON document that any implementation can load. */
+  readonly shadow: ShadowStore;
+  /**
+   * All rows of all tables at one moment, save issued SVIDs that have ended and counts of shadow policies, for a backup: one
+   * JSON document that any implementation can load.
+   */
   dump(): Promise<string>;
   /**
    * Replaces everything by a dump, in one step. Revocations that are here and not in the dump stay: a restored backup never
@@ -65,6 +69,36 @@ export interface DocumentStore {
   read(name: string): Promise<string | undefined>;
   /** The text is well-formed Unicode without NUL. */
   write(name: string, text: string): Promise<void>;
+}
+
+/** How often one candidate gave one answer to one kind of request; see evidence. */
+export interface ShadowCount {
+  readonly id: string;
+  readonly policy: string;
+  /** Of the candidate's snapshot. */
+  readonly digest: string;
+  readonly livePolicy: string;
+  readonly principal: string;
+  readonly method: string;
+  readonly route: string;
+  readonly comparison: string;
+  readonly live: string;
+  readonly liveReason: string;
+  readonly candidate: string;
+  readonly candidateReason: string;
+  readonly count: number;
+  /** Epoch milliseconds. */
+  readonly firstSeen: number;
+  readonly lastSeen: number;
+  /** Of the last one; empty when there is none. */
+  readonly sampleDecisionId: string;
+}
+
+export interface ShadowStore {
+  /** Without rows that cannot be read. */
+  list(): Promise<readonly ShadowCount[]>;
+  /** Deletes, then puts each in the place of the one with its id: all or nothing. No id is put twice in one call. */
+  apply(changes: { readonly put?: readonly ShadowCount[]; readonly deleted?: readonly string[] }): Promise<void>;
 }
 
 /** An X.509-SVID that was issued. */

@@ -16,5 +16,7 @@ export type {
   IssuedStore,
   IssuedSvid,
   RevocationStore,
+  ShadowCount,
+  ShadowStore,
   StoredEntry,
 } from './datastore.ts';

@@ -11,7 +11,7 @@ import {
   type SpiffeId,
   type TrustBundle,
 } from '../spiffe/index.ts';
-import type { IssuedSvid, StoredEntry } from './datastore.ts';
+import type { IssuedSvid, ShadowCount, StoredEntry } from './datastore.ts';
 import {
   encodeBytes,
   listOf,
@@ -125,6 +125,28 @@ export const readRevocation: Reader<Revocation> = objectOf<Revocation>(
 export const readIssued: Reader<IssuedSvid> = objectOf<IssuedSvid>(
   { serial: readText, spiffeId: readSpiffeId, entryId: readText, authorityId: readText, notAfter: readInteger },
   ['entryId'],
+);
+
+export const readShadowCount: Reader<ShadowCount> = objectOf<ShadowCount>(
+  {
+    id: readText,
+    policy: readText,
+    digest: readText,
+    livePolicy: readText,
+    principal: readText,
+    method: readText,
+    route: readText,
+    comparison: readText,
+    live: readText,
+    liveReason: readText,
+    candidate: readText,
+    candidateReason: readText,
+    count: readInteger,
+    firstSeen: readInteger,
+    lastSeen: readInteger,
+    sampleDecisionId: readText,
+  },
+  [],
 );
 
 /** The record as it will be read back. Throws `invalid_request` for one that could not be, before it is written. */

@@ -20,6 +20,7 @@ export interface Tables {
     readonly authority_id: string;
     readonly not_after: number;
   };
+  readonly shadow_counts: { readonly id: string; readonly record: string };
 }
 
 /**
@@ -61,6 +62,15 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addColumn('not_after', 'bigint', (column) => column.notNull())
         .execute();
       await db.schema.createIndex('issued_not_after').on('issued').column('not_after').execute();
+    },
+  },
+  '0002_shadow_counts': {
+    async up(db) {
+      await db.schema
+        .createTable('shadow_counts')
+        .addColumn('id', 'text', (column) => column.primaryKey())
+        .addColumn('record', 'text', (column) => column.notNull())
+        .execute();
     },
   },
 };

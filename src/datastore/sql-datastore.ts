@@ -4,6 +4,7 @@ import type { Datastore } from './datastore.ts';
 import { readDump, writeDump } from './dump.ts';
 import { createWriteBehind } from './issued-store.ts';
 import type { Tables } from './schema.ts';
+import { sqlShadow } from './shadow-store.ts';
 import { sqlBundles, sqlDocuments, sqlEntries, sqlIssued, sqlRevocations } from './sql-tables.ts';
 import { transactionsOver } from './transactions.ts';
 
@@ -27,6 +28,7 @@ export function createSqlDatastore(options: SqlDatastoreOptions): Datastore {
     revocations: sqlRevocations(transactions),
     documents: sqlDocuments(transactions),
     issued,
+    shadow: sqlShadow(transactions),
     async dump() {
       await issued.flush();
       return await transactions.read((db) => writeDump(db, clock.now()));

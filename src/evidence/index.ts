@@ -1,0 +1,12 @@
+/**
+ * evidence: what would be otherwise under another policy: candidates beside the live policies, and policies that do not decide
+ * yet.
+ * Promises: nothing here changes or delays an answer, and nothing of a request is kept but who asked for what; every table is
+ * bounded, and a failing datastore costs counts alone.
+ * Must not know Envoy's messages, how callers are proven, or how policies are evaluated.
+ */
+export { openPolicyEvidence, type PolicyEvidence, type TrialPolicy } from './policy-evidence.ts';
+export { COMPARISONS, type Comparison, type ShadowAnswer } from './shadow-answer.ts';
+export type { ShadowDifference, ShadowReport, ShadowReportFilter, ShadowSummary } from './shadow-report.ts';
+export { shadowSubject, type ShadowSubject, type SubjectParts } from './shadow-subject.ts';
+export type { AnsweredRequest, PolicyTrials } from './shadow-trials.ts';
