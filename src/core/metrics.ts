@@ -44,6 +44,11 @@ export const METRIC_CATALOGUE = {
     help: 'Policy activations by result.',
     labels: ['policy', 'result'],
   },
+  svidgate_policy_unenforced_until_seconds: {
+    kind: 'gauge',
+    help: 'When a policy with `unenforced` begins to decide, in seconds since the epoch; 0 once it does.',
+    labels: ['policy'],
+  },
   svidgate_reload_failures_total: {
     kind: 'counter',
     help: 'Changed files that were refused, so that the last good state stays.',
@@ -77,6 +82,16 @@ export const METRIC_CATALOGUE = {
   svidgate_secret_reload_failures_total: {
     kind: 'counter',
     help: 'Changed files of secrets that were refused, so that the last good content stays.',
+    labels: [],
+  },
+  svidgate_shadow_decisions_total: {
+    kind: 'counter',
+    help: 'Requests shown to policies that do not decide, by how their answers differ from the live ones.',
+    labels: ['policy', 'comparison'],
+  },
+  svidgate_shadow_write_failures_total: {
+    kind: 'counter',
+    help: 'Counts of shadow policies that could not be read or written; they are tried again.',
     labels: [],
   },
   svidgate_svids_issued_total: {
