@@ -1,4 +1,5 @@
 import { SvidgateError, type Clock } from '../../core/index.ts';
+import type { PolicyTrials } from '../../evidence/index.ts';
 import type { PresentedRequest, RequestIdentity, RequestVerifier } from '../../peer/index.ts';
 import {
   isFailure,
@@ -16,11 +17,14 @@ import { headerReader } from './identity-input.ts';
 import { inputDocument, type InputOptions } from './input-document.ts';
 import { isAmbiguous, normalizeTarget, type PathGuard } from './path-guard.ts';
 import { refusedInAllow, refusedInDeny, type ReplyRules } from './reply-rules.ts';
+import { shownRequest, type ShownRequest } from './shown-request.ts';
 
 /** How one check ended. `failure` means that no decision could be made: `authz.on_error` says how Envoy is told. */
 export type CheckOutcome = CheckFacts &
   (
     | { readonly kind: 'allow'; readonly effects?: AllowEffects }
+    /** Let through whatever its policy says: `unenforced`. */
+    | { readonly kind: 'unenforced'; readonly reason: 'unenforced' }
     /** Denied by its policy, and let through all the same: `authz.dry_run`. */
     | { readonly kind: 'dry_run'; readonly reason: string; readonly effects?: DenyEffects }
     | {
@@ -39,6 +43,8 @@ export interface CheckFacts {
   readonly identity?: RequestIdentity;
   /** In what form the client reads why it was denied; absent when the request could not be read. */
   readonly form?: BodyForm;
+  /** For policies that are tried on it. */
+  readonly shown?: ShownRequest;
 }
 
 export interface CheckRules extends InputOptions {
@@ -51,6 +57,8 @@ export interface CheckRules extends InputOptions {
 export interface CheckSources extends CallerSources {
   readonly policies: Pick<PolicyEngine, 'decide'>;
   readonly requests: RequestVerifier;
+  /** Policies that do not decide, or not yet; absent without any. */
+  readonly trials?: PolicyTrials;
   /** Set when `authz.deny_unregistered` is on: whether some entry gives this SPIFFE ID. */
   readonly isRegistered?: (id: SpiffeId) => boolean;
   readonly maxRequestBytes: number;
@@ -85,7 +93,7 @@ export async function check(bytes: Uint8Array, context: CheckContext, sources: C
     const { code, message } = SvidgateError.from(error);
     return { kind: 'failure', policy: '', reason: code, detail: message };
   }
-  const outcome = await decideRequest(request, caller, { ...context, sources });
+  const outcome = await decideRequest(request, caller, { ...context, sources, size: bytes.length });
   if (outcome.kind === 'allow' || outcome.kind === 'dry_run') return outcome;
   return { ...outcome, form: bodyForm(request.attributes?.request?.http?.headers ?? {}) };
 }
@@ -93,7 +101,7 @@ export async function check(bytes: Uint8Array, context: CheckContext, sources: C
 async function decideRequest(
   request: CheckRequest,
   caller: Caller,
-  { deadline, signal, sources }: CheckContext & { readonly sources: CheckSources },
+  { deadline, signal, sources, size }: CheckContext & { readonly sources: CheckSources; readonly size: number },
 ): Promise<CheckOutcome> {
   const policy = policyName(request.attributes);
   if (caller.kind === 'anonymous' && policy !== DEFAULT_POLICY) {
@@ -116,7 +124,10 @@ async function decideRequest(
     const detail = SvidgateError.from(error).message;
     return { kind: 'deny', ...facts, reason: 'request_parse_error', httpStatus: 400, detail };
   }
-  return toOutcome(await sources.policies.decide(policy, input, { deadline, signal }), facts, sources.rules);
+  const { trials, policies, rules } = sources;
+  const shown = shownRequest(request, { caller, policy, identity, input, size }, trials);
+  if (trials?.isUnenforced(policy) === true) return { kind: 'unenforced', reason: 'unenforced', ...facts, ...shown };
+  return toOutcome(await policies.decide(policy, input, { deadline, signal }), { ...facts, ...shown }, rules);
 }
 
 /** `seen`: what the policy sees in place of the request's own path. */
@@ -127,7 +138,7 @@ function guardedPath(request: CheckRequest, guard: PathGuard): { readonly seen?:
 }
 
 /** What a policy asks for and Envoy must not be told is a deny, and never a failure: `on_error` may let those pass. */
-function toOutcome(decision: Decision, facts: CheckFacts, rules: CheckRules): CheckOutcome {
+export function toOutcome(decision: Decision, facts: CheckFacts, rules: CheckRules): CheckOutcome {
   const refused = refusedIn(decision, rules.reply);
   if (refused !== undefined) {
     const detail = `the policy asks for ${refused}`;
@@ -146,7 +157,7 @@ function refusedIn(decision: Decision, rules: ReplyRules): string | undefined {
   return decision.effect === 'allow' ? refusedInAllow(decision.effects, rules) : refusedInDeny(decision.effects, rules);
 }
 
-function effectsOf<T>(effects: T | undefined): { readonly effects?: T } {
+export function effectsOf<T>(effects: T | undefined): { readonly effects?: T } {
   return effects === undefined ? {} : { effects };
 }
 

@@ -6,6 +6,7 @@ import type { CallContext, GrpcMethod } from '../../transport/index.ts';
 import { allowReply, denyReply, errorReply, type DenyReply } from './check-reply.ts';
 import { describeUnverified } from './identity-input.ts';
 import { check, type CheckOutcome, type CheckSources } from './check.ts';
+import { showOutcome } from './show-outcome.ts';
 
 export interface ExtAuthzOptions extends CheckSources {
   /** How Envoy is told that no decision could be made. */
@@ -39,6 +40,7 @@ export function createExtAuthzEndpoint(options: ExtAuthzOptions): readonly GrpcM
         const decisionId = randomUUID();
         const outcome = await checkInTime(bytes, call, options);
         record(outcome, decisionId, { startedAt, options });
+        showOutcome(outcome, decisionId, options);
         return reply(outcome, decisionId, options);
       },
       onFault: (error) => answerFault(error, options),
@@ -87,6 +89,8 @@ function reply(outcome: CheckOutcome, decisionId: string, options: ExtAuthzOptio
   switch (outcome.kind) {
     case 'allow':
       return allowReply({ decisionId, policy }, outcome.effects);
+    case 'unenforced':
+      return allowReply({ decisionId, policy, reason: outcome.reason });
     case 'dry_run': {
       const facts = { decisionId, policy, reason: outcome.reason, isDryRun: true };
       return allowReply(facts, { ...NO_EFFECTS, ...metadataOf(outcome.effects) });
@@ -157,6 +161,9 @@ function record(
   const why = [reason, detail, unverified === '' ? undefined : `not verified: ${unverified}`]
     .filter(Boolean)
     .join(': ');
+  if (outcome.kind === 'unenforced') {
+    return logger.debug({ ...fields, decision: 'allow', reason: why }, 'request allowed: its policy is not enforced');
+  }
   if (outcome.kind === 'dry_run') {
     return logger.info({ ...fields, decision: 'allow', reason: why }, 'request allowed by a dry run');
   }
