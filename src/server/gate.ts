@@ -8,6 +8,7 @@ import {
   type GrpcBodyReader,
 } from '../endpoints/ext-authz/index.ts';
 import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
+import type { PolicyEvidence } from '../evidence/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { AUTHORIZATION_SERVICE, parseDescriptorSet } from '../proto/index.ts';
 import { trustDomainOf } from '../spiffe/index.ts';
@@ -20,7 +21,7 @@ import type { ServerParts } from './parts.ts';
  * descriptor file that cannot be read.
  */
 export async function startGate(parts: ServerParts): Promise<GrpcServer | undefined> {
-  const { config, metrics, policies, gateIdentity, registry, revocations } = parts;
+  const { config, metrics, policies, gateIdentity, registry, revocations, evidence } = parts;
   const { authz } = config;
   if (authz === undefined || policies === undefined || gateIdentity === undefined) return undefined;
   const logger = parts.logger.child({ room: 'gate' });
@@ -28,6 +29,7 @@ export async function startGate(parts: ServerParts): Promise<GrpcServer | undefi
   const methods = [
     ...createExtAuthzEndpoint({
       policies,
+      ...(evidence === undefined ? {} : { trials: evidence.trials }),
       requests: gateIdentity.requests,
       attestor: parts.attestor,
       entries: {
@@ -55,7 +57,7 @@ export async function startGate(parts: ServerParts): Promise<GrpcServer | undefi
     ...createHealthEndpoint({
       services: [serviceOf(AUTHORIZATION_SERVICE.check.path)],
       changes: policies.status,
-      isServing: () => isEveryPolicyActive(policies),
+      isServing: () => isEveryPolicyActive(policies, evidence),
     }),
   ];
   return startGrpcServer({
@@ -91,8 +93,9 @@ async function readDescriptors(file: string): Promise<GrpcBodyReader> {
   }
 }
 
-function isEveryPolicyActive(policies: PolicyEngine): boolean {
-  return [...policies.status.value.values()].every(({ state }) => state === 'active');
+/** Every one that decides. */
+function isEveryPolicyActive(policies: PolicyEngine, evidence: PolicyEvidence | undefined): boolean {
+  return [...policies.status.value].every(([name, { state }]) => state === 'active' || evidence?.isTrial(name) === true);
 }
 
 /** The first attestation of an executable hashes it; that must not eat the deadline of the first request. */

@@ -72,9 +72,10 @@ function identityReadiness({ signer }: ServerParts): ReadinessCheck {
   return { name: 'identities', problem: signer.problem.value ?? 'there is no X.509 authority' };
 }
 
-/** One check for each policy: whether it can decide. */
-function policyReadiness(parts: ServerParts): readonly ReadinessCheck[] {
-  return [...(parts.policies?.status.value ?? [])].map(([name, status]) =>
+/** One check for each policy that decides: whether it can. */
+function policyReadiness({ policies, evidence }: ServerParts): readonly ReadinessCheck[] {
+  const deciding = [...(policies?.status.value ?? [])].filter(([name]) => evidence?.isTrial(name) !== true);
+  return deciding.map(([name, status]) =>
     status.state === 'active'
       ? { name: `policy:${name}` }
       : { name: `policy:${name}`, problem: status.lastError?.message ?? 'no live policy' },

@@ -11,6 +11,7 @@ import type { Config } from '../config/index.ts';
 import { combine, derive, type Clock, type Logger, type Metrics } from '../core/index.ts';
 import type { Datastore } from '../datastore/index.ts';
 import { EnvoyTable } from '../endpoints/sds/index.ts';
+import { openPolicyEvidence, type PolicyEvidence } from '../evidence/index.ts';
 import { openForeignBundles, type ForeignBundleSet } from '../federation/index.ts';
 import { createIdentitySource, WorkloadExits, type IdentitySource } from '../identity/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
@@ -43,6 +44,8 @@ export interface ServerParts {
   /** Who sends requests to the gate; undefined without one. */
   readonly gateIdentity: GateIdentity | undefined;
   readonly policies: PolicyEngine | undefined;
+  /** Of policies that do not decide, or not yet; undefined without a gate. */
+  readonly evidence: PolicyEvidence | undefined;
   /** What each connected Envoy holds. */
   readonly streams: EnvoyTable;
   readonly secrets: EnvoySecrets;
@@ -96,9 +99,20 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     registry,
     gateIdentity: createGateIdentity(context, { ...trust, intermediates: signer.intermediates, revocations }),
     policies,
+    evidence: await openEvidence(context, policies),
     streams,
     secrets: await openEnvoySecrets(context, { identities: callerIdentities, policies }),
   };
+}
+
+function openEvidence(
+  { config, clock, logger, metrics, datastore }: PartsContext,
+  policies: PolicyEngine | undefined,
+): Promise<PolicyEvidence> | undefined {
+  if (config.authz === undefined || policies === undefined) return undefined;
+  const trials = [...config.authz.policies].map(([name, policy]) => ({ name, ...policy }));
+  const store = datastore.shadow;
+  return openPolicyEvidence({ trials, policies, store, clock, logger: logger.child({ room: 'evidence' }), metrics });
 }
 
 /** Has an SVID revoked when the last process that was given it has ended. */

@@ -11,8 +11,10 @@ export function createPolicies(
   const { config, clock, logger } = context;
   const { authz } = config;
   if (authz === undefined) return undefined;
+  // They are loaded in this order: one that decides waits for none that does not.
+  const policies = [...authz.policies].map(([name, policy]) => ({ name, ...policy }));
   return createPolicyEngine({
-    policies: [...authz.policies].map(([name, policy]) => ({ name, ...policy })),
+    policies: policies.toSorted((one, other) => Number('shadowOf' in one) - Number('shadowOf' in other)),
     evalTimeoutMs: authz.evalTimeoutMs,
     cache: createCompiledPolicies(own.directory, { policies: authz.policies.keys() }),
     clock,

@@ -89,6 +89,7 @@ async function start(context: StartContext): Promise<RunningServer> {
     async (signal) => await (await made)?.secrets.store.run(signal),
     async (signal) => await (await made)?.streams.run(signal),
     async (signal) => await (await made)?.gateIdentity?.run(signal),
+    async (signal) => await (await made)?.evidence?.run(signal),
   ]);
   tasks.catch(() => undefined); // its failure is seen through `finished`
   open.defer(async () => {
