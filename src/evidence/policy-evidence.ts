@@ -29,6 +29,8 @@ export interface PolicyEvidenceOptions {
 export interface PolicyEvidence {
   /** For the gate. */
   readonly trials: PolicyTrials;
+  /** Whether a policy decides nothing at this moment. */
+  isTrial(policy: string): boolean;
   /** Names of policies that do not decide yet, with the time when they begin to, in epoch milliseconds. */
   readonly unenforced: ReadonlyMap<string, number>;
   /** Writes counts behind the answers until the signal is aborted. */
@@ -55,6 +57,7 @@ export async function openPolicyEvidence(options: PolicyEvidenceOptions): Promis
   await book.load();
   return {
     trials,
+    isTrial: (policy) => shadows.has(policy) || unenforced.has(policy),
     get unenforced() {
       return unenforced.all;
     },
