@@ -14,8 +14,10 @@ export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
   ['envoy-examples/ingress-gateway/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
   ['envoy-examples/istio-names/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
   ['envoy-examples/one-way-tls/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
+  ['envoy-examples/jwt-gateway/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
   ['envoy-examples/opa-migration/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
   ['envoy-examples/peer-matchers/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
+  ['envoy-examples/policy-per-route/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
   ['envoy-examples/session-tickets/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
   ['envoy-examples/sidecar-mesh/README.md', 'test/e2e/example-readme.test.ts'],
 ]);

@@ -12,5 +12,16 @@ for (const envoy of envoyVersions()) {
       await using example = await startExample('opa-migration', envoy);
       await example.followPage();
     });
+
+    test('policy-per-route asks the policy that the route names, and denies where there is none', async () => {
+      await using example = await startExample('policy-per-route', envoy);
+      await example.followPage();
+    });
+
+    test('jwt-gateway knows clients by tokens of an outside issuer, and believes no header of theirs', async () => {
+      await using example = await startExample('jwt-gateway', envoy);
+      await example.followPage();
+      assert.match(example.log(), /token of login claim_mismatch/);
+    });
   });
 }

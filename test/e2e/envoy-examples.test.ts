@@ -61,7 +61,7 @@ for (const { name } of examples) {
     test('every SPIFFE ID that is named has an entry', async () => {
       const entries = topOf('entries.yaml')['entries'] as readonly { readonly spiffe_id: string }[];
       const known = new Set(entries.map(({ spiffe_id }) => spiffe_id));
-      const naming = [...bootstraps, ...globSync('policy/data.yaml', { cwd: dir })];
+      const naming = [...bootstraps, ...globSync('polic{y,ies}/**/data.yaml', { cwd: dir })];
       const texts = await Promise.all(naming.map(async (file) => readFile(join(dir, file), 'utf8')));
       const named = texts.flatMap((text) => text.match(/spiffe:\/\/[a-z.]+\/[a-z/]+/g) ?? []);
       assert.deepEqual(
@@ -87,6 +87,7 @@ function mapsOf(value: unknown, path = ''): readonly NamedMap[] {
 /** Listeners that serve clients without a certificate, which is what these examples are about. */
 const OPEN_DOORS = [
   'ingress-gateway/gateway.yaml.static_resources.listeners[0]',
+  'jwt-gateway/gateway.yaml',
   'one-way-tls/edge.yaml',
   'session-tickets/gateway-a.yaml',
   'session-tickets/gateway-b.yaml',
