@@ -95,7 +95,9 @@ async function readDescriptors(file: string): Promise<GrpcBodyReader> {
 
 /** Every one that decides. */
 function isEveryPolicyActive(policies: PolicyEngine, evidence: PolicyEvidence | undefined): boolean {
-  return [...policies.status.value].every(([name, { state }]) => state === 'active' || evidence?.isTrial(name) === true);
+  return [...policies.status.value].every(
+    ([name, { state }]) => state === 'active' || evidence?.isTrial(name) === true,
+  );
 }
 
 /** The first attestation of an executable hashes it; that must not eat the deadline of the first request. */
