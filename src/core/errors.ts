@@ -59,6 +59,12 @@ export const ERROR_CATALOGUE = {
     fault: 'system',
     remedy: 'See the cause in the log; issued identities stay valid until their expiry.',
   },
+  caller_not_allowed: {
+    grpc: 'PERMISSION_DENIED',
+    http: 403,
+    fault: 'operator',
+    remedy: 'Add the SPIFFE ID of the caller to `callers` of the listener, if it may ask there.',
+  },
   canceled: { grpc: 'CANCELLED', http: 499, fault: 'caller', remedy: 'Nothing to do: the caller went away.' },
   certificate_invalid: {
     grpc: 'INVALID_ARGUMENT',

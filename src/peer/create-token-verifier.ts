@@ -42,7 +42,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
   }
   const verifier = createJwtVerifier({ issuers, isRevoked, clock });
   return {
-    verify: (header, limitMs) => verifier.verify(header, limitMs),
+    verify: (header, limitMs, book) => verifier.verify(header, limitMs, book),
     async run(signal) {
       await Promise.all(sources.map((source) => source.run(signal)));
     },

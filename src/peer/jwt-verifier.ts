@@ -2,7 +2,7 @@ import { hash, randomBytes } from 'node:crypto';
 import type { Clock } from '../core/index.ts';
 import { isSpiffeId, JwtInvalidError, readJwtParts, type JsonMap, type SpiffeId } from '../spiffe/index.ts';
 import { BoundedCache } from './bounded-cache.ts';
-import { createReplayCache, type ReplayCache } from './replay-cache.ts';
+import { createReplayBooks, type ReplayCache } from './replay-cache.ts';
 import { createTokenFinder, type FoundToken, type HeaderReader } from './token-finder.ts';
 import { TokenRefused, type CheckedToken, type TokenIssuer, type TokenRefusal } from './token-issuer.ts';
 
@@ -30,9 +30,9 @@ export type VerifiedToken =
 export interface JwtVerifier {
   /**
    * Checks the tokens that a request has where issuers have theirs, each by the issuer that it names. Never rejects. It may
-   * wait for keys for `limitMs`.
+   * wait for keys for `limitMs`. A token for a single use is good for one in each book; their names are a closed set.
    */
-  verify(header: HeaderReader, limitMs: number): Promise<readonly VerifiedToken[]>;
+  verify(header: HeaderReader, limitMs: number, book: string): Promise<readonly VerifiedToken[]>;
 }
 
 export interface JwtVerifierOptions {
@@ -40,7 +40,7 @@ export interface JwtVerifierOptions {
   readonly issuers: ReadonlyMap<string, TokenIssuer>;
   readonly isRevoked: (id: SpiffeId) => boolean;
   readonly clock: Clock;
-  readonly replays?: ReplayCache;
+  readonly replays?: (book: string) => ReplayCache;
 }
 
 interface CachedToken {
@@ -61,7 +61,7 @@ const ENTRY_WEIGHT = 1024;
  */
 export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   const { issuers, clock, isRevoked } = options;
-  const replays = options.replays ?? createReplayCache({ clock });
+  const replays = options.replays ?? createReplayBooks({ clock });
   const find = createTokenFinder([...issuers.values()].map(({ place }) => place));
   // A secret before the text, since a Hmac costs ten times as much: nobody sees these hashes.
   const secret = randomBytes(32).toString('hex');
@@ -86,18 +86,18 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   };
 
   /** Throws TokenRefused. */
-  const assertUsable = ({ checked, digest }: CachedToken): void => {
+  const assertUsable = ({ checked, digest }: CachedToken, book: string): void => {
     const { claims, singleUseOf, issuedAt, refusedFrom } = checked;
     const { sub, jti } = claims;
     if (typeof sub === 'string' && isSpiffeId(sub) && isRevoked(sub)) throw new TokenRefused('revoked');
     if (singleUseOf === undefined) return;
     const name = typeof jti === 'string' && jti !== '' ? `jti\0${jti}` : `digest\0${digest}`;
     const id = hashOf(`${singleUseOf}\0${name}`);
-    const use = replays.use({ id, issuedAt, expiresAt: refusedFrom });
+    const use = replays(book).use({ id, issuedAt, expiresAt: refusedFrom });
     if (use !== 'first') throw new TokenRefused(REPLAY_REFUSALS[use]);
   };
 
-  const verifyOne = async (found: FoundToken, limitMs: number): Promise<VerifiedToken> => {
+  const verifyOne = async (found: FoundToken, limitMs: number, book: string): Promise<VerifiedToken> => {
     const { header, prefix, token } = found;
     let provider: string | undefined;
     try {
@@ -109,7 +109,7 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
         usable = keep(key, token, await issuer.check(token, limitMs));
       }
       provider = usable.checked.provider;
-      assertUsable(usable);
+      assertUsable(usable, book);
       const { claims, claimsText, spiffeId } = usable.checked;
       return { verified: true, header, provider, claims, claimsText, ...(spiffeId === undefined ? {} : { spiffeId }) };
     } catch (error) {
@@ -119,10 +119,10 @@ export function createJwtVerifier(options: JwtVerifierOptions): JwtVerifier {
   };
 
   return {
-    async verify(header, limitMs) {
+    async verify(header, limitMs, book) {
       const found = find(header);
       if (found.length === 0) return NO_TOKENS;
-      return await Promise.all(found.map((one) => verifyOne(one, limitMs)));
+      return await Promise.all(found.map((one) => verifyOne(one, limitMs, book)));
     },
   };
 }

@@ -20,10 +20,31 @@ const MAX_TOKENS = 100_000;
 const SWEEP_EVERY_MS = 60_000;
 const SWEEP_FULL_EVERY_MS = 1000;
 
+interface ReplayCacheOptions {
+  readonly clock: Clock;
+  readonly maxTokens?: number;
+  /** Since when uses are remembered, in epoch milliseconds. Default: from now on. */
+  readonly startedAt?: number;
+}
+
+/**
+ * A cache for each name, of those that are given: what was used under one is told under no other, nor does one that is
+ * full keep the others from remembering. The names are a closed set.
+ */
+export function createReplayBooks(options: ReplayCacheOptions): (name: string) => ReplayCache {
+  const startedAt = options.clock.now();
+  const books = new Map<string, ReplayCache>();
+  return (name) => {
+    const found = books.get(name) ?? createReplayCache({ startedAt, ...options });
+    books.set(name, found);
+    return found;
+  };
+}
+
 /** Nothing is forgotten before its end: a cache that is full takes no more tokens. */
-export function createReplayCache(options: { readonly clock: Clock; readonly maxTokens?: number }): ReplayCache {
+export function createReplayCache(options: ReplayCacheOptions): ReplayCache {
   const { clock, maxTokens = MAX_TOKENS } = options;
-  const startedAt = clock.now();
+  const { startedAt = clock.now() } = options;
   const ends = new Map<string, number>();
   let sweptAt = -Infinity;
 

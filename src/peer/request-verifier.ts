@@ -12,6 +12,8 @@ export interface PresentedRequest {
   readonly header: HeaderReader;
   /** SPIFFE IDs of the Envoy that asks; undefined when nobody proved who that is. */
   readonly callerIds: readonly SpiffeId[] | undefined;
+  /** Tokens for a single use are good for one in each book: the policy that is asked. One of a closed set. */
+  readonly replayBook: string;
 }
 
 /** What svidgate itself vouches for about who sent a request. */
@@ -49,7 +51,7 @@ export function createRequestVerifier(parts: {
       // Before a token is looked at: a revoked peer uses up nobody's.
       const revokedBefore = parts.peers.isRevoked(presented) ? 'peer_revoked' : revokedClient(xfcc);
       if (revokedBefore !== undefined) return { peer, xfcc, tokens: [], revoked: revokedBefore };
-      const tokens = await parts.tokens.verify(header, limitMs);
+      const tokens = await parts.tokens.verify(header, limitMs, request.replayBook);
       const isRevoked = tokens.some((token) => !token.verified && token.reason === 'revoked');
       return { peer, xfcc, tokens, ...(isRevoked ? { revoked: 'token_revoked' } : {}) };
     },

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import type { AuthzConfig } from '../config/index.ts';
+import type { AuthzConfig, GateListenerConfig } from '../config/index.ts';
 import { SvidgateError } from '../core/index.ts';
 import {
   createExtAuthzEndpoint,
   createGrpcBodyReader,
   type CheckRules,
+  type GateAccess,
   type GrpcBodyReader,
 } from '../endpoints/ext-authz/index.ts';
 import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
@@ -49,7 +50,7 @@ export async function startGate(parts: ServerParts): Promise<GrpcServer | undefi
       onError: authz.onError,
       givesDenyBody: authz.denyBody === 'by_type',
       rules: await checkRules(authz),
-      policyNames: new Set(authz.policies.keys()),
+      access: accessOf(authz.listeners[0]),
       clock: parts.clock,
       logger,
       metrics,
@@ -71,6 +72,10 @@ export async function startGate(parts: ServerParts): Promise<GrpcServer | undefi
     logger: parts.logger.child({ room: 'transport' }),
     metrics,
   });
+}
+
+function accessOf({ name, ...access }: GateListenerConfig): GateAccess {
+  return { ...access, listener: name };
 }
 
 async function checkRules(authz: AuthzConfig): Promise<CheckRules> {

@@ -97,10 +97,10 @@ export function tokenStage(
     ['jwt_svid', createJwtSvidIssuer({ ...shared, audiences: ['orders'], bundle, foreignBundles })],
   ]);
   const replays = createReplayCache({ clock, ...(more.maxTokens === undefined ? {} : { maxTokens: more.maxTokens }) });
-  const verifier = createJwtVerifier({ issuers, isRevoked: (id) => revoked.has(id), clock, replays });
+  const verifier = createJwtVerifier({ issuers, isRevoked: (id) => revoked.has(id), clock, replays: () => replays });
   const seconds = (): number => Math.floor(clock.now() / 1000);
   const verify: TokenStage['verify'] = (authorization) =>
-    verifier.verify((name) => (name === 'authorization' ? authorization : undefined), 100);
+    verifier.verify((name) => (name === 'authorization' ? authorization : undefined), 100, 'default');
   return {
     clock,
     keys,

@@ -11,7 +11,7 @@ import {
 import { CheckRequest, decodeMessage, type AttributeContext } from '../../proto/index.ts';
 import type { SpiffeId } from '../../spiffe/index.ts';
 import type { Peer } from '../../transport/index.ts';
-import { identifyCaller, type Caller, type CallerSources } from './caller.ts';
+import { identifyCaller, mayAsk, type Caller, type CallerSources } from './caller.ts';
 import { bodyForm, type BodyForm } from './deny-body.ts';
 import { headerReader } from './identity-input.ts';
 import { inputDocument, type InputOptions } from './input-document.ts';
@@ -74,7 +74,8 @@ export interface CheckContext {
 
 /** Which policy a route asks for: Envoy's `context_extensions` of the ext_authz filter. */
 const POLICY_KEY = 'svidgate.policy';
-const DEFAULT_POLICY = 'default';
+/** No policy has a longer name; more of what was asked for is not repeated. */
+const MAX_POLICY_NAME = 64;
 /** What part of the time that is left may go into waiting for the keys of a token's issuer. */
 const KEYS_SHARE = 2;
 
@@ -83,8 +84,7 @@ export async function check(bytes: Uint8Array, context: CheckContext, sources: C
   // First, so that a caller that we do not know costs no reading of what it sends.
   const caller = await identifyCaller(context.peer, sources).catch((error: unknown) => SvidgateError.from(error));
   if (caller instanceof SvidgateError) {
-    const reason = caller.code === 'no_identity' ? 'caller_unregistered' : 'caller_not_attested';
-    return { kind: 'deny', policy: '', reason, httpStatus: 403, detail: caller.message };
+    return { kind: 'deny', policy: '', reason: callerRefusal(caller), httpStatus: 403, detail: caller.message };
   }
   let request: CheckRequest;
   try {
@@ -103,11 +103,14 @@ async function decideRequest(
   caller: Caller,
   { deadline, signal, sources, size }: CheckContext & { readonly sources: CheckSources; readonly size: number },
 ): Promise<CheckOutcome> {
-  const policy = policyName(request.attributes);
-  if (caller.kind === 'anonymous' && policy !== DEFAULT_POLICY) {
-    return { kind: 'deny', policy, reason: 'policy_not_allowed', httpStatus: 403 };
+  const { access } = sources;
+  const policy = policyName(request.attributes, access.defaultPolicy);
+  // Whether there is such a policy is told to nobody who may not ask for it.
+  if (!mayAsk(caller, policy, access)) {
+    const asked = policy.slice(0, MAX_POLICY_NAME);
+    return { kind: 'deny', policy: asked, reason: 'policy_not_allowed', httpStatus: 403 };
   }
-  const presented = presentedRequest(request.attributes, caller);
+  const presented = presentedRequest(request.attributes, caller, policy);
   const identity = await sources.requests.verify(presented, (deadline - sources.clock.now()) / KEYS_SHARE);
   const { peer, revoked } = identity;
   const facts = { policy, identity };
@@ -161,17 +164,23 @@ export function effectsOf<T>(effects: T | undefined): { readonly effects?: T } {
   return effects === undefined ? {} : { effects };
 }
 
-function policyName(attributes: AttributeContext | null): string {
-  const extensions = attributes?.contextExtensions ?? {};
-  return Object.hasOwn(extensions, POLICY_KEY) ? (extensions[POLICY_KEY] ?? '') : DEFAULT_POLICY;
+function callerRefusal({ code }: SvidgateError): string {
+  if (code === 'no_identity') return 'caller_unregistered';
+  return code === 'caller_not_allowed' ? code : 'caller_not_attested';
 }
 
-function presentedRequest(attributes: AttributeContext | null, caller: Caller): PresentedRequest {
+function policyName(attributes: AttributeContext | null, defaultPolicy: string): string {
+  const extensions = attributes?.contextExtensions ?? {};
+  return Object.hasOwn(extensions, POLICY_KEY) ? (extensions[POLICY_KEY] ?? '') : defaultPolicy;
+}
+
+function presentedRequest(attributes: AttributeContext | null, caller: Caller, policy: string): PresentedRequest {
   const { certificate = '', principal = '' } = attributes?.source ?? {};
   return {
     certificate,
     principal,
     header: headerReader(attributes?.request?.http),
-    callerIds: caller.kind === 'anonymous' ? undefined : caller.spiffeIds,
+    callerIds: caller.spiffeIds,
+    replayBook: policy,
   };
 }

@@ -13,8 +13,6 @@ export interface ExtAuthzOptions extends CheckSources {
   readonly onError: 'deny' | 'error_response' | 'grpc';
   /** Whether a deny has a body, in the form that the client asks for, where its policy gives none. */
   readonly givesDenyBody: boolean;
-  /** Names of configured policies, for metric labels. */
-  readonly policyNames: ReadonlySet<string>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -142,10 +140,11 @@ function record(
   decisionId: string,
   context: { readonly startedAt: number; readonly options: ExtAuthzOptions },
 ): void {
-  const { logger, metrics, policyNames } = context.options;
+  const { logger, metrics, access } = context.options;
   const seconds = (performance.now() - context.startedAt) / 1000;
-  const policy = policyNames.has(outcome.policy) ? outcome.policy : '';
   const reason = outcome.kind === 'allow' ? '' : outcome.reason;
+  // What somebody may not ask for is not counted as asked.
+  const policy = access.policies.has(outcome.policy) && reason !== 'policy_not_allowed' ? outcome.policy : '';
   metrics.count('svidgate_authz_decisions_total', { policy, outcome: outcome.kind, reason });
   metrics.observe('svidgate_authz_decision_seconds', { policy }, seconds);
   const peer = outcome.identity?.peer;

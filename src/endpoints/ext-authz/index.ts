@@ -5,5 +5,6 @@
  */
 export { createGrpcBodyReader } from './body/grpc-body.ts';
 export type { GrpcBodyReader } from './body/parsed-body.ts';
+export type { GateAccess } from './caller.ts';
 export type { CheckRules } from './check.ts';
 export { createExtAuthzEndpoint, type ExtAuthzOptions } from './ext-authz-endpoint.ts';

@@ -62,5 +62,5 @@ export function inputDocument(
 }
 
 function callerInput(caller: Caller): Readonly<Record<string, InputValue>> {
-  return { kind: caller.kind, spiffe_ids: caller.kind === 'attested' ? caller.spiffeIds : [] };
+  return { kind: caller.kind, spiffe_ids: caller.spiffeIds ?? [], listener: caller.listener };
 }

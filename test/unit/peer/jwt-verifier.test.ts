@@ -38,7 +38,7 @@ test('a token is found by its header and prefix alone', async () => {
   assert.equal(await count(`bearer ${text}`), 1, 'the scheme has no case');
   assert.equal((await verify(`BEARER   ${text}`))[0]?.verified, true);
   for (const value of ['', `Basic ${text}`, text, `Bearer`]) assert.equal(await count(value), 0, value);
-  assert.deepEqual(await verifier.verify(() => undefined, 100), []);
+  assert.deepEqual(await verifier.verify(() => undefined, 100, 'default'), []);
   for (const value of [`Bearer ${text},Bearer ${text}`, `Bearer ${text} ${text}`, 'Bearer ', 'Bearer x', 'Bearer ..']) {
     assert.deepEqual(await verify(value), [{ verified: false, header: 'authorization', reason: 'malformed' }], value);
   }
@@ -205,7 +205,7 @@ test('a token that was verified is not checked again; one that was refused is', 
   const issuers = new Map([['p', issuer]]);
   const verifier = createJwtVerifier({ issuers, isRevoked: () => false, clock: on.clock });
   const after = async (token: string): Promise<number> => {
-    for (let times = 0; times < 3; times += 1) await verifier.verify(() => token, 100);
+    for (let times = 0; times < 3; times += 1) await verifier.verify(() => token, 100, 'default');
     return checks;
   };
   const good = await on.token();

@@ -93,6 +93,7 @@ async function ask(asked: Asked): Promise<RequestIdentity> {
       principal: asked.principal ?? '',
       header: (name) => (name === 'x-forwarded-client-cert' ? xfcc : undefined),
       callerIds: callerIds?.map(parseSpiffeId),
+      replayBook: 'default',
     },
     100,
   );

@@ -32,7 +32,7 @@ const GOOD: ExtAuthzOptions = {
   },
   onError: 'deny',
   givesDenyBody: true,
-  policyNames: new Set(['default']),
+  access: { listener: 'gate', policies: new Set(['default']), defaultPolicy: 'default' },
   clock: systemClock,
   logger: silentLogger,
   metrics: noMetrics,
