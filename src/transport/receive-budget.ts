@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { status, type Metadata, type ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
 import type { Logger } from '../core/index.ts';
+import { BYTES_OF_CALL, HeldTotal, type Holder } from './held-total.ts';
 
 /** What callers have sent and handlers have not taken, and the calls they keep open. */
 export interface ReceiveBudget {
@@ -12,11 +13,6 @@ export interface ReceiveBudget {
   readonly interceptor: ServerInterceptor;
   /** The handler of a stream took a message of so many bytes. */
   taken(call: Metadata, bytes: number): void;
-}
-
-interface HoldingConnection {
-  readonly socket: Duplex;
-  held: number;
 }
 
 interface BudgetOptions {
@@ -34,12 +30,12 @@ const BYTES_BESIDE_CHUNK = 256;
  * callers together, the connection that holds most is closed: whoever sends messages and ends them holds next to nothing.
  */
 export function createReceiveBudget(options: BudgetOptions): ReceiveBudget {
-  const connections = new Map<string, HoldingConnection>();
+  const connections = new Map<string, Holder>();
   const calls = new WeakMap<Metadata, HeldByCall>();
-  const total = new Total(options);
+  const total = new HeldTotal(options);
   return {
     addConnection(key, socket) {
-      const connection: HoldingConnection = { socket, held: 0 };
+      const connection: Holder = { held: 0, destroy: () => void socket.destroy() };
       connections.set(key, connection);
       total.add(connection);
       socket.once('close', () => {
@@ -98,41 +94,6 @@ function connectionKeyOf({ stream }: GrpcJsCall): string {
   return socket?.remoteAddress ?? socket?.stream?.remoteAddress ?? 'unknown';
 }
 
-/** All connections of a listener, with what they hold. */
-class Total {
-  readonly #options: BudgetOptions;
-  readonly #open = new Set<HoldingConnection>();
-  #held = 0;
-
-  constructor(options: BudgetOptions) {
-    this.#options = options;
-  }
-
-  add(connection: HoldingConnection): void {
-    this.#open.add(connection);
-  }
-
-  remove(connection: HoldingConnection): void {
-    if (this.#open.delete(connection)) this.#held -= connection.held;
-  }
-
-  change(connection: HoldingConnection, bytes: number): void {
-    connection.held += bytes;
-    if (!this.#open.has(connection)) return;
-    this.#held += bytes;
-    if (this.#held > this.#options.maxBytes) this.#closeLargest();
-  }
-
-  #closeLargest(): void {
-    const { name, maxBytes, logger } = this.#options;
-    const [largest] = [...this.#open].sort((one, other) => other.held - one.held);
-    if (largest === undefined) return;
-    logger.warn({ address: name, limit: maxBytes }, 'connection closed: it held too much memory');
-    this.remove(largest);
-    largest.socket.destroy();
-  }
-}
-
 /** What grpc-js 1.14 keeps in a call; it has no public way to bytes that are no message yet. */
 type GrpcJsCall = ServerInterceptingCall & {
   getPeer: () => string;
@@ -143,9 +104,6 @@ type GrpcJsCall = ServerInterceptingCall & {
 const MESSAGE_PREFIX_BYTES = 5;
 
 type InterceptingServerListener = Parameters<ServerInterceptingCall['start']>[0];
-
-/** What an open call costs before anything has come: some 20 KB were measured, most of it outside of buffers. */
-const BYTES_OF_CALL = 8 * 1024;
 
 class HeldByCall {
   readonly #change: (bytes: number) => void;

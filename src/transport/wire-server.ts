@@ -1,0 +1,92 @@
+import { performServerHandshake } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { AnyAuthorityStream } from './any-authority/any-authority-stream.ts';
+import { listen } from './connection-listener.ts';
+import type { GrpcServer, GrpcServerOptions } from './grpc-server.ts';
+import { HeldTotal } from './held-total.ts';
+import type { Peer } from './peer.ts';
+import { shuttingDown, WireConnection, type WireListener } from './wire/wire-connection.ts';
+
+const DEFAULT_MAX_HELD_BYTES = 256 * 2 ** 20;
+
+/** As many calls at once as grpc-js is told to take. */
+const MAX_CONCURRENT_STREAMS = 1000;
+/** What one connection may send before it is read: with the default of 64 KiB, 128 checks at a time would wait for one another. */
+const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20;
+const STREAM_WINDOW_BYTES = 256 * 1024;
+
+/**
+ * Limits of one connection. A caller that cancels now and then, as an Envoy whose clients go away, is no flood; more
+ * cancels than this end the connection (CVE-2023-44487). What it holds is bounded by the budget of all connections.
+ */
+const SESSION_OPTIONS = {
+  settings: { maxConcurrentStreams: MAX_CONCURRENT_STREAMS, initialWindowSize: STREAM_WINDOW_BYTES },
+  streamResetBurst: 5000,
+  streamResetRate: 500,
+  maxSessionMemory: 1024, // MiB; the budget is what counts
+};
+
+/**
+ * Serves gRPC as `startGrpcServer` does, straight on Node's HTTP/2: less work for each call, which is what the gate is made
+ * of. Docs: docs/decisions/0013. Throws what `listen` throws.
+ */
+export async function startWireServer(options: GrpcServerOptions): Promise<GrpcServer> {
+  const connections = new Set<WireConnection>();
+  const listener: WireListener = {
+    methods: new Map(options.methods.map((method) => [method.path, method])),
+    maxMessageBytes: options.maxMessageBytes,
+    held: new HeldTotal({
+      name: options.name,
+      maxBytes: options.maxHeldBytes ?? Math.max(DEFAULT_MAX_HELD_BYTES, 4 * options.maxMessageBytes),
+      logger: options.logger,
+    }),
+    logger: options.logger,
+    isStopping: false,
+  };
+  const open = (socket: Duplex, peer: Peer): void => {
+    const session = performServerHandshake(socket, SESSION_OPTIONS);
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    const connection = new WireConnection(listener, { peer, session });
+    connections.add(connection);
+    session.once('close', () => connections.delete(connection));
+    options.onPeer?.(peer);
+  };
+  const bound = await listen({
+    ...options,
+    onConnection: (socket, peer) => open(options.anyAuthority === true ? new AnyAuthorityStream(socket) : socket, peer),
+  });
+  return {
+    address: bound.address,
+    async stop(graceMs) {
+      listener.isStopping = true;
+      await drain(connections, graceMs);
+      await bound.close();
+    },
+  };
+}
+
+/** Time for the last bytes to leave. */
+const LAST_BYTES_MS = 100;
+
+/**
+ * Streams end now. Unary calls, also new ones, are answered while there are any, at most for `graceMs`; what is not
+ * answered then gets its fault. Then each connection is told which calls it was the last to serve.
+ */
+async function drain(connections: ReadonlySet<WireConnection>, graceMs: number): Promise<void> {
+  const calls = function* (): Generator<WireConnection['calls'] extends Set<infer C> ? C : never> {
+    for (const connection of connections) yield* connection.calls;
+  };
+  const closed = (): Promise<unknown> => Promise.all([...connections].map((connection) => connection.idle()));
+  for (const call of calls()) call.stop();
+  await within(graceMs, closed());
+  for (const call of calls()) call.fail(shuttingDown());
+  for (const connection of connections) connection.close();
+  await within(LAST_BYTES_MS, closed());
+}
+
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  await Promise.race([work, limit]);
+  clearTimeout(timer);
+}

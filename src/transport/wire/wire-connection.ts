@@ -1,0 +1,173 @@
+import type { Http2Session, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import { describeError, SvidgateError, type Logger } from '../../core/index.ts';
+import type { GrpcMethod } from '../grpc-service.ts';
+import type { HeldTotal, Holder } from '../held-total.ts';
+import type { Peer } from '../peer.ts';
+import { respondTrailersOnly } from './grpc-status.ts';
+import { StreamCall } from './stream-call.ts';
+import { UnaryCall } from './unary-call.ts';
+import type { WireCall } from './wire-call.ts';
+
+/** What all connections of a listener share. */
+export interface WireListener {
+  readonly methods: ReadonlyMap<string, GrpcMethod>;
+  readonly maxMessageBytes: number;
+  readonly held: HeldTotal;
+  readonly logger: Logger;
+  /** Set while the server stops. */
+  isStopping: boolean;
+}
+
+export interface WireConnectionParts {
+  readonly peer: Peer;
+  readonly session: ServerHttp2Session;
+  /** Throws when the peer is not accepted any more. */
+  readonly assertAccepted?: () => void;
+}
+
+const CALL = Symbol('call');
+
+interface CallStream extends ServerHttp2Stream {
+  [CALL]: WireCall;
+}
+
+/** One HTTP/2 connection with its open calls. */
+export class WireConnection implements Holder {
+  held = 0;
+  readonly peer: Peer;
+  readonly maxMessageBytes: number;
+  readonly calls = new Set<WireCall>();
+  readonly #listener: WireListener;
+  readonly #session: ServerHttp2Session;
+  readonly #assertAccepted: (() => void) | undefined;
+  #onIdle: (() => void) | undefined;
+
+  constructor(listener: WireListener, { peer, session, assertAccepted }: WireConnectionParts) {
+    this.#listener = listener;
+    this.#session = session;
+    this.#assertAccepted = assertAccepted;
+    this.peer = peer;
+    this.maxMessageBytes = listener.maxMessageBytes;
+    listener.held.add(this);
+    const fields = { connection_id: peer.connectionId };
+    session.on('error', (error) =>
+      listener.logger.debug({ ...fields, reason: describeError(error) }, 'connection failed'),
+    );
+    session.on('stream', (stream, headers) => this.#open(stream, headers));
+    session.once('close', () => listener.held.remove(this));
+    this.#watchProcess();
+  }
+
+  get session(): Http2Session {
+    return this.#session;
+  }
+
+  destroy(): void {
+    this.#session.destroy();
+  }
+
+  /** The present streams go on; the caller makes a new connection for the next. */
+  close(): void {
+    if (!this.#session.closed) this.#session.close();
+  }
+
+  changeHeld(bytes: number): void {
+    this.#listener.held.change(this, bytes);
+  }
+
+  /** Throws when the process at the other end has ended, or its certificate is not accepted any more. */
+  assertAccepted(): void {
+    const { peer } = this;
+    if (peer.kind === 'unix' && peer.process.exited.aborted) throw toError(peer.process.exited.reason);
+    this.#assertAccepted?.();
+  }
+
+  assertServesStreams(): void {
+    if (this.#listener.isStopping) throw shuttingDown();
+  }
+
+  logFailure(caught: unknown, method: string): void {
+    const error = SvidgateError.from(caught);
+    const fields = { method, error_code: error.code, grpc_status: error.grpcStatus, reason: describeError(error) };
+    if (error.grpcStatus === 'INTERNAL') this.#listener.logger.error(fields, 'call failed');
+    else this.#listener.logger.debug(fields, 'call ended with a status');
+  }
+
+  /** Resolves when no call is open. */
+  idle(): Promise<void> {
+    if (this.calls.size === 0) return Promise.resolve();
+    return new Promise((resolve) => (this.#onIdle = resolve));
+  }
+
+  #watchProcess(): void {
+    const { peer } = this;
+    if (peer.kind !== 'unix') return;
+    const { exited } = peer.process;
+    const onExit = (): void => {
+      for (const call of this.calls) call.cancel(toError(exited.reason));
+    };
+    exited.addEventListener('abort', onExit, { once: true });
+    this.#session.once('close', () => exited.removeEventListener('abort', onExit));
+  }
+
+  #open(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    stream.on('error', ignore); // each is followed by 'close'
+    const type = headers['content-type'];
+    if (headers[':method'] !== 'POST') return refuse(stream, 405);
+    if (typeof type !== 'string' || !type.startsWith('application/grpc')) return refuse(stream, 415);
+    const path = headers[':path'] ?? '';
+    const method = this.#listener.methods.get(path);
+    if (method === undefined) {
+      stream.resume();
+      const failure = { status: 'UNIMPLEMENTED', message: `The server does not implement the method ${path}` } as const;
+      return respondTrailersOnly(stream, failure);
+    }
+    const incoming = { connection: this, stream, headers };
+    const call = method.kind === 'unary' ? new UnaryCall(incoming, method) : new StreamCall(incoming, method);
+    (stream as CallStream)[CALL] = call;
+    this.calls.add(call);
+    stream.on('data', onData).on('end', onEnd).on('close', onClose).on('wantTrailers', onWantTrailers);
+    call.begin();
+  }
+
+  /** Of a call's stream. */
+  closed(call: WireCall): void {
+    this.calls.delete(call);
+    call.closed();
+    if (this.calls.size === 0) this.#onIdle?.();
+  }
+}
+
+function onData(this: CallStream, piece: Buffer): void {
+  this[CALL].received(piece);
+}
+
+function onEnd(this: CallStream): void {
+  this[CALL].ended();
+}
+
+function onWantTrailers(this: CallStream): void {
+  this[CALL].sendTrailers();
+}
+
+function onClose(this: CallStream): void {
+  const call = this[CALL];
+  call.connection.closed(call);
+}
+
+function ignore(): void {
+  // Nothing can be said to this caller any more.
+}
+
+function refuse(stream: ServerHttp2Stream, httpStatus: number): void {
+  stream.resume();
+  stream.respond({ ':status': httpStatus }, { endStream: true });
+}
+
+function toError(reason: unknown): SvidgateError {
+  return SvidgateError.from(reason);
+}
+
+export function shuttingDown(): SvidgateError {
+  return new SvidgateError('shutting_down', 'svidgate is stopping');
+}
