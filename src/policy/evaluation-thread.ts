@@ -6,6 +6,7 @@ import type {
   EvaluatorReply,
   LoadedModule,
   MemoryLimits,
+  NetworkLimits,
 } from './evaluator-protocol.ts';
 import { startThread } from './thread.ts';
 import { withinLimit } from './time-limit.ts';
@@ -28,6 +29,8 @@ export interface EvaluationThreadOptions {
   /** How long instantiation and the first evaluation may take. */
   readonly startLimitMs: number;
   readonly limits: MemoryLimits;
+  /** Absent: the policy may ask nobody. */
+  readonly network?: NetworkLimits;
   readonly onReply: (reply: EvaluationReply) => void;
   /** The thread ended by itself, after it was ready. */
   readonly onDeath: (message: string) => void;
@@ -44,10 +47,16 @@ export async function startEvaluationThread(
   loaded: LoadedModule,
   options: EvaluationThreadOptions,
 ): Promise<EvaluationThread> {
-  const { clock, signal, startLimitMs, limits } = options;
+  const { clock, signal, startLimitMs, limits, network } = options;
   signal.throwIfAborted();
   const { port1: port, port2: theirPort } = new MessageChannel();
-  const job: EvaluatorJob = { ...loaded, limits, port: theirPort };
+  const job: EvaluatorJob = {
+    ...loaded,
+    limits,
+    port: theirPort,
+    // The limits alone: the rest of a network does not cross.
+    ...(network === undefined ? {} : { network: { responseCacheBytes: network.responseCacheBytes } }),
+  };
   const thread = startThread('evaluator-worker', { workerData: job, transfer: [theirPort], maxHeapMb: MAX_HEAP_MB });
   const ready = Promise.withResolvers<void>();
   let state: 'starting' | 'ready' | 'ended' = 'starting';

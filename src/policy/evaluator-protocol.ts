@@ -12,6 +12,13 @@ export interface LoadedModule {
 export interface EvaluatorJob extends LoadedModule {
   readonly port: MessagePort;
   readonly limits: MemoryLimits;
+  /** Absent: the policy may ask nobody. */
+  readonly network?: NetworkLimits;
+}
+
+export interface NetworkLimits {
+  /** How much of what `http.send` got is kept from one evaluation to the next. */
+  readonly responseCacheBytes: number;
 }
 
 export interface MemoryLimits {
@@ -26,6 +33,48 @@ export interface EvaluateMessage {
   readonly id: number;
   /** JSON text of the input in UTF-8. */
   readonly input: ArrayBuffer;
+  /** Absent at the first attempt. */
+  readonly resumption?: Resumption;
+}
+
+/** What an evaluation goes on with that was given up: it is run once more, at the same time and with the same luck. */
+export interface Resumption {
+  /** Nanoseconds since 1970. */
+  readonly nowNs: bigint;
+  /** What builtins answered by chance, as the program of the builtins wrote it. */
+  readonly chance: Readonly<Record<string, string>>;
+  readonly exchanges: readonly Exchange[];
+}
+
+/** An exchange with the network, made for one evaluation. */
+export interface Exchange {
+  /** The text that asked for it. */
+  readonly request: string;
+  readonly answer: ExchangeAnswer;
+}
+
+export type ExchangeAnswer =
+  | {
+      /** Without anything of the request but its origin: it ends in logs. */
+      readonly fault: string;
+      readonly reason: 'timeout' | 'refused' | 'failed';
+    }
+  | {
+      readonly status: string;
+      readonly statusCode: number;
+      /** One character for each byte. */
+      readonly headers: readonly (readonly [string, string])[];
+      /** Base64. */
+      readonly body: string;
+    }
+  | { readonly addresses: readonly string[] };
+
+/** Why an evaluation was given up. */
+export interface Suspension {
+  /** The exchange that it cannot go on without. */
+  readonly wanted: string;
+  readonly nowNs: bigint;
+  readonly chance: Readonly<Record<string, string>>;
 }
 
 /** From the thread: first `ready` or `refused`, then one answer for each message in their order. */
@@ -34,4 +83,5 @@ export type EvaluatorReply =
   | { readonly kind: 'refused'; readonly message: string }
   | { readonly kind: 'value'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'undefined'; readonly id: number }
+  | { readonly kind: 'suspended'; readonly id: number; readonly suspension: Suspension }
   | { readonly kind: 'error'; readonly id: number; readonly message: string };

@@ -2,14 +2,14 @@
 import { workerData } from 'node:worker_threads';
 import { createBuiltinHost } from './builtins/builtin-host.ts';
 import type { EvaluateMessage, EvaluatorJob, EvaluatorReply } from './evaluator-protocol.ts';
-import { describeThrown, instantiatePolicy, type PolicyInstance } from './policy-instance.ts';
+import { describeThrown, EvaluationSuspended, instantiatePolicy, type PolicyInstance } from './policy-instance.ts';
 
 const EMPTY_INPUT = new TextEncoder().encode('{}').buffer;
 
 function serve(job: EvaluatorJob): void {
   const { port } = job;
   const reply = (message: EvaluatorReply): void => port.postMessage(message);
-  const host = createBuiltinHost();
+  const host = createBuiltinHost(job.network === undefined ? {} : { network: job.network });
   let instance: PolicyInstance | undefined;
   try {
     instance = instantiatePolicy(job, host);
@@ -21,16 +21,20 @@ function serve(job: EvaluatorJob): void {
   } catch {
     instance = undefined; // a policy may fail on an empty input
   }
-  port.on('message', ({ id, input }: EvaluateMessage) => {
+  port.on('message', ({ id, input, resumption }: EvaluateMessage) => {
     try {
       instance ??= instantiatePolicy(job, host);
-      const results = instance.evaluate(input);
+      const results = instance.evaluate(input, resumption);
       const [first] = results;
       if (results.length > 1) reply({ kind: 'error', id, message: 'the entrypoint has more than one value' });
       else if (first === undefined) reply({ kind: 'undefined', id });
       else reply({ kind: 'value', id, value: first.result });
       if (instance.isGrown()) instance = undefined;
     } catch (error) {
+      if (error instanceof EvaluationSuspended) {
+        if (!error.isSound || instance?.isGrown() === true) instance = undefined;
+        return reply({ kind: 'suspended', id, suspension: error.suspension });
+      }
       // What was thrown left the instance in the middle of a call, its stack not unwound: never use it again.
       instance = undefined;
       reply({ kind: 'error', id, message: describeThrown(error) });

@@ -1,8 +1,9 @@
 import { createBackoff, describeError, type Clock, type Logger } from '../core/index.ts';
 import type { Evaluation, EvaluationOptions } from './evaluation.ts';
 import { startEvaluationThread, type EvaluationReply, type EvaluationThread } from './evaluation-thread.ts';
-import type { LoadedModule, MemoryLimits } from './evaluator-protocol.ts';
+import type { LoadedModule, MemoryLimits, Resumption } from './evaluator-protocol.ts';
 import { exactBuffer } from './policy-instance.ts';
+import { SuspendedCalls, type PolicyNetwork } from './suspended-calls.ts';
 
 export interface EvaluatorOptions {
   readonly clock: Clock;
@@ -13,6 +14,8 @@ export interface EvaluatorOptions {
   readonly startLimitMs?: number;
   /** Default: replaced 64 MiB above its data, at most 1 GiB. */
   readonly limits?: MemoryLimits;
+  /** Whom the policy may ask; default: nobody. It is not closed with the evaluator. */
+  readonly network?: PolicyNetwork;
   /** For tests that inject faults. */
   readonly startThread?: typeof startEvaluationThread;
 }
@@ -32,6 +35,8 @@ interface Call {
   readonly input: ArrayBuffer;
   readonly deadline: number;
   readonly finish: (evaluation: Evaluation) => void;
+  /** After an exchange with the network. */
+  resumption?: Resumption;
   /** Whether the thread has it. */
   sent: boolean;
   /** Whether its caller has the answer; the thread may still be at it. */
@@ -41,7 +46,8 @@ interface Call {
 /**
  * Evaluates one compiled policy in a thread, with a second thread kept warm. Calls run in order. The one that runs when
  * its deadline passes costs the thread: its caller gets `timeout`, the calls behind it go on in the other thread. A
- * thread that dies costs the call that ran an `error`. Every call settles by its deadline.
+ * thread that dies costs the call that ran an `error`. A call that needs an answer from the network first waits for it
+ * aside, and is then evaluated from the start. Every call settles by its deadline.
  */
 export class Evaluator {
   readonly #loaded: LoadedModule;
@@ -49,6 +55,7 @@ export class Evaluator {
   readonly #closing = new AbortController();
   /** In order of arrival; those sent come first. */
   readonly #calls = new Map<number, Call>();
+  readonly #suspended: SuspendedCalls<Call>;
   #nextId = 0;
   #sent = 0;
   #headSince = 0;
@@ -61,6 +68,14 @@ export class Evaluator {
   private constructor(loaded: LoadedModule, options: EvaluatorOptions) {
     this.#loaded = loaded;
     this.#options = options;
+    this.#suspended = new SuspendedCalls<Call>({
+      network: options.network,
+      resume: (call) => {
+        this.#calls.set(call.id, call);
+        this.#pump();
+      },
+      fail: (call, evaluation) => this.#settle(call, evaluation),
+    });
   }
 
   /** Resolves when the policy is loaded and warm; throws as startEvaluationThread does. */
@@ -76,7 +91,8 @@ export class Evaluator {
     if (this.#closing.signal.aborted) return Promise.resolve({ kind: 'error', message: 'the evaluator is closed' });
     if (signal?.aborted === true) return Promise.resolve({ kind: 'canceled' });
     if (deadline <= this.#options.clock.now()) return Promise.resolve({ kind: 'timeout' });
-    if (this.#calls.size >= this.#options.queueLimit) return Promise.resolve({ kind: 'overloaded' });
+    if (this.#calls.size + this.#suspended.size >= this.#options.queueLimit)
+      return Promise.resolve({ kind: 'overloaded' });
     return new Promise((resolve) => {
       const id = this.#nextId++;
       const cancel = (): void => this.#settle(call, { kind: 'canceled' });
@@ -94,7 +110,7 @@ export class Evaluator {
 
   /** Waits for the open calls, then closes. New calls are still taken: the caller sends none. */
   async drain(): Promise<void> {
-    if (this.#calls.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve));
+    if (this.#calls.size + this.#suspended.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve));
     await this.close();
   }
 
@@ -102,7 +118,7 @@ export class Evaluator {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#timer?.controller.abort();
-    for (const call of this.#calls.values()) this.#settle(call, { kind: 'error', message: 'the evaluator was closed' });
+    for (const call of this.#openCalls()) this.#settle(call, { kind: 'error', message: 'the evaluator was closed' });
     this.#calls.clear();
     this.#whenEmpty?.();
     await this.#refilling;
@@ -118,7 +134,8 @@ export class Evaluator {
       if (this.#sent === 0) this.#headSince = this.#options.clock.now();
       call.sent = true;
       this.#sent += 1;
-      thread.post({ id: call.id, input: call.input });
+      const { id, input, resumption } = call;
+      thread.post({ id, input, ...(resumption === undefined ? {} : { resumption }) });
       if (this.#sent >= IN_FLIGHT) return;
     }
   }
@@ -126,7 +143,8 @@ export class Evaluator {
   #onReply(reply: EvaluationReply): void {
     const call = this.#calls.get(reply.id);
     if (call === undefined) return;
-    this.#settle(call, toEvaluation(reply));
+    if (reply.kind !== 'suspended') this.#settle(call, toEvaluation(reply));
+    else if (!call.settled) this.#suspended.add(call, reply.suspension);
     this.#remove(call);
     this.#headSince = this.#options.clock.now();
     this.#pump();
@@ -150,7 +168,7 @@ export class Evaluator {
     // A busy event loop runs timers before it reads replies: those that came in time still count.
     this.#thread?.deliverPending();
     const now = this.#options.clock.now();
-    for (const call of this.#calls.values()) {
+    for (const call of this.#openCalls()) {
       if (!call.settled && call.deadline <= now) this.#settle(call, { kind: 'timeout' });
     }
     const head = this.#head();
@@ -203,12 +221,13 @@ export class Evaluator {
 
   async #startThread(signal: AbortSignal): Promise<EvaluationThread> {
     const { clock, startLimitMs = DEFAULT_START_LIMIT_MS, limits = DEFAULT_LIMITS } = this.#options;
-    const { startThread = startEvaluationThread } = this.#options;
+    const { startThread = startEvaluationThread, network } = this.#options;
     const thread: EvaluationThread = await startThread(this.#loaded, {
       clock,
       signal: AbortSignal.any([signal, this.#closing.signal]),
       startLimitMs,
       limits,
+      ...(network === undefined ? {} : { network }),
       onReply: (reply) => this.#onReply(reply),
       onDeath: (message) => {
         if (thread === this.#thread) this.#onDeath(message);
@@ -233,18 +252,30 @@ export class Evaluator {
     if (call.settled) return;
     call.settled = true;
     call.finish(evaluation);
+    this.#suspended.forget(call);
     if (!call.sent) this.#remove(call);
+    this.#tellWhenEmpty();
   }
 
   #remove(call: Call): void {
     if (!this.#calls.delete(call.id)) return;
     if (call.sent) this.#sent -= 1;
-    if (this.#calls.size === 0) this.#whenEmpty?.();
+    call.sent = false;
+    this.#tellWhenEmpty();
+  }
+
+  #tellWhenEmpty(): void {
+    if (this.#calls.size + this.#suspended.size === 0) this.#whenEmpty?.();
+  }
+
+  /** As they are now: settling one changes them. */
+  #openCalls(): readonly Call[] {
+    return [...this.#calls.values(), ...this.#suspended];
   }
 
   #nextWake(): number {
     let next = Number.POSITIVE_INFINITY;
-    for (const call of this.#calls.values()) if (!call.settled) next = Math.min(next, call.deadline);
+    for (const call of this.#openCalls()) if (!call.settled) next = Math.min(next, call.deadline);
     const head = this.#head();
     return head?.settled === true ? Math.min(next, this.#stuckAt(head)) : next;
   }
@@ -263,7 +294,7 @@ export class Evaluator {
   }
 }
 
-function toEvaluation(reply: EvaluationReply): Evaluation {
+function toEvaluation(reply: Exclude<EvaluationReply, { kind: 'suspended' }>): Evaluation {
   switch (reply.kind) {
     case 'value':
       return { kind: 'value', value: reply.value };

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import type * as OpaWasm from '@open-policy-agent/opa-wasm';
 import { createBuiltinHost, type BuiltinHost } from './builtins/builtin-host.ts';
 import { createPolicyImports, textAt, type PolicyExports } from './builtins/policy-imports.ts';
-import type { LoadedModule, MemoryLimits } from './evaluator-protocol.ts';
+import type { LoadedModule, MemoryLimits, Resumption, Suspension } from './evaluator-protocol.ts';
 
 /** Its ES module exports this only inside a default that its types do not have. */
 const { LoadedPolicy } = createRequire(import.meta.url)('@open-policy-agent/opa-wasm') as typeof OpaWasm;
@@ -23,12 +23,32 @@ const NOT_JSON = 'the input is not JSON';
 /** Error texts may quote data of the policy; logs need the beginning only. */
 const MAX_MESSAGE_LENGTH = 1000;
 
-/** A policy in WASM memory, not re-entrant. After evaluate() threw it must not be used again. */
+/**
+ * A policy in WASM memory, not re-entrant. After evaluate() threw it must not be used again, unless it threw an
+ * EvaluationSuspended that is sound.
+ */
 export interface PolicyInstance {
   /** The result set: empty when undefined. Throws strings and plain objects as well as errors: see describeThrown. */
-  evaluate(input: ArrayBuffer): ResultSet;
+  evaluate(input: ArrayBuffer, resumption?: Resumption): ResultSet;
   /** Whether evaluations made its memory grow so far that it should be replaced. */
   isGrown(): boolean;
+}
+
+/**
+ * The evaluation needs an exchange with the network first. It has gone to its end all the same, with every builtin
+ * undefined from there on: an exception would leave the stack of the module as it was, and the instance useless. What
+ * came out is dropped.
+ */
+export class EvaluationSuspended extends Error {
+  readonly suspension: Suspension;
+  /** Whether the instance may be used again. */
+  readonly isSound: boolean;
+
+  constructor(suspension: Suspension, isSound: boolean) {
+    super('the evaluation needs an answer from the network');
+    this.suspension = suspension;
+    this.isSound = isSound;
+  }
 }
 
 /**
@@ -48,11 +68,19 @@ export function instantiatePolicy(
   policy.setData(exactBuffer(source.data));
   const recycleAt = policy.mem.buffer.byteLength + limits.recycleBytes;
   return {
-    evaluate(input) {
+    evaluate(input, resumption) {
       if (input.byteLength > MAX_INPUT_BYTES) throw new Error(`the input is larger than ${MAX_INPUT_BYTES} bytes`);
       assertJson(policy, input);
-      host.begin();
-      return evaluateInput(policy, entrypointId, input);
+      host.begin(resumption);
+      let isSound = false;
+      try {
+        const results = evaluateInput(policy, entrypointId, input);
+        isSound = true;
+        if (host.suspension === undefined) return results;
+      } catch (error) {
+        if (host.suspension === undefined) throw error;
+      }
+      throw new EvaluationSuspended(host.suspension, isSound);
     },
     isGrown: () => policy.mem.buffer.byteLength > recycleAt,
   };

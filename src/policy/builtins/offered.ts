@@ -55,23 +55,28 @@ export const REDIRECTED_BUILTINS: readonly string[] = [
 /** What the module calls a redirected builtin: see tools/rego-compiler. */
 export const REDIRECTED_PREFIX = 'host.';
 
+/** Those that ask others; offered where the configuration says whom. */
+export const NETWORK_BUILTINS: readonly string[] = ['http.send', 'net.lookup_ip_addr'];
+
 /** Those whose answer is not given by the arguments alone: they depend on the clock or on chance. */
 export const NON_DETERMINISTIC_BUILTINS: readonly string[] = [
   'crypto.x509.parse_and_verify_certificates',
   'crypto.x509.parse_and_verify_certificates_with_options',
+  'http.send',
   'io.jwt.decode_verify',
   'io.jwt.encode_sign',
   'io.jwt.encode_sign_raw',
+  'net.lookup_ip_addr',
   'rand.intn',
   'time.now_ns',
   'uuid.rfc4122',
 ];
 
-const ASKS_NOBODY = 'a decision asks nobody else; put what it needs into data';
+const ASKS_NOBODY = 'authz.http_send turns it on; better, put what a decision needs into data';
 
-/** Builtins left out on purpose, and why; the compiler tells the author. */
+/** Builtins left out on purpose unless they are turned on, and why; the compiler tells the author. */
 export const WITHHELD_BUILTINS: Readonly<Record<string, string>> = {
   'http.send': ASKS_NOBODY,
   'net.lookup_ip_addr': ASKS_NOBODY,
-  'opa.runtime': 'a policy does not see the environment of the server',
+  'opa.runtime': 'a policy does not see the environment of the server, and would take what is not there for unset',
 };

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { WASI } from 'node:wasi';
+import type { NetworkLimits, Resumption } from '../evaluator-protocol.ts';
 import { createStandardStreams, type StandardStreams } from '../wasi-streams.ts';
 import { limitMemory } from './limit-memory.ts';
 
@@ -12,17 +13,26 @@ export type BuiltinAnswer =
   /** A string that is not UTF-8, as it is. */
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array };
 
+/** It needs an exchange with the network: which, and what chance gave so far, as JSON. */
+export interface SuspendedCall {
+  readonly kind: 'suspended';
+  readonly text: Uint8Array;
+}
+
 /** OPA's own builtins, built for WASI from tools/rego-compiler/builtins. Not re-entrant. */
 export interface OpaBuiltins {
   /** Starts the program, which takes a few hundred milliseconds, unless it runs. Throws when it cannot be read. */
   start(): void;
-  /** Starts an evaluation at a time, in nanoseconds since 1970: what was cached for the one before is dropped. */
-  begin(nowNs: bigint): void;
+  /**
+   * Starts an evaluation at a time, in nanoseconds since 1970: what was cached for the one before is dropped. With what
+   * one goes on that was given up.
+   */
+  begin(nowNs: bigint, resumption?: Resumption): void;
   /**
    * Runs a builtin on the text of an array of arguments. Throws where OPA would have given an answer or stopped, as when
    * it runs out of memory: the evaluation must fail.
    */
-  call(name: string, argumentsText: Uint8Array): BuiltinAnswer;
+  call(name: string, argumentsText: Uint8Array): BuiltinAnswer | SuspendedCall;
 }
 
 /** Holds for src/policy/builtins and for dist/policy/builtins. */
@@ -36,7 +46,7 @@ const MAX_ARGUMENT_BYTES = 4 * 2 ** 20;
 const MAX_ANSWER_BYTES = 8 * 2 ** 20;
 const MAX_MESSAGE_BYTES = 1000;
 /** The first byte of an answer. */
-const ANSWERS = ['undefined', 'value', 'bytes', 'fault'] as const;
+const ANSWERS = ['undefined', 'value', 'bytes', 'fault', 'suspended'] as const;
 
 interface ProgramExports {
   readonly memory: WebAssembly.Memory;
@@ -44,15 +54,21 @@ interface ProgramExports {
   readonly reserve: (size: number) => number;
   readonly call: (nameSize: number) => number;
   readonly result: () => number;
+  readonly resume: () => number;
+  readonly limitResponses: (bytes: number) => void;
 }
 
-export function createOpaBuiltins(): OpaBuiltins {
+/** `network`: absent where nothing may be asked; the caller lets no builtin of that kind through then. */
+export function createOpaBuiltins(network?: NetworkLimits): OpaBuiltins {
   const encoder = new TextEncoder();
   let module: WebAssembly.Module | undefined;
   let running: RunningProgram | undefined;
   const start = (): RunningProgram => {
     module ??= new WebAssembly.Module(limitMemory(readFileSync(PROGRAM_URL), MAX_PAGES));
-    running ??= startProgram(module);
+    if (running === undefined) {
+      running = startProgram(module);
+      if (network !== undefined) running.exports.limitResponses(network.responseCacheBytes);
+    }
     return running;
   };
   /** What was thrown left the program in the middle of a call: it is never used again. */
@@ -67,9 +83,15 @@ export function createOpaBuiltins(): OpaBuiltins {
   };
   return {
     start: () => void start(),
-    begin(nowNs) {
+    begin(nowNs, resumption) {
       if (running !== undefined && running.exports.memory.buffer.byteLength > RECYCLE_BYTES) running = undefined;
-      guarded((program) => program.begin(nowNs));
+      guarded((program) => {
+        program.begin(nowNs);
+        if (resumption === undefined) return;
+        const { exchanges, chance } = resumption;
+        write(program, encoder.encode(JSON.stringify({ exchanges, chance })));
+        if (program.resume() !== 0) throw new Error('an evaluation cannot go on');
+      });
     },
     call(name, argumentsText) {
       if (argumentsText.byteLength > MAX_ARGUMENT_BYTES) {
@@ -77,16 +99,24 @@ export function createOpaBuiltins(): OpaBuiltins {
       }
       const nameBytes = encoder.encode(name);
       const answer = guarded((program) => {
-        const address = program.reserve(nameBytes.length + argumentsText.length);
-        const request = new Uint8Array(program.memory.buffer, address);
-        request.set(nameBytes);
-        request.set(argumentsText, nameBytes.length);
+        write(program, nameBytes, argumentsText);
         const size = program.call(nameBytes.length);
         return new Uint8Array(program.memory.buffer, program.result(), size);
       });
       return readAnswer(name, answer);
     },
   };
+}
+
+/** Puts the pieces, one after the other, where the program looks for a request. */
+function write({ memory, reserve }: ProgramExports, ...pieces: readonly Uint8Array[]): void {
+  const address = reserve(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  const request = new Uint8Array(memory.buffer, address);
+  let at = 0;
+  for (const piece of pieces) {
+    request.set(piece, at);
+    at += piece.length;
+  }
 }
 
 interface RunningProgram {
@@ -114,14 +144,14 @@ function describeEnd(streams: StandardStreams, thrown: unknown): string {
   return `the program of the builtins failed: ${said === '' ? message : said}`.slice(0, MAX_MESSAGE_BYTES);
 }
 
-function readAnswer(name: string, answer: Uint8Array): BuiltinAnswer {
+function readAnswer(name: string, answer: Uint8Array): BuiltinAnswer | SuspendedCall {
   const kind = ANSWERS[answer[0] ?? -1];
   const content = answer.subarray(1);
   if (content.byteLength > MAX_ANSWER_BYTES) {
     throw new Error(`the value of ${name} is larger than ${MAX_ANSWER_BYTES} bytes`);
   }
   if (kind === 'undefined') return { kind };
-  if (kind === 'value') return { kind, text: content };
+  if (kind === 'value' || kind === 'suspended') return { kind, text: content };
   if (kind === 'bytes') return { kind, bytes: content };
   throw new Error(`${name}: ${new TextDecoder().decode(content.subarray(0, MAX_MESSAGE_BYTES))}`);
 }

@@ -30,6 +30,8 @@ const (
 	rawString
 	// fault: a message follows. OPA would have given an answer or stopped: the evaluation must fail.
 	fault
+	// suspended: a suspension as JSON follows. The evaluation cannot go on without an exchange.
+	suspended
 )
 
 var (
@@ -49,6 +51,7 @@ func init() {
 //go:wasmexport begin
 func begin(now int64) {
 	startedAt = now
+	forgetExchanges()
 	evaluation = topdown.BuiltinContext{
 		Context:        context.Background(),
 		Seed:           rand.Reader,
@@ -81,7 +84,7 @@ func call(nameSize uint32) (size uint32) {
 			size = fail(fmt.Sprint(cause))
 		}
 	}()
-	if recall(startedAt) {
+	if recall(startedAt) || recallChance() {
 		return uint32(len(answer))
 	}
 	operands, err := parseOperands(request[nameSize:])
@@ -92,7 +95,7 @@ func call(nameSize uint32) (size uint32) {
 	if name == ast.NetCIDRExpand.Name && isLargeNetwork(operands[0]) {
 		return fail("the network has too many addresses")
 	}
-	builtin := topdown.GetBuiltin(name)
+	builtin := builtinOf(name)
 	if builtin == nil {
 		return fail("no such builtin")
 	}
@@ -100,8 +103,12 @@ func call(nameSize uint32) (size uint32) {
 	err = builtin(evaluation, operands, func(value *ast.Term) error {
 		answer = appendAnswer(answer[:0], value.Value)
 		remember(name, value.Value, startedAt)
+		rememberChance(name)
 		return nil
 	})
+	if wanted != nil {
+		return suspend()
+	}
 	var halt topdown.Halt
 	if errors.As(err, &halt) {
 		return fail(err.Error())
@@ -110,6 +117,18 @@ func call(nameSize uint32) (size uint32) {
 		answer = append(answer[:0], undefined)
 	}
 	return uint32(len(answer))
+}
+
+// builtinOf is OPA's, unless it would ask the network itself.
+func builtinOf(name string) topdown.BuiltinFunc {
+	switch name {
+	case ast.HTTPSend.Name:
+		return send
+	case ast.NetLookupIPAddr.Name:
+		return lookUp
+	default:
+		return topdown.GetBuiltin(name)
+	}
 }
 
 // result returns the address of the answer.

@@ -1,0 +1,112 @@
+import { lookup } from 'node:dns/promises';
+import type { Clock } from '../../core/index.ts';
+import type { ExchangeAnswer } from '../evaluator-protocol.ts';
+import type { PolicyNetwork } from '../suspended-calls.ts';
+import { exchangeHttp, openConnections, TooLarge, type Connections, type WantedRequest } from './http-exchange.ts';
+import { isAllowed, isAllowedName, parseOrigin, type HttpSendRules } from './http-send-rules.ts';
+
+type Wanted = WantedRequest | { readonly kind: 'lookup'; readonly name: string };
+
+interface Context {
+  readonly rules: HttpSendRules;
+  readonly clock: Clock;
+  readonly connections: Connections;
+}
+
+/** As OPA waits between attempts. */
+const FIRST_RETRY_MS = 100;
+const RETRY_FACTOR = 1.6;
+
+/** The network of one policy: nobody but the origins of the rules is asked, whoever redirects there included. */
+export function createPolicyNetwork(rules: HttpSendRules, clock: Clock): PolicyNetwork {
+  const context = { rules, clock, connections: openConnections() };
+  let inFlight = 0;
+  return {
+    responseCacheBytes: rules.cacheBytes,
+    async exchange(wanted, { deadline, signal }) {
+      if (inFlight >= rules.maxInFlight) return 'overloaded';
+      inFlight += 1;
+      try {
+        return await answer(context, JSON.parse(wanted) as Wanted, { deadline, signal });
+      } finally {
+        inFlight -= 1;
+      }
+    },
+    close() {
+      context.connections.http.destroy();
+      context.connections.https.destroy();
+    },
+  };
+}
+
+interface Limits {
+  readonly deadline: number;
+  readonly signal: AbortSignal;
+}
+
+/** Never rejects. */
+async function answer(context: Context, wanted: Wanted, limits: Limits): Promise<ExchangeAnswer> {
+  const { rules, clock } = context;
+  const asked = wanted.kind === 'http' && wanted.timeoutMs > 0 ? wanted.timeoutMs : rules.timeoutMs;
+  const timeoutMs = Math.min(asked, rules.timeoutMs, limits.deadline - clock.now());
+  const done = new AbortController();
+  const late = new AbortController();
+  clock.sleep(timeoutMs, done.signal).then(
+    () => late.abort(),
+    () => undefined,
+  );
+  const signal = AbortSignal.any([limits.signal, late.signal]);
+  try {
+    const attempt = wanted.kind === 'lookup' ? lookUp(rules, wanted.name) : send(context, wanted, signal);
+    return await Promise.race([attempt, aborted(signal)]);
+  } catch (error) {
+    if (late.signal.aborted) return { fault: 'it did not answer in time', reason: 'timeout' };
+    return { fault: describeFault(error), reason: 'failed' };
+  } finally {
+    done.abort();
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('ended')), { once: true });
+  });
+}
+
+async function send(context: Context, wanted: WantedRequest, signal: AbortSignal): Promise<ExchangeAnswer> {
+  const { rules, clock, connections } = context;
+  const origin = parseOrigin(wanted.scheme, wanted.host);
+  if (origin === undefined || !isAllowed(origin, rules.allow)) return refused('authz.http_send does not allow it');
+  // One address may serve many names.
+  const named = parseOrigin(wanted.scheme, wanted.hostHeader === '' ? wanted.host : wanted.hostHeader);
+  if (named === undefined || !isAllowed(named, rules.allow)) {
+    return refused('authz.http_send does not allow the origin of its Host header');
+  }
+  if (wanted.method === 'CONNECT') return refused('CONNECT is not offered');
+  const options = { origin, connections, ca: rules.ca, maxBytes: rules.maxResponseBytes, signal };
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await exchangeHttp(wanted, options);
+    } catch (error) {
+      if (attempt >= wanted.retries || error instanceof TooLarge || signal.aborted) throw error;
+      await clock.sleep(FIRST_RETRY_MS * RETRY_FACTOR ** attempt, signal);
+    }
+  }
+}
+
+async function lookUp(rules: HttpSendRules, name: string): Promise<ExchangeAnswer> {
+  if (!isAllowedName(name, rules.allow)) return refused('net.lookup_ip_addr: authz.http_send does not allow the name');
+  const found = await lookup(name, { all: true });
+  return { addresses: found.map(({ address }) => address) };
+}
+
+function refused(fault: string): ExchangeAnswer {
+  return { fault, reason: 'refused' };
+}
+
+/** Node's own words may quote the request. */
+function describeFault(error: unknown): string {
+  if (error instanceof TooLarge) return error.message;
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'no reason known';
+  return `the exchange failed (${code})`;
+}
