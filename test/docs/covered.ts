@@ -20,6 +20,8 @@ export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
   ['envoy-examples/policy-per-route/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
   ['envoy-examples/session-tickets/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
   ['envoy-examples/sidecar-mesh/README.md', 'test/e2e/example-readme.test.ts'],
+  ['envoy-examples/xfcc-one-hop/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
+  ['envoy-examples/xfcc-two-hops/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
 ]);
 
 /** Commands that a test of code blocks cannot run itself: the script of package.json, and the test that runs it. */

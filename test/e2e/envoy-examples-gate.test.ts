@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { missingPrograms } from '../docs/shell.ts';
 import { envoyVersions } from '../support/envoy-versions.ts';
-import { startExample } from '../support/run-example.ts';
+import { startExample, startVariant, type RunningExample } from '../support/run-example.ts';
+import { waitUntil } from '../support/wait-until.ts';
 
 const missing = missingPrograms('curl', 'openssl');
 
@@ -23,5 +24,50 @@ for (const envoy of envoyVersions()) {
       await example.followPage();
       assert.match(example.log(), /token of login claim_mismatch/);
     });
+
+    test('xfcc-one-hop believes the gateway about its clients, and nobody about himself', async () => {
+      await using example = await startExample('xfcc-one-hop', envoy);
+      await using forwarding = await startVariant(example, {
+        file: 'gateway.yaml',
+        executable: 'envoy-gateway',
+        // The mistake that lets a client begin the header.
+        edit: (text) => text.replace('SANITIZE_SET', 'APPEND_FORWARD'),
+        upstreamPorts: new Map([[8444, example.port(8444)]]),
+      });
+      await untilServing(example);
+      await example.shell('svidgate svid fetch --config svidgate.yaml --write certs');
+      const call = async (svid: number, forged = ''): Promise<string> => {
+        const at = `--resolve gateway.mesh.test:${forwarding.port(8443)}:${example.address}`;
+        const tls = `--cacert certs/bundle.0.pem --cert certs/svid.${svid}.pem --key certs/svid.${svid}.key`;
+        const url = `https://gateway.mesh.test:${forwarding.port(8443)}/`;
+        const header = forged === '' ? '' : `-H 'x-forwarded-client-cert: ${forged}'`;
+        return await example.shell(`curl -s -o run/body -w '%{http_code}' ${at} ${tls} ${header} ${url}`);
+      };
+      assert.equal(await call(0), '200');
+      assert.equal(await call(1), '403');
+      for (const by of ['gateway', 'batch', 'service']) {
+        assert.equal(await call(1, `By=spiffe://mesh.test/${by};URI=spiffe://mesh.test/web`), '403', by);
+      }
+      assert.equal(await call(0, 'By=spiffe://mesh.test/gateway;URI=spiffe://mesh.test/web'), '403', 'web, of itself');
+      await example.followPage();
+      for (const reason of ['xfcc writer_mismatch', 'xfcc writer_not_trusted', 'client_revoked']) {
+        assert.ok(example.log().includes(reason), reason);
+      }
+    });
+
+    test('xfcc-two-hops believes each proxy by the word of the next', async () => {
+      await using example = await startExample('xfcc-two-hops', envoy);
+      await example.followPage();
+      for (const reason of ['xfcc writer_mismatch', 'xfcc writer_not_trusted']) {
+        assert.ok(example.log().includes(reason), reason);
+      }
+    });
+  });
+}
+
+/** Until each policy is compiled every request is denied. */
+async function untilServing(example: RunningExample): Promise<void> {
+  await waitUntil('svidgate to be ready', 60_000, async () => {
+    return (await fetch(`http://${example.address}:${example.port(9988)}/ready`)).ok;
   });
 }
