@@ -99,6 +99,13 @@ export const METRIC_CATALOGUE = {
     help: 'SVIDs signed by type and result.',
     labels: ['type', 'result'],
   },
+  svidgate_tls_handshakes_total: {
+    kind: 'counter',
+    help:
+      'Handshakes of listeners with TLS: `accepted`, `refused`, `no_certificate`, `failed`, `timed_out`, `pushed_out` or ' +
+      '`no_identity`.',
+    labels: ['listener', 'result'],
+  },
   svidgate_workload_api_answers_total: {
     kind: 'counter',
     help: 'Responses of the Workload API by method.',
