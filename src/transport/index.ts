@@ -10,4 +10,4 @@ export type { CallContext, GrpcMethod, ServerStreamMethod, StreamMethod, UnaryMe
 export { startHttpServer, type HttpServer } from './http-server.ts';
 export type { IdentifyPeer, Peer, PeerProcess, TlsPeer } from './peer.ts';
 export type { ClientJudge, ClientVerdict, ServerIdentity, ServerTls } from './server-tls.ts';
-export { startWireServer } from './wire-server.ts';
+export { startWireServer, type WireServerOptions } from './wire-server.ts';

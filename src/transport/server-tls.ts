@@ -31,13 +31,18 @@ export interface ClientJudge {
   epoch(): unknown;
 }
 
-/** TLS 1.2 or newer with a client certificate, ALPN `h2`, no resumption. */
+/** TLS 1.2 or newer with a client certificate, ALPN `h2`, no resumption. On TCP only. */
 export interface ServerTls {
-  /** New connections get the newest one, old ones stay. While it is undefined, connections are closed. */
+  /**
+   * New connections get the newest one, old ones stay. While it is undefined, connections are closed; one that is broken is
+   * logged, and the one before it stays.
+   */
   readonly identity: ReadonlyWatchable<ServerIdentity | undefined>;
   readonly clients: ClientJudge;
   /** The longest handshake. Default 5 s. */
   readonly handshakeTimeoutMs?: number;
   /** Handshakes under way; one more ends the oldest. Default 256. */
   readonly maxHandshakes?: number;
+  /** Epoch milliseconds; for tests. Default Date.now. */
+  readonly now?: () => number;
 }

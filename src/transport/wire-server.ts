@@ -1,10 +1,14 @@
 import { performServerHandshake } from 'node:http2';
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
+import { SvidgateError } from '../core/index.ts';
 import { AnyAuthorityStream } from './any-authority/any-authority-stream.ts';
 import { listen } from './connection-listener.ts';
 import type { GrpcServer, GrpcServerOptions } from './grpc-server.ts';
 import { HeldTotal } from './held-total.ts';
 import type { Peer } from './peer.ts';
+import type { ServerTls } from './server-tls.ts';
+import type { AcceptedClient } from './tls/accepted-client.ts';
+import { TlsDoor } from './tls/tls-door.ts';
 import { shuttingDown, WireConnection, type WireListener } from './wire/wire-connection.ts';
 
 const DEFAULT_MAX_HELD_BYTES = 256 * 2 ** 20;
@@ -26,11 +30,16 @@ const SESSION_OPTIONS = {
   maxSessionMemory: 1024, // MiB; the budget is what counts
 };
 
+export interface WireServerOptions extends GrpcServerOptions {
+  /** Without it a TCP caller is anybody. */
+  readonly tls?: ServerTls;
+}
+
 /**
  * Serves gRPC as `startGrpcServer` does, straight on Node's HTTP/2: less work for each call, which is what the gate is made
  * of. Docs: docs/decisions/0013. Throws what `listen` throws.
  */
-export async function startWireServer(options: GrpcServerOptions): Promise<GrpcServer> {
+export async function startWireServer(options: WireServerOptions): Promise<GrpcServer> {
   const connections = new Set<WireConnection>();
   const listener: WireListener = {
     methods: new Map(options.methods.map((method) => [method.path, method])),
@@ -43,18 +52,17 @@ export async function startWireServer(options: GrpcServerOptions): Promise<GrpcS
     logger: options.logger,
     isStopping: false,
   };
-  const open = (socket: Duplex, peer: Peer): void => {
-    const session = performServerHandshake(socket, SESSION_OPTIONS);
+  const open = (socket: Socket, peer: Peer, client?: AcceptedClient): void => {
+    const stream = options.anyAuthority === true ? new AnyAuthorityStream(socket) : socket;
+    const session = performServerHandshake(stream, SESSION_OPTIONS);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    const connection = new WireConnection(listener, { peer, session });
+    const connection = new WireConnection(listener, { peer, session, ...(client === undefined ? {} : { client }) });
     connections.add(connection);
     session.once('close', () => connections.delete(connection));
     options.onPeer?.(peer);
   };
-  const bound = await listen({
-    ...options,
-    onConnection: (socket, peer) => open(options.anyAuthority === true ? new AnyAuthorityStream(socket) : socket, peer),
-  });
+  const door = openDoor(options, open);
+  const bound = await listen({ ...options, onConnection: door });
   return {
     address: bound.address,
     async stop(graceMs) {
@@ -62,6 +70,21 @@ export async function startWireServer(options: GrpcServerOptions): Promise<GrpcS
       await drain(connections, graceMs);
       await bound.close();
     },
+  };
+}
+
+type Open = (socket: Socket, peer: Peer, client?: AcceptedClient) => void;
+
+/** What takes an accepted connection. */
+function openDoor(options: WireServerOptions, open: Open): (socket: Socket, peer: Peer) => void {
+  const { tls, address } = options;
+  if (tls === undefined) return open;
+  if (address.kind !== 'tcp')
+    throw new SvidgateError('config_invalid', 'TLS is for TCP: the kernel knows who is on a Unix socket');
+  const door = new TlsDoor({ ...options, tls, onClient: (socket, client) => open(socket, client.peer, client) });
+  return (socket, peer) => {
+    if (peer.kind === 'tcp') door.take(socket, peer);
+    else socket.destroy();
   };
 }
 

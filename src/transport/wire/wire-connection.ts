@@ -3,6 +3,7 @@ import { describeError, SvidgateError, type Logger } from '../../core/index.ts';
 import type { GrpcMethod } from '../grpc-service.ts';
 import type { HeldTotal, Holder } from '../held-total.ts';
 import type { Peer } from '../peer.ts';
+import type { AcceptedClient } from '../tls/accepted-client.ts';
 import { respondTrailersOnly } from './grpc-status.ts';
 import { StreamCall } from './stream-call.ts';
 import { UnaryCall } from './unary-call.ts';
@@ -21,8 +22,8 @@ export interface WireListener {
 export interface WireConnectionParts {
   readonly peer: Peer;
   readonly session: ServerHttp2Session;
-  /** Throws when the peer is not accepted any more. */
-  readonly assertAccepted?: () => void;
+  /** Of a connection by TLS. */
+  readonly client?: AcceptedClient;
 }
 
 const CALL = Symbol('call');
@@ -39,13 +40,13 @@ export class WireConnection implements Holder {
   readonly calls = new Set<WireCall>();
   readonly #listener: WireListener;
   readonly #session: ServerHttp2Session;
-  readonly #assertAccepted: (() => void) | undefined;
+  readonly #client: AcceptedClient | undefined;
   #onIdle: (() => void) | undefined;
 
-  constructor(listener: WireListener, { peer, session, assertAccepted }: WireConnectionParts) {
+  constructor(listener: WireListener, { peer, session, client }: WireConnectionParts) {
     this.#listener = listener;
     this.#session = session;
-    this.#assertAccepted = assertAccepted;
+    this.#client = client;
     this.peer = peer;
     this.maxMessageBytes = listener.maxMessageBytes;
     listener.held.add(this);
@@ -79,7 +80,14 @@ export class WireConnection implements Holder {
   assertAccepted(): void {
     const { peer } = this;
     if (peer.kind === 'unix' && peer.process.exited.aborted) throw toError(peer.process.exited.reason);
-    this.#assertAccepted?.();
+    if (this.#client === undefined) return;
+    try {
+      this.#client.assertAccepted();
+    } catch (error) {
+      // Whoever has a newer certificate comes back with it.
+      setImmediate(() => this.close());
+      throw error;
+    }
   }
 
   assertServesStreams(): void {
