@@ -147,7 +147,7 @@ const rego: Treatment = {
 };
 
 async function assertCompiles(path: string, entrypoint: string): Promise<void> {
-  const problems = await checkPolicyFolder(path, entrypoint, new AbortController().signal);
+  const problems = await checkPolicyFolder({ path, entrypoint }, new AbortController().signal);
   assert.deepEqual(problems.map(formatProblem), []);
 }
 

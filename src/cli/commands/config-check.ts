@@ -59,7 +59,8 @@ async function checkPolicies({ file, config, placeOf }: CheckContext): Promise<r
   const { checkPolicyFolder } = await import('../../policy/index.ts');
   const mistakes: Mistake[] = [];
   for (const [name, { path, entrypoint }] of config.authz.policies) {
-    for (const problem of await checkPolicyFolder(path, entrypoint, new AbortController().signal)) {
+    const checked = { path, entrypoint, asksNetwork: config.authz.httpSend !== undefined };
+    for (const problem of await checkPolicyFolder(checked, new AbortController().signal)) {
       const message = `policy \`${name}\`: ${problem.code}: ${problem.message}`;
       if (problem.file === '') {
         // It has no file of its own: the place is the key that names what is wrong.

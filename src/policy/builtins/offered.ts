@@ -1,4 +1,4 @@
-/** All builtins that a policy may call. */
+/** All builtins that every policy may call. */
 export const OFFERED_BUILTINS: readonly string[] = [
   // operators, and what the compiler makes of the language
   'and assign div eq equal gt gte internal.member_2 internal.member_3 internal.print internal.template_string',
@@ -57,6 +57,11 @@ export const REDIRECTED_PREFIX = 'host.';
 
 /** Those that ask others; offered where the configuration says whom. */
 export const NETWORK_BUILTINS: readonly string[] = ['http.send', 'net.lookup_ip_addr'];
+
+/** What policies may call. */
+export function offeredBuiltins(asksNetwork: boolean): readonly string[] {
+  return asksNetwork ? [...OFFERED_BUILTINS, ...NETWORK_BUILTINS] : OFFERED_BUILTINS;
+}
 
 /** Those whose answer is not given by the arguments alone: they depend on the clock or on chance. */
 export const NON_DETERMINISTIC_BUILTINS: readonly string[] = [

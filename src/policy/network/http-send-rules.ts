@@ -10,8 +10,8 @@ export interface HttpSendRules {
   readonly maxInFlight: number;
   /** For each policy: how much is kept from one decision to the next. */
   readonly cacheBytes: number;
-  /** PEM of the CAs that servers are checked with; Node's own when undefined. */
-  readonly ca?: string;
+  /** PEM of the CAs that servers are checked with, read for each exchange; Node's own when undefined. */
+  readonly caFile?: string;
 }
 
 /** As the parser of URLs writes it: lower case, IDNA, addresses in their shortest form. */

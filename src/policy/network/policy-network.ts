@@ -1,4 +1,5 @@
 import { lookup } from 'node:dns/promises';
+import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../core/index.ts';
 import type { ExchangeAnswer } from '../evaluator-protocol.ts';
 import type { PolicyNetwork } from '../suspended-calls.ts';
@@ -83,7 +84,9 @@ async function send(context: Context, wanted: WantedRequest, signal: AbortSignal
     return refused('authz.http_send does not allow the origin of its Host header');
   }
   if (wanted.method === 'CONNECT') return refused('CONNECT is not offered');
-  const options = { origin, connections, ca: rules.ca, maxBytes: rules.maxResponseBytes, signal };
+  const { caFile, maxResponseBytes: maxBytes } = rules;
+  const ca = caFile === undefined || origin.scheme === 'http' ? undefined : await readFile(caFile, 'utf8');
+  const options = { origin, connections, ca, maxBytes, signal };
   for (let attempt = 0; ; attempt += 1) {
     try {
       return await exchangeHttp(wanted, options);
