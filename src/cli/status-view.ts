@@ -28,16 +28,17 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
     'Audit log': audit === null ? '' : auditText(audit),
     Warnings: status.warnings,
   });
-  const policies = status.policies.map(({ name, state, revision, problem }) => [
-    name,
-    state,
-    revision.slice(0, SHOWN_VERSION_LENGTH),
-    problem,
+  const policies = status.policies.map((policy) => [
+    policy.name,
+    policy.state,
+    decidesText(policy),
+    policy.revision.slice(0, SHOWN_VERSION_LENGTH),
+    policy.problem,
   ]);
   return [
     summary,
     formatAuthorities(status.authorities, now),
-    ...(policies.length === 0 ? [] : [formatTable(['POLICY', 'STATE', 'REVISION', 'PROBLEM'], policies)]),
+    ...(policies.length === 0 ? [] : [formatTable(['POLICY', 'STATE', 'DECIDES', 'REVISION', 'PROBLEM'], policies)]),
     formatTable(
       [...ENVOY_COLUMNS, ...RESOURCE_COLUMNS],
       envoys.flatMap((envoy) => envoyRows(envoy, now)),
@@ -45,6 +46,11 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
     ),
     ...(hidden > 0 ? [`and ${hidden} more\n`] : []),
   ].join('\n');
+}
+
+function decidesText({ shadowOf, unenforcedUntil }: svidgate.admin.v1.PolicyStatus): string {
+  if (shadowOf !== '') return `no, shadow of ${shadowOf}`;
+  return unenforcedUntil === null ? 'yes' : `from ${isoTime(unenforcedUntil) ?? ''}`;
 }
 
 /** A row for each resource; what is the Envoy's own stands in the first. */
@@ -89,9 +95,11 @@ export function statusJson(status: Status, envoys: readonly Envoy[]): Readonly<R
     started_at: isoTime(status.startedAt),
     authorities: status.authorities.map(authorityJson),
     listeners: status.listeners.map(({ name, address }) => ({ name, address })),
-    policies: status.policies.map(({ name, state, revision, problem }) => ({
+    policies: status.policies.map(({ name, state, revision, problem, shadowOf, unenforcedUntil }) => ({
       name,
       state,
+      ...(shadowOf === '' ? {} : { shadow_of: shadowOf }),
+      ...(unenforcedUntil === null ? {} : { unenforced_until: isoTime(unenforcedUntil) }),
       ...(revision === '' ? {} : { revision }),
       ...(problem === '' ? {} : { problem }),
     })),

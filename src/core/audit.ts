@@ -21,6 +21,7 @@ interface AuditEventFields {
   /** Hexadecimal serial of a certificate, or the key id of a token. */
   readonly serial?: string;
   readonly authority_id?: string;
+  readonly policy?: string;
   /** ISO 8601 in UTC. */
   readonly expires_at?: string;
   readonly ttl_seconds?: number;
@@ -99,6 +100,7 @@ export const AUDIT_FIELD_CATALOGUE = {
   entry_id: { type: 'text', meaning: 'The registration entry that gave it, or that was changed.' },
   serial: { type: 'text', meaning: 'The serial number of a certificate in hex, or the key id of a token.' },
   authority_id: { type: 'text', meaning: 'The authority that signed it, or that was changed.' },
+  policy: { type: 'text', meaning: 'The policy whose shadow report was cleared.' },
   trust_domain: { type: 'text', meaning: 'The foreign trust domain whose bundle was changed.' },
   rotation: { type: 'flag', meaning: 'Whether the SVID replaces one that its holder has.' },
   reason: { type: 'text', meaning: 'Why it was revoked.' },

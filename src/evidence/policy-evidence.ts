@@ -36,6 +36,8 @@ export interface PolicyEvidence {
   /** Writes counts behind the answers until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
   report(filter: ShadowReportFilter): ShadowReport;
+  /** Whether the policy is tried, or was and has counts. */
+  hasReport(policy: string): boolean;
   /** Forgets the counts of one policy, or of all. Throws `datastore_failed` when they are still on disk. */
   clear(policy?: string): Promise<void>;
 }
@@ -78,6 +80,7 @@ export async function openPolicyEvidence(options: PolicyEvidenceOptions): Promis
         }),
         filter,
       ),
+    hasReport: (policy) => shadows.has(policy) || until.has(policy) || table.has(policy),
     async clear(policy) {
       table.clear(policy);
       await book.writeOrThrow();

@@ -16,6 +16,7 @@ export interface ShadowReportFilter {
 /** One snapshot of one candidate. */
 export interface ShadowSummary {
   readonly policy: string;
+  /** Empty while none is loaded. */
   readonly digest: string;
   readonly livePolicy: string;
   /** Whether it is the one in force. */
@@ -53,7 +54,7 @@ export function shadowReport(
   tried: readonly TriedPolicy[],
   filter: ShadowReportFilter,
 ): ShadowReport {
-  const current = new Map(tried.map(({ policy, digest }) => [policy, digest]));
+  const current = new Map(tried.map(({ policy, digest }) => [policy, digest ?? '']));
   const summaries = new Map<string, Summary>();
   const summaryOf = ({ policy, digest, livePolicy }: Required<TriedPolicy>): Summary => {
     const key = JSON.stringify([policy, digest, livePolicy]);
@@ -63,9 +64,8 @@ export function shadowReport(
     summaries.set(key, made);
     return made;
   };
-  for (const { policy, digest, livePolicy } of tried) {
-    if (digest === undefined || (filter.policy ?? policy) !== policy) continue;
-    summaryOf({ policy, digest, livePolicy });
+  for (const { policy, digest = '', livePolicy } of tried) {
+    if ((filter.policy ?? policy) === policy) summaryOf({ policy, digest, livePolicy });
   }
   const subjects = new Map<string, { compared: number; agreed: number }>();
   const differences: ShadowCount[] = [];

@@ -57,6 +57,10 @@ export class ShadowTable {
     return this.#rows.values();
   }
 
+  has(policy: string): boolean {
+    return (this.#digests.get(policy)?.size ?? 0) > 0;
+  }
+
   /** Adds what was written before, once; rows beyond the bound are left out. */
   restore(counts: readonly ShadowCount[]): void {
     for (const before of counts) {

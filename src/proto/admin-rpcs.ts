@@ -55,6 +55,8 @@ export const ADMIN_RPCS = {
     v1.ExplainAttestationRequest,
     v1.ExplainAttestationResponse,
   ),
+  getShadowReport: unary('PolicyAdmin/GetShadowReport', v1.GetShadowReportRequest, v1.GetShadowReportResponse),
+  clearShadowReport: unary('PolicyAdmin/ClearShadowReport', v1.ClearShadowReportRequest, v1.ClearShadowReportResponse),
   backup: serverStream('StateAdmin/Backup', v1.BackupRequest, v1.BackupChunk),
 } as const;
 

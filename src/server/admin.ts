@@ -6,8 +6,10 @@ import {
   createAdminEndpoint,
   type AdminCaller,
   type AttestationExplanation,
+  type PolicyAdmin,
   type StatusProvider,
 } from '../endpoints/admin/index.ts';
+import type { PolicyEvidence } from '../evidence/index.ts';
 import { startGrpcServer, type GrpcServer } from '../transport/index.ts';
 import type { ServerParts } from './parts.ts';
 import { requireAuthority } from './signer.ts';
@@ -17,7 +19,7 @@ const OWNER_MODE = 0o600;
 
 /** The admin API on its own socket. */
 export function startAdmin(parts: ServerParts, status: StatusProvider): Promise<GrpcServer> {
-  const { config, clock, audit, signer, foreignBundles, revocations, registry, metrics } = parts;
+  const { config, clock, audit, signer, foreignBundles, revocations, registry, metrics, evidence } = parts;
   const logger = parts.logger.child({ room: 'admin' });
   return startGrpcServer({
     name: 'admin',
@@ -44,6 +46,7 @@ export function startAdmin(parts: ServerParts, status: StatusProvider): Promise<
       },
       status,
       explain: (pid) => explain(parts, pid),
+      ...(evidence === undefined ? {} : { policies: policyAdmin(evidence) }),
       takeBackup: (passphrase) => takeBackup(parts, passphrase),
     }),
     identify: parts.tracker.identify,
@@ -58,6 +61,14 @@ function adminCallers({ allow }: AdminConfig): readonly AdminCaller[] {
   if (allow !== undefined) return allow;
   const uids = new Set([0, process.geteuid?.() ?? 0]);
   return [...uids].map((uid) => ({ uid, role: 'authority' }));
+}
+
+function policyAdmin(evidence: PolicyEvidence): PolicyAdmin {
+  return {
+    isTried: (policy) => evidence.hasReport(policy),
+    shadowReport: (filter) => evidence.report(filter),
+    clearShadowReport: (policy) => evidence.clear(policy),
+  };
 }
 
 async function explain(parts: ServerParts, pid: number): Promise<AttestationExplanation> {

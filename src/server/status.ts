@@ -42,16 +42,30 @@ export function createStatus(
   }
 }
 
-function policyReports({ policies }: ServerParts): StatusReport['policies'] {
-  return [...(policies?.status.value ?? [])].map(([name, { state, digest, lastError }]) => ({
-    name,
-    state,
-    ...(digest === undefined ? {} : { revision: digest }),
-    ...(lastError === undefined ? {} : { problem: lastError.message }),
-  }));
+function policyReports({ policies, evidence, config }: ServerParts): StatusReport['policies'] {
+  return [...(policies?.status.value ?? [])].map(([name, { state, digest, lastError }]) => {
+    const shadowOf = config.authz?.policies.get(name)?.shadowOf;
+    const unenforcedUntil = evidence?.unenforced.get(name);
+    return {
+      name,
+      state,
+      ...(digest === undefined ? {} : { revision: digest }),
+      ...(lastError === undefined ? {} : { problem: lastError.message }),
+      ...(shadowOf === undefined ? {} : { shadowOf }),
+      ...(unenforcedUntil === undefined ? {} : { unenforcedUntil }),
+    };
+  });
 }
 
-function warningsOf({ registry, revocations, signer, streams, config }: ServerParts): readonly string[] {
+function unenforcedWarnings({ evidence }: ServerParts): readonly string[] {
+  return [...(evidence?.unenforced ?? [])].map(
+    ([name, until]) =>
+      `policy ${name} is not enforced until ${new Date(until).toISOString()}: its requests are let through`,
+  );
+}
+
+function warningsOf(parts: ServerParts): readonly string[] {
+  const { registry, revocations, signer, streams, config } = parts;
   const { state, refusedCount, mistakes } = registry.status.value;
   const revokedSerials = revocations.snapshot.value.all.some(
     ({ target }) => target.kind === 'serial' && target.holderEnded !== true,
@@ -78,6 +92,7 @@ function warningsOf({ registry, revocations, signer, streams, config }: ServerPa
     ...(signer.own?.keyManager.isPersistent !== false
       ? []
       : ['keys are in memory alone: a restart makes a new authority']),
+    ...unenforcedWarnings(parts),
     ...(revocations.snapshot.value.all.length > 0
       ? ['a revocation ends no stream, WebSocket or TCP connection that is open: bound their duration in Envoy']
       : []),

@@ -20,7 +20,7 @@ export interface AdminCaller {
 }
 
 /** What a method asks of its caller. */
-export type Need = 'read' | 'entries' | 'authority';
+export type Need = 'read' | 'entries' | 'policies' | 'authority';
 
 /** Every method of the admin API. One that is missing here is refused to everybody. */
 export const NEEDS: Readonly<Record<AdminRpcName, Need>> = {
@@ -45,12 +45,15 @@ export const NEEDS: Readonly<Record<AdminRpcName, Need>> = {
   getStatus: 'read',
   watchStatus: 'read',
   explainAttestation: 'read',
+  getShadowReport: 'read',
+  clearShadowReport: 'policies',
   backup: 'authority',
 };
 
 const ROLES: Readonly<Record<Need, readonly AdminRole[]>> = {
   read: ['viewer', 'registrar', 'policy', 'authority'],
   entries: ['registrar', 'authority'],
+  policies: ['policy', 'authority'],
   authority: ['authority'],
 };
 

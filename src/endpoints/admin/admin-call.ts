@@ -22,7 +22,7 @@ import { ADMIN_MAX_MESSAGE_BYTES, checkRequestSize } from './request-size.ts';
 /** What a call is about, for its line in the audit log. */
 export type AuditSubject = Pick<
   Extract<AuditEvent, { event: 'admin_call' }>,
-  'spiffe_id' | 'entry_id' | 'serial' | 'authority_id'
+  'spiffe_id' | 'entry_id' | 'serial' | 'authority_id' | 'policy'
 >;
 
 /** One call that may be made. */

@@ -4,6 +4,7 @@ import { authorityMethods, type AuthorityAdmin } from './authority-service.ts';
 import { bundleMethods, type ForeignBundleAdmin } from './bundle-service.ts';
 import { entryMethods, type EntryAdmin } from './entry-service.ts';
 import { explainMethods, type ExplainAttestation } from './explain-service.ts';
+import { policyMethods, type PolicyAdmin } from './policy-service.ts';
 import { revocationMethods, type RevocationAdmin } from './revocation-service.ts';
 import { stateMethods, type TakeBackup } from './state-service.ts';
 import { statusMethods, type StatusProvider } from './status-service.ts';
@@ -18,6 +19,8 @@ export interface AdminEndpointOptions extends AdminMethodsOptions {
   readonly revocations: RevocationAdmin;
   readonly status: StatusProvider;
   readonly explain: ExplainAttestation;
+  /** Absent without a gate. */
+  readonly policies?: PolicyAdmin;
   /** Absent where there is nothing to take along. */
   readonly takeBackup?: TakeBackup;
 }
@@ -36,6 +39,7 @@ export function createAdminEndpoint(options: AdminEndpointOptions): readonly Grp
     ...revocationMethods(methods, { revocations, isKnown }),
     ...statusMethods(methods, { provider: options.status, clock }),
     ...explainMethods(methods, options.explain),
+    ...policyMethods(methods, options.policies),
     ...stateMethods(methods, options.takeBackup),
   ];
 }

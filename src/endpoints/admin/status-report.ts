@@ -34,6 +34,10 @@ export interface PolicyReport {
   readonly revision?: string;
   /** What is wrong with its newest text. */
   readonly problem?: string;
+  /** The policy that it is tried beside. */
+  readonly shadowOf?: string;
+  /** Until then, in epoch milliseconds, its requests are let through whatever it says. */
+  readonly unenforcedUntil?: number;
 }
 
 export interface EntriesReport {

@@ -51,7 +51,10 @@ function toStatus(report: StatusReport, request: PageRequest): StatusInit {
     startedAt: msToTimestamp(report.startedAt),
     authorities: report.authorities.map(toAuthority),
     listeners: report.listeners,
-    policies: report.policies,
+    policies: report.policies.map(({ unenforcedUntil: until, ...policy }) => ({
+      ...policy,
+      ...(until === undefined ? {} : { unenforcedUntil: msToTimestamp(until) }),
+    })),
     entries: report.entries,
     revocations: { serialCount, spiffeIdCount, crlPublished },
     audit: {

@@ -32,6 +32,8 @@ const GOOD: Readonly<Record<AdminRpcName, Uint8Array>> = {
   getStatus: new Uint8Array(),
   watchStatus: new Uint8Array(),
   explainAttestation: encodeMessage(v1.ExplainAttestationRequest, { pid: 1 }),
+  getShadowReport: new Uint8Array(),
+  clearShadowReport: encodeMessage(v1.ClearShadowReportRequest, { policy: 'candidate' }),
   backup: encodeMessage(v1.BackupRequest, { passphrase: 'long enough for it' }),
 };
 
@@ -45,6 +47,7 @@ const READS: readonly AdminRpcName[] = [
   'getStatus',
   'watchStatus',
   'explainAttestation',
+  'getShadowReport',
 ];
 const ENTRY_CHANGES: readonly AdminRpcName[] = ['createEntry', 'updateEntry', 'deleteEntry', 'importEntries'];
 const ALL = Object.keys(ADMIN_RPCS) as AdminRpcName[];
@@ -52,7 +55,7 @@ const ALL = Object.keys(ADMIN_RPCS) as AdminRpcName[];
 const MAY: readonly { readonly caller: AdminCaller; readonly methods: readonly AdminRpcName[] }[] = [
   { caller: VIEWER, methods: READS },
   { caller: REGISTRAR, methods: [...READS, ...ENTRY_CHANGES] },
-  { caller: POLICY, methods: READS },
+  { caller: POLICY, methods: [...READS, 'clearShadowReport'] },
   { caller: AUTHORITY, methods: ALL },
 ];
 

@@ -130,6 +130,11 @@ export function createTestAdmin(options: TestAdminOptions = {}): TestAdmin {
           },
         ],
       }),
+    policies: {
+      isTried: (policy) => policy === 'candidate',
+      shadowReport: () => ({ summaries: [], differences: [] }),
+      clearShadowReport: (policy = 'all') => note(`clear ${policy}`),
+    },
     takeBackup: (passphrase) => Promise.resolve(new Uint8Array(600_000).fill(passphrase.length)),
     ...options,
     status: options.status ?? { status: () => testReport() },
