@@ -10,6 +10,10 @@ export interface CompiledPolicy {
   readonly data: Uint8Array<ArrayBuffer>;
   /** What compiles but OPA's strict mode refuses. */
   readonly warnings: readonly PolicyProblem[];
+  /** Paths of object keys in the input that the policy can look at; null: all of it. */
+  readonly reads: readonly (readonly string[])[] | null;
+  /** Names of the builtins that it may call. */
+  readonly calls: readonly string[];
 }
 
 /** Everything that shapes a compiled policy. */
@@ -21,7 +25,7 @@ export interface CompiledPolicyOrigin {
 }
 
 /** Counts up whenever the form of the bytes, or what the server expects of a module, changes. */
-const FORMAT = 1;
+const FORMAT = 2;
 const DIGEST_BYTES = 32;
 const LENGTH_BYTES = 4;
 
@@ -35,8 +39,8 @@ export function compiledPolicyKey(origin: CompiledPolicyOrigin): string {
  * in JSON, the module, the data. The header names the key, so that a file under another name is not taken for its own.
  */
 export function encodeCompiledPolicy(key: string, policy: CompiledPolicy): Uint8Array {
-  const { wasm, data, warnings } = policy;
-  const header = Buffer.from(JSON.stringify({ key, wasmBytes: wasm.byteLength, warnings } satisfies Header));
+  const { wasm, data, ...rest } = policy;
+  const header = Buffer.from(JSON.stringify({ key, wasmBytes: wasm.byteLength, ...rest } satisfies Header));
   const length = Buffer.alloc(LENGTH_BYTES);
   length.writeUInt32BE(header.byteLength);
   const content = Buffer.concat([length, header, wasm, data]);
@@ -59,13 +63,14 @@ export function decodeCompiledPolicy(key: string, bytes: Uint8Array): CompiledPo
     wasm: new Uint8Array(content.subarray(headerEnd, wasmEnd)),
     data: new Uint8Array(content.subarray(wasmEnd)),
     warnings: header.warnings,
+    reads: header.reads,
+    calls: header.calls,
   };
 }
 
-interface Header {
+interface Header extends Omit<CompiledPolicy, 'wasm' | 'data'> {
   readonly key: string;
   readonly wasmBytes: number;
-  readonly warnings: readonly PolicyProblem[];
 }
 
 function parseHeader(bytes: Buffer): Header | undefined {

@@ -10,6 +10,7 @@ export type { CompiledPolicyCache } from './compiled-policy-cache.ts';
 export { isFailure, type AllowDecision, type Decision, type DenyDecision, type DenyReason } from './decision.ts';
 export type { AllowEffects, DenyEffects, HeaderField } from './decision-effects.ts';
 export type { EvaluationOptions } from './evaluation.ts';
+export type { InputNeeds, PolicyInput } from './input-needs.ts';
 export { createPolicyEngine, type PolicyEngine, type PolicyEngineOptions } from './policy-engine.ts';
 export type { PolicyData } from './policy-data.ts';
 export type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';

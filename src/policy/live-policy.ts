@@ -9,7 +9,9 @@ import {
   type Metrics,
   type ReadonlyWatchable,
 } from '../core/index.ts';
+import { DecisionCache } from './decision-cache.ts';
 import type { Evaluator } from './evaluator.ts';
+import type { InputNeeds } from './input-needs.ts';
 import type { PolicyData } from './policy-data.ts';
 import type { PolicyLoader } from './policy-loader.ts';
 import type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
@@ -26,8 +28,12 @@ export interface LivePolicyOptions {
   readonly onChange: () => void;
 }
 
-interface ActivePolicy {
+export interface ActivePolicy {
   readonly evaluator: Evaluator;
+  /** What of the input it can look at. */
+  readonly needs: InputNeeds;
+  /** Absent when its answers depend on more than its input. */
+  readonly decisions?: DecisionCache;
   readonly digest: string;
   /** JSON text of the base documents. */
   readonly data: Uint8Array;
@@ -119,10 +125,11 @@ export class LivePolicy {
       return;
     }
     this.#logProblems(loaded.warnings, 'policy warning');
-    const { evaluator, data, origin } = loaded;
+    const { evaluator, data, origin, needs, isPure } = loaded;
     if (signal.aborted) return await evaluator.close();
     const old = this.#active;
-    this.#active = { evaluator, digest, data, activatedAt: clock.now() };
+    const decisions = isPure ? { decisions: new DecisionCache() } : {};
+    this.#active = { evaluator, needs, ...decisions, digest, data, activatedAt: clock.now() };
     if (old !== undefined) this.#drain(old.evaluator);
     if (old === undefined || Buffer.compare(old.data, data) !== 0) this.#data?.set(parseData(data));
     const durationMs = clock.now() - startedAt;

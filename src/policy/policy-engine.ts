@@ -1,12 +1,18 @@
 import { supervise, Watchable, type Clock, type Logger, type Metrics, type ReadonlyWatchable } from '../core/index.ts';
+import { offeredBuiltins } from './builtins/offered.ts';
 import { keptPolicies, type CompiledPolicyCache } from './compiled-policy-cache.ts';
 import { decide, type Decision } from './decision.ts';
 import type { EvaluationOptions } from './evaluation.ts';
-import { LivePolicy } from './live-policy.ts';
+import { DecisionCache } from './decision-cache.ts';
+import type { PolicyInput } from './input-needs.ts';
+import { LivePolicy, type ActivePolicy } from './live-policy.ts';
+import type { HttpSendRules } from './network/http-send-rules.ts';
+import { createPolicyNetwork } from './network/policy-network.ts';
 import { createPolicyLoader } from './policy-loader.ts';
 import type { PolicyData } from './policy-data.ts';
 import type { PolicySource, PolicyStatus } from './policy-status.ts';
 import { createRegoCompiler } from './rego-compiler.ts';
+import type { PolicyNetwork } from './suspended-calls.ts';
 
 export interface PolicyEngineOptions {
   readonly policies: readonly PolicySource[];
@@ -14,6 +20,8 @@ export interface PolicyEngineOptions {
   readonly evalTimeoutMs: number;
   /** How many calls of one policy may wait or be evaluated at once; the next ones are denied as overloaded. Default 1024. */
   readonly queueLimit?: number;
+  /** Whom the policies may ask; default: nobody. */
+  readonly httpSend?: HttpSendRules;
   /** Keeps compiled policies over a restart, which then does not wait for the compiler. Default: none. */
   readonly cache?: CompiledPolicyCache;
   readonly clock: Clock;
@@ -30,10 +38,11 @@ export interface PolicyEngine {
   /** Follows the policy folders until the signal is aborted; then ends all threads and every open call. After start(). */
   run(signal: AbortSignal): Promise<void>;
   /**
-   * Decides one request. `input` is the JSON text of the input document in UTF-8; numbers keep their text. Never
-   * rejects, and settles by the deadline.
+   * Decides one request. `input` is the JSON text of the input document in UTF-8, in which numbers keep their text, or
+   * makes it from what the policy in force can look at. Rejects with what making it throws and with nothing else, and
+   * settles by the deadline.
    */
-  decide(name: string, input: Uint8Array, options: EvaluationOptions): Promise<Decision>;
+  decide(name: string, input: PolicyInput, options: EvaluationOptions): Promise<Decision>;
   /** The state of every configured policy by name. */
   readonly status: ReadonlyWatchable<ReadonlyMap<string, PolicyStatus>>;
   /** The data of the policy in force. A policy that is not configured stays pending. */
@@ -43,14 +52,17 @@ export interface PolicyEngine {
 const DEFAULT_QUEUE_LIMIT = 1024;
 
 export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
-  const { clock, evalTimeoutMs, cache, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
-  const compiler = createRegoCompiler({ clock });
+  const { clock, evalTimeoutMs, cache, httpSend, metrics, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
+  const compiler = createRegoCompiler({ clock, builtins: offeredBuiltins(httpSend !== undefined) });
   const publish = (): void => status.set(new Map([...policies].map(([name, policy]) => [name, policy.status])));
+  const networks: PolicyNetwork[] = [];
   const policies = new Map(
     options.policies.map((source) => {
       const logger = options.logger.child({ policy: source.name });
       const kept = cache === undefined ? {} : { kept: keptPolicies(source.name, cache, logger) };
-      const loader = createPolicyLoader({ clock, logger, compiler, queueLimit, ...kept });
+      const network = httpSend === undefined ? {} : { network: createPolicyNetwork(httpSend, clock) };
+      if (network.network !== undefined) networks.push(network.network);
+      const loader = createPolicyLoader({ clock, logger, compiler, queueLimit, ...network, ...kept });
       return [source.name, new LivePolicy(source, { ...options, logger, loader, onChange: publish })];
     }),
   );
@@ -58,6 +70,7 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
   publish();
   const close = async (): Promise<void> => {
     await Promise.all([...policies.values()].map((policy) => policy.close()));
+    for (const network of networks) network.close();
   };
   return {
     status,
@@ -90,11 +103,30 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
         return { effect: 'deny', reason: policies.has(name) ? 'not_active' : 'no_policy', policy: name };
       }
       const earlier = Math.min(deadline, clock.now() + evalTimeoutMs);
-      const evaluation = await active.evaluator.evaluate(input, {
-        deadline: earlier,
-        ...(signal === undefined ? {} : { signal }),
-      });
-      return decide({ policy: name, digest: active.digest }, evaluation);
+      const question = { name, input, ...(signal === undefined ? {} : { signal }), deadline: earlier };
+      return await decideBy(active, question, metrics);
     },
   };
+}
+
+interface Question extends EvaluationOptions {
+  readonly name: string;
+  readonly input: PolicyInput;
+}
+
+/** Evaluates what was not decided before from the same values. */
+async function decideBy(active: ActivePolicy, question: Question, metrics: Metrics): Promise<Decision> {
+  const { name, input, ...options } = question;
+  const { decisions, evaluator, digest, needs } = active;
+  const bytes = typeof input === 'function' ? input(needs) : input;
+  const key = decisions === undefined || typeof input !== 'function' ? undefined : DecisionCache.keyOf(bytes);
+  const known = key === undefined ? undefined : decisions?.get(key);
+  if (known !== undefined) {
+    metrics.count('svidgate_policy_cached_decisions_total', { policy: name });
+    return known;
+  }
+  const evaluation = await evaluator.evaluate(bytes, options);
+  const decision = decide({ policy: name, digest }, evaluation);
+  if (key !== undefined) decisions?.set(key, evaluation, decision);
+  return decision;
 }

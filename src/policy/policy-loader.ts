@@ -1,10 +1,13 @@
 import { describeError, type Clock, type Logger } from '../core/index.ts';
+import { NON_DETERMINISTIC_BUILTINS } from './builtins/offered.ts';
 import type { CompiledPolicy } from './compiled-policy.ts';
 import type { KeptPolicies } from './compiled-policy-cache.ts';
 import { Evaluator } from './evaluator.ts';
+import { toInputNeeds, type InputNeeds } from './input-needs.ts';
 import type { PolicyProblem } from './problem.ts';
 import type { RegoCompiler } from './rego-compiler.ts';
 import type { PolicySnapshot } from './snapshot.ts';
+import type { PolicyNetwork } from './suspended-calls.ts';
 
 export interface PolicyLoaderOptions {
   readonly clock: Clock;
@@ -14,6 +17,8 @@ export interface PolicyLoaderOptions {
   readonly kept?: KeptPolicies;
   /** See EvaluatorOptions. */
   readonly queueLimit: number;
+  /** Whom the policy may ask; default: nobody. */
+  readonly network?: PolicyNetwork;
 }
 
 export type LoadResult =
@@ -26,6 +31,10 @@ export type LoadResult =
       /** Whether it was compiled now, or earlier from the same files by the same compiler. */
       readonly origin: 'compiled' | 'kept';
       readonly warnings: readonly PolicyProblem[];
+      /** What of the input it can look at. */
+      readonly needs: InputNeeds;
+      /** Whether its answers depend on nothing but its input and its data. */
+      readonly isPure: boolean;
       /** Keeps what was compiled for the next start. Never rejects. */
       readonly keep: () => Promise<void>;
     }
@@ -38,11 +47,12 @@ export interface PolicyLoader {
 }
 
 export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
-  const { clock, logger, compiler, kept, queueLimit } = options;
+  const { clock, logger, compiler, kept, queueLimit, network } = options;
+  const evaluatorOptions = { clock, logger, queueLimit, ...(network === undefined ? {} : { network }) };
 
   const start = async (compiled: CompiledPolicy, entrypoint: string, signal: AbortSignal): Promise<Evaluator> => {
     const module = await WebAssembly.compile(compiled.wasm);
-    return await Evaluator.start({ module, entrypoint, data: compiled.data }, { clock, logger, queueLimit }, signal);
+    return await Evaluator.start({ module, entrypoint, data: compiled.data }, evaluatorOptions, signal);
   };
 
   const startKept = async (
@@ -56,7 +66,15 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
     const { data, warnings } = compiled;
     try {
       const evaluator = await start(compiled, entrypoint, signal);
-      return { kind: 'loaded', origin: 'kept', evaluator, data, warnings, keep: () => Promise.resolve() };
+      return {
+        kind: 'loaded',
+        origin: 'kept',
+        evaluator,
+        data,
+        warnings,
+        ...traits(compiled),
+        keep: () => Promise.resolve(),
+      };
     } catch (error) {
       signal.throwIfAborted();
       // It was in force before it was kept: that it is refused now says nothing about the files.
@@ -71,12 +89,17 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
       if (found !== undefined) return found;
       const built = await compiler.build(snapshot.files, entrypoint, signal);
       if (built.kind === 'refused') return built;
-      const { wasm, warnings, compilerDigest } = built;
-      const compiled = { wasm, warnings, data: new TextEncoder().encode(built.data) };
+      const { kind: _, compilerDigest, ...rest } = built;
+      const compiled = { ...rest, data: new TextEncoder().encode(built.data) };
       const evaluator = await start(compiled, entrypoint, signal);
       const origin = { snapshotDigest: snapshot.digest, entrypoint, compilerDigest };
       const keep = async (): Promise<void> => await kept?.save(origin, compiled);
-      return { kind: 'loaded', origin: 'compiled', evaluator, data: compiled.data, warnings, keep };
+      const { data, warnings } = compiled;
+      return { kind: 'loaded', origin: 'compiled', evaluator, data, warnings, ...traits(compiled), keep };
     },
   };
+}
+
+function traits({ reads, calls }: CompiledPolicy): { readonly needs: InputNeeds; readonly isPure: boolean } {
+  return { needs: toInputNeeds(reads), isPure: !calls.some((name) => NON_DETERMINISTIC_BUILTINS.includes(name)) };
 }

@@ -23,6 +23,10 @@ export type BuildResult =
       readonly data: string;
       /** What compiles but OPA's strict mode refuses. */
       readonly warnings: readonly PolicyProblem[];
+      /** Paths of object keys in the input that the policy can look at; null: all of it. */
+      readonly reads: readonly (readonly string[])[] | null;
+      /** Names of the builtins that it may call. */
+      readonly calls: readonly string[];
       /** Digest of the compiler that made it: see RegoCompiler.digest. */
       readonly compilerDigest: string;
     }
@@ -126,7 +130,8 @@ export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
       if (!response.ok) return { kind: 'refused', problems: response.errors };
       const wasm = new Uint8Array(Buffer.from(response.wasm ?? '', 'base64'));
       const warnings = response.warnings ?? [];
-      return { kind: 'built', wasm, data: response.data ?? '{}', warnings, compilerDigest };
+      const { data = '{}', reads = null, requiredBuiltins: calls = [] } = response;
+      return { kind: 'built', wasm, data, warnings, reads, calls, compilerDigest };
     },
     async digest() {
       firstDigest ??= readProgram().then(digestOf);
@@ -158,6 +163,8 @@ type CompilerResponse =
       readonly wasm?: string;
       readonly data?: string;
       readonly warnings?: readonly PolicyProblem[];
+      readonly reads?: readonly (readonly string[])[] | null;
+      readonly requiredBuiltins?: readonly string[];
       readonly tests?: readonly PolicyTest[];
       readonly value?: string;
     };

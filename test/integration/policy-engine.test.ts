@@ -113,7 +113,7 @@ describe('decide', () => {
       ].join('\n'),
     );
     const missing: PolicySource = { name: 'missing', path: join(folder, 'none'), entrypoint: ENTRYPOINT };
-    const engine = await startEngine([{ name: 'default', path: folder, entrypoint: ENTRYPOINT }, missing], 300);
+    const engine = await startEngine([{ name: 'default', path: folder, entrypoint: ENTRYPOINT }, missing], 1000);
     assert.equal(await outcome(engine, { value: true }), 'allow');
     assert.equal(await outcome(engine, { value: false }), 'policy_denied');
     assert.equal(await outcome(engine, { value: { allowed: true } }), 'allow');
@@ -123,13 +123,13 @@ describe('decide', () => {
     }
     assert.equal(await outcome(engine, {}), 'undefined_decision');
     assert.equal(await outcome(engine, { conflict: true }), 'evaluation_error');
+    const bytes = new TextEncoder().encode('{"value": true');
+    const decision = await engine.decide('default', bytes, { deadline: Date.now() + WAIT_MS });
+    assert.equal(decision.effect === 'deny' && decision.detail, 'the input is not JSON');
     assert.equal(await outcome(engine, { slow: true }), 'evaluation_timeout');
     assert.equal(await outcome(engine, { value: true }, 'missing'), 'not_active');
     assert.equal(await outcome(engine, { value: true }, 'other'), 'no_policy');
     assert.equal(await outcome(engine, { value: true }, '__proto__'), 'no_policy');
-    const bytes = new TextEncoder().encode('{"value": true');
-    const decision = await engine.decide('default', bytes, { deadline: Date.now() + WAIT_MS });
-    assert.equal(decision.effect === 'deny' && decision.detail, 'the input is not JSON');
   });
 
   test('never waits longer than the evaluation time limit, whatever the deadline', async () => {
@@ -138,6 +138,68 @@ describe('decide', () => {
     const startedAt = Date.now();
     assert.equal(await outcome(engine, { slow: true }), 'evaluation_timeout');
     assert.ok(Date.now() - startedAt < 5000);
+  });
+});
+
+describe('decisions made before', () => {
+  const cached = (): number =>
+    counts.filter((line) => line === 'svidgate_policy_cached_decisions_total default').length;
+
+  /** Gives the engine the document in the way of the gate: all of it, whatever the policy needs. */
+  async function decided(engine: PolicyEngine, input: unknown): Promise<string> {
+    const document = new TextEncoder().encode(JSON.stringify(input));
+    const decision = await engine.decide('default', () => document, { deadline: Date.now() + WAIT_MS });
+    return decision.effect === 'allow' ? 'allow' : decision.reason;
+  }
+
+  test('are given again for the same values, and for no others', async () => {
+    await write('package test\nallow if input.x == 1\nallow := false if input.x == 2\n');
+    const engine = await startEngine();
+    for (const [x, outcome] of [
+      [1, 'allow'],
+      [2, 'policy_denied'],
+      [3, 'undefined_decision'],
+    ]) {
+      const before = cached();
+      assert.equal(await decided(engine, { x }), outcome);
+      assert.equal(cached(), before);
+      assert.equal(await decided(engine, { x }), outcome);
+      assert.equal(cached(), before + 1);
+    }
+  });
+
+  test('end with the policy and with its data', async () => {
+    await write('package test\nallow if input.x == data.x\n');
+    await write('{"x": 1}', 'data.json');
+    const engine = await startEngine();
+    assert.equal(await decided(engine, { x: 1 }), 'allow');
+    assert.equal(await decided(engine, { x: 1 }), 'allow');
+    const { digest } = await until(engine, ({ state }) => state === 'active');
+    await write('{"x": 2}', 'data.json');
+    await until(engine, (status) => status.digest !== digest);
+    assert.equal(await decided(engine, { x: 1 }), 'undefined_decision');
+  });
+
+  test('are not kept where the clock or chance takes part, nor where no decision could be made', async () => {
+    await write('package test\nallow if { time.now_ns() > 0; input.x }\n');
+    const engine = await startEngine();
+    for (let round = 0; round < 3; round += 1) assert.equal(await decided(engine, { x: true }), 'allow');
+    const { digest } = await until(engine, ({ state }) => state === 'active');
+    await write('package test\nallow := input.x if input.x\nallow := 2 if input.conflict\n');
+    await until(engine, (status) => status.digest !== digest);
+    for (let round = 0; round < 3; round += 1) {
+      assert.equal(await decided(engine, { x: true, conflict: true }), 'evaluation_error');
+    }
+    assert.equal(cached(), 0);
+  });
+
+  test('what makes the document fails as it fails', async () => {
+    await write(ALLOW_ONE);
+    const engine = await startEngine();
+    const broken = (): never => {
+      throw new RangeError('no document');
+    };
+    await assert.rejects(engine.decide('default', broken, { deadline: Date.now() + WAIT_MS }), RangeError);
   });
 });
 
@@ -318,16 +380,19 @@ describe('the end of run', () => {
 describe('checkPolicyFolder', () => {
   test('finds nothing in a good policy', async () => {
     await write(ALLOW_ONE);
-    assert.deepEqual(await checkPolicyFolder(folder, ENTRYPOINT, stop.signal), []);
+    assert.deepEqual(await checkPolicyFolder({ path: folder, entrypoint: ENTRYPOINT }, stop.signal), []);
   });
 
   test('finds what the server would refuse', async () => {
     await write('package test\nother := http.send({})\n');
-    const problems = await checkPolicyFolder(folder, ENTRYPOINT, stop.signal);
+    const problems = await checkPolicyFolder({ path: folder, entrypoint: ENTRYPOINT }, stop.signal);
     assert.deepEqual(
       problems.map(({ code, line }) => ({ code, line })),
       [{ code: 'builtin_not_offered', line: 2 }],
     );
-    assert.equal((await checkPolicyFolder(join(folder, 'none'), ENTRYPOINT, stop.signal))[0]?.code, 'file_unreadable');
+    assert.equal(
+      (await checkPolicyFolder({ path: join(folder, 'none'), entrypoint: ENTRYPOINT }, stop.signal))[0]?.code,
+      'file_unreadable',
+    );
   });
 });

@@ -23,6 +23,7 @@ func build(ctx context.Context, req request) response {
 
 	compiler := newCompiler(caps, data, false)
 	calls := findCalls(compiler, req.Redirected)
+	aliases := findAliases(compiler)
 	compiler.Compile(copyModules(modules))
 	problems = fromErrors(compiler.Errors)
 	explainBuiltins(problems, req.Withheld)
@@ -52,7 +53,12 @@ func build(ctx context.Context, req request) response {
 	if err != nil {
 		return failed(fromError(err)...)
 	}
-	res := response{OK: true, Wasm: linker.Bundle().WasmModules[0].Raw, Data: string(text)}
+	res := response{
+		OK:    true,
+		Wasm:  linker.Bundle().WasmModules[0].Raw,
+		Data:  string(text),
+		Reads: readsOf(compiler, aliases, refs),
+	}
 	for _, builtin := range compiler.Required.Builtins {
 		res.RequiredBuiltins = append(res.RequiredBuiltins, builtin.Name)
 	}

@@ -45,6 +45,8 @@ type response struct {
 	Data             string    `json:"data,omitempty"`
 	Warnings         []problem `json:"warnings,omitempty"`
 	RequiredBuiltins []string  `json:"requiredBuiltins,omitempty"`
+	// Reads are the parts of the input that the policy can look at; null stands for all of it.
+	Reads [][]string `json:"reads"`
 
 	Tests []testResult `json:"tests,omitempty"`
 

@@ -7,6 +7,7 @@ import {
   type Decision,
   type DenyEffects,
   type PolicyEngine,
+  type PolicyInput,
 } from '../../policy/index.ts';
 import { CheckRequest, decodeMessage, type AttributeContext } from '../../proto/index.ts';
 import type { SpiffeId } from '../../spiffe/index.ts';
@@ -120,7 +121,7 @@ async function decideRequest(
   }
   const path = guardedPath(request, sources.rules.pathGuard);
   if (path === 'refused') return { kind: 'deny', ...facts, reason: 'path_refused', httpStatus: 400 };
-  let input: Uint8Array;
+  let input: PolicyInput;
   try {
     input = inputDocument(request, { caller, ...facts }, { ...sources.rules, path: path.seen });
   } catch (error) {

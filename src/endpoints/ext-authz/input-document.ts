@@ -1,11 +1,12 @@
 import type { RequestIdentity } from '../../peer/index.ts';
+import type { InputNeeds } from '../../policy/index.ts';
 import type { CheckRequest } from '../../proto/index.ts';
 import { attributesInput } from './attributes.ts';
 import { NO_BODY, parsedBody, type GrpcBodyReader } from './body/parsed-body.ts';
 import type { Caller } from './caller.ts';
 import { parseTarget } from './go-url.ts';
 import { identityInput } from './identity-input.ts';
-import { encodeInput, type InputValue } from './input-json.ts';
+import { encodeInput, type InputObject, type InputValue } from './input-json.ts';
 
 /** What stands under `input.svidgate`. */
 export interface InputFacts {
@@ -23,8 +24,9 @@ export interface InputOptions {
 }
 
 /**
- * The input document as JSON text: opa-envoy-plugin's shape, and what svidgate adds under `svidgate`. Throws
- * `invalid_request` when the path, the query or the body cannot be parsed.
+ * Reads the request, and gives what makes the input document from it: opa-envoy-plugin's shape, and what svidgate adds
+ * under `svidgate`. Throws `invalid_request` when the path, the query or the body cannot be parsed, also where the policy
+ * does not look at them, as the plugin does.
  * @param path what the policy sees in place of the request's path, where that is another: then the request's own is
  *   `svidgate.raw_path`
  */
@@ -32,7 +34,7 @@ export function inputDocument(
   request: CheckRequest,
   facts: InputFacts,
   options: InputOptions & { readonly path?: string | undefined },
-): Uint8Array {
+): (needs?: InputNeeds) => Uint8Array {
   const { attributes } = request;
   const http = attributes?.request?.http ?? null;
   const principal = attributes?.source?.principal ?? '';
@@ -42,23 +44,21 @@ export function inputDocument(
     : http === null
       ? NO_BODY
       : parsedBody(http, target.path, options.readGrpc);
-  return encodeInput(
-    {
-      attributes: attributes === null ? undefined : attributesInput(attributes, options.path),
-      parsed_path: target.path,
-      parsed_query: Object.fromEntries(target.query),
-      truncated_body: body?.isTruncated,
-      source_principal: principal === '' ? undefined : principal,
-      version: { ext_authz: 'v3', encoding: 'protojson' },
-      svidgate: {
-        caller: callerInput(facts.caller),
-        ...identityInput(facts.identity),
-        policy: facts.policy,
-        raw_path: options.path === undefined ? undefined : http?.path,
-      },
+  const document: InputObject = {
+    attributes: attributes === null ? undefined : attributesInput(attributes, options.path),
+    parsed_path: target.path,
+    parsed_query: Object.fromEntries(target.query),
+    truncated_body: body?.isTruncated,
+    source_principal: principal === '' ? undefined : principal,
+    version: { ext_authz: 'v3', encoding: 'protojson' },
+    svidgate: {
+      caller: callerInput(facts.caller),
+      ...identityInput(facts.identity),
+      policy: facts.policy,
+      raw_path: options.path === undefined ? undefined : http?.path,
     },
-    body === undefined ? {} : { parsed_body: body.json },
-  );
+  };
+  return (needs) => encodeInput(document, body === undefined ? {} : { parsed_body: body.json }, needs);
 }
 
 function callerInput(caller: Caller): Readonly<Record<string, InputValue>> {

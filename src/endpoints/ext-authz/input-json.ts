@@ -1,3 +1,5 @@
+import type { InputNeeds } from '../../policy/index.ts';
+
 declare const rawNumberBrand: unique symbol;
 
 /** A number that keeps its text on the way to the policy: doubles are exact to 2^53 only. */
@@ -16,7 +18,10 @@ export type InputValue =
   | { readonly [key: string]: InputValue | undefined };
 
 /** JSON.rawJSON (ECMA-262 proposal "JSON.parse source text access", in V8 since 11.4), not in TypeScript's library yet. */
-const { rawJSON } = JSON as unknown as { readonly rawJSON: (text: string) => RawNumber };
+const { rawJSON, isRawJSON } = JSON as unknown as {
+  readonly rawJSON: (text: string) => RawNumber;
+  readonly isRawJSON: (value: unknown) => value is RawNumber;
+};
 
 /** The decimal digits of an integer as they are. */
 export function rawNumber(digits: string): RawNumber {
@@ -32,17 +37,36 @@ export function exactJson(text: string): InputValue {
   return JSON.parse(text, keepNumber) as InputValue;
 }
 
+export type InputObject = Readonly<Record<string, InputValue | undefined>>;
+
 /**
- * The document as JSON text in UTF-8. A lone surrogate becomes U+FFFD.
+ * The document, or what of it is needed, as JSON text in UTF-8. A lone surrogate becomes U+FFFD.
  * @param spliced members of the document that are JSON text already
  */
 export function encodeInput(
-  document: { readonly [key: string]: InputValue | undefined },
+  document: InputObject,
   spliced: Readonly<Record<string, string>> = {},
+  needs: InputNeeds = 'all',
 ): Uint8Array {
-  let text = JSON.stringify(document);
+  let text = JSON.stringify(pick(document, needs));
   for (const [key, json] of Object.entries(spliced)) {
+    if (needs !== 'all' && !needs.has(key)) continue;
     text = `${text.slice(0, -1)}${text === '{}' ? '' : ','}${JSON.stringify(key)}:${json}}`;
   }
   return Buffer.from(text, 'utf8');
+}
+
+/** What is no object is taken whole: nothing can be looked up in it. */
+function pick(value: InputValue | undefined, needs: InputNeeds): InputValue | undefined {
+  if (needs === 'all' || !isObject(value)) return value;
+  // Without a prototype: a header may be called `__proto__`.
+  const picked = Object.create(null) as Record<string, InputValue | undefined>;
+  for (const [key, below] of needs) {
+    if (Object.hasOwn(value, key)) picked[key] = pick(value[key], below);
+  }
+  return picked;
+}
+
+function isObject(value: InputValue | undefined): value is InputObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawJSON(value);
 }

@@ -17,6 +17,8 @@ const POLICY: CompiledPolicy = {
   wasm: new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]),
   data: json({ list: [1, 'é'] }),
   warnings: [{ code: 'rego_compile_error', message: 'unused', file: 'a.rego', line: 2, column: 1 }],
+  reads: [['attributes', 'é']],
+  calls: ['time.now_ns'],
 };
 const BYTES = encodeCompiledPolicy(KEY, POLICY);
 
@@ -47,7 +49,7 @@ describe('compiledPolicyKey', () => {
 describe('decodeCompiledPolicy', () => {
   test('gives back what was encoded', () => {
     assert.deepEqual(decodeCompiledPolicy(KEY, BYTES), POLICY);
-    const empty = { wasm: new Uint8Array(), data: new Uint8Array(), warnings: [] };
+    const empty = { wasm: new Uint8Array(), data: new Uint8Array(), warnings: [], reads: null, calls: [] };
     assert.deepEqual(decodeCompiledPolicy(KEY, encodeCompiledPolicy(KEY, empty)), empty);
   });
 
