@@ -4,11 +4,13 @@
  * a header that nobody checked is never shown as a fact. Must not know Envoy's messages, policies, or what is decided with
  * the facts.
  */
+export { createClientJudge, type ClientJudgeOptions } from './client-judge.ts';
 export { createTokenVerifier, type TokenVerifier, type TokenVerifierOptions } from './create-token-verifier.ts';
 export type { JwtVerifier, VerifiedToken } from './jwt-verifier.ts';
 export {
   createPeerVerifier,
   type PeerRefusal,
+  type PeerRevocations,
   type PeerVerifier,
   type PresentedPeer,
   type VerifiedPeer,

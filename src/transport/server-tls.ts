@@ -14,7 +14,7 @@ export type ClientVerdict =
       readonly spiffeId: string;
       /** Of the leaf, in hex. */
       readonly serial: string;
-      /** Epoch milliseconds: when a certificate that counted ends. It is judged anew then. */
+      /** Epoch milliseconds: when the leaf ends. The client is asked to come back before that. */
       readonly validUntil: number;
     }
   /** `reason` goes to the log. */
