@@ -13,6 +13,7 @@ import {
 } from './fields.ts';
 import { checkGate } from './gate-checks.ts';
 import { gateFields, POLICY_NAME, toGateListeners, type GateListenerConfig } from './gate-config.ts';
+import { httpSendSection, toHttpSendConfig, type HttpSendConfig } from './http-send-config.ts';
 import { checkDistinctIssuers, peerFields, toPeerConfig, type PeerConfig } from './peer-config.ts';
 import { checkShadows, toTrial, trialFields } from './policy-trial-config.ts';
 import { pathField, requiredPathField } from './schema-fields.ts';
@@ -20,12 +21,16 @@ import { pathField, requiredPathField } from './schema-fields.ts';
 export interface AuthzConfig {
   /** Where it listens, the one of the section itself first. */
   readonly listeners: readonly [GateListenerConfig, ...GateListenerConfig[]];
+  /** How long they go on, not healthy any more, when they are told to stop. */
+  readonly drainTimeMs: number;
   /** What Envoy is told when no decision could be made: a denied response, the same with 500, or a gRPC error. */
   readonly onError: 'deny' | 'error_response' | 'grpc';
   /** Whether a peer of our trust domain without any entry is denied. */
   readonly denyUnregistered: boolean;
   /** Whether calls are served whatever their `:authority` is. */
   readonly anyAuthority: boolean;
+  /** Whom policies may ask; absent: nobody. */
+  readonly httpSend?: HttpSendConfig;
   /** The longest time one evaluation may take before it is a deny. */
   readonly evalTimeoutMs: number;
   /** The largest check request that is decoded; a larger one is a deny. */
@@ -91,6 +96,7 @@ export function authzSection(folder: string) {
         max: '1m',
         default: '100ms',
       }),
+      http_send: optionalField(httpSendSection(folder)),
       max_request_bytes: integerField({
         description: 'The largest check request; a larger one is denied.',
         min: 1024,
@@ -197,10 +203,12 @@ type Raw = ReturnType<typeof authzSection> extends Field<infer T> ? T : never;
 export function toAuthzConfig(raw: Raw): AuthzConfig {
   return {
     listeners: toGateListeners(raw),
+    drainTimeMs: raw.drain_time,
     onError: raw.on_error,
     denyUnregistered: raw.deny_unregistered,
     anyAuthority: raw.any_authority,
     evalTimeoutMs: raw.eval_timeout,
+    ...(raw.http_send === undefined ? {} : { httpSend: toHttpSendConfig(raw.http_send) }),
     maxRequestBytes: raw.max_request_bytes,
     skipRequestBodyParse: raw.skip_request_body_parse,
     ...(raw.proto_descriptor === undefined ? {} : { protoDescriptorFile: raw.proto_descriptor }),

@@ -1,7 +1,7 @@
 import { SvidgateError } from '../core/index.ts';
 import { parseSpiffeId, pathOf, type SpiffeId, type SpiffeIdPattern } from '../spiffe/index.ts';
 import type { ListenAddress } from './config.ts';
-import { listField, namedFields, optionalField, sectionField, textField, type Field } from './fields.ts';
+import { durationField, listField, namedFields, optionalField, sectionField, textField, type Field } from './fields.ts';
 import { listenField, spiffeIdPatternField } from './schema-fields.ts';
 
 /** One place where the gate listens, and who may ask there for what. */
@@ -52,6 +52,12 @@ export function gateFields(folder: string) {
         expected: 'at least one listener, such as `payments: { listen: unix:./run/payments.sock }`',
       }),
     ),
+    drain_time: durationField({
+      description: 'How long the gate goes on as before, but for its health, when it is told to stop.',
+      min: '0s',
+      max: '5m',
+      default: '0s',
+    }),
   };
 }
 

@@ -1,81 +1,142 @@
 import { readFile } from 'node:fs/promises';
-import type { AuthzConfig, GateListenerConfig } from '../config/index.ts';
-import { SvidgateError } from '../core/index.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { unservedPolicies, type AuthzConfig, type GateListenerConfig } from '../config/index.ts';
+import { combine, SvidgateError, Watchable, type Logger } from '../core/index.ts';
 import {
   createExtAuthzEndpoint,
   createGrpcBodyReader,
   type CheckRules,
-  type GateAccess,
+  type ExtAuthzOptions,
   type GrpcBodyReader,
 } from '../endpoints/ext-authz/index.ts';
 import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
-import type { PolicyEvidence } from '../evidence/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { AUTHORIZATION_SERVICE, parseDescriptorSet } from '../proto/index.ts';
 import { trustDomainOf } from '../spiffe/index.ts';
 import { startWireServer, type GrpcServer, type Peer } from '../transport/index.ts';
+import type { GateIdentity } from './gate-identity.ts';
 import { openAddress } from './open-address.ts';
 import type { ServerParts } from './parts.ts';
 
+/** Where the gate listens: one server for each of its listeners. */
+export interface Gate {
+  /** By listener: `gate`, `gate:NAME`. */
+  readonly addresses: ReadonlyMap<GateListenerConfig['name'], string>;
+  /** Health says so first; then, after `authz.drain_time`, each listener lets its calls finish for `graceMs`. */
+  stop(graceMs: number): Promise<void>;
+}
+
 /**
- * The gate, with health and reflection, or undefined when the configuration has none. Throws `config_invalid` for a
- * descriptor file that cannot be read.
+ * The gate, with health and reflection at each listener, or undefined when the configuration has none. Throws
+ * `config_invalid` for a descriptor file that cannot be read, and what a listener throws; then none is open.
  */
-export async function startGate(parts: ServerParts): Promise<GrpcServer | undefined> {
-  const { config, metrics, policies, gateIdentity, registry, revocations, evidence } = parts;
+export async function startGate(parts: ServerParts): Promise<Gate | undefined> {
+  const { config, policies, gateIdentity } = parts;
   const { authz } = config;
   if (authz === undefined || policies === undefined || gateIdentity === undefined) return undefined;
-  const logger = parts.logger.child({ room: 'gate' });
+  const context: GateContext = {
+    parts,
+    authz,
+    policies,
+    shared: await sharedOptions({ parts, authz, policies, gateIdentity }),
+    isStopping: new Watchable(false),
+  };
+  warnOf(authz, context.shared.logger);
+  await using open = new AsyncDisposableStack();
+  const servers: GrpcServer[] = [];
+  for (const listener of authz.listeners) {
+    const server = await startListener(listener, context);
+    open.defer(() => server.stop(0));
+    servers.push(server);
+  }
+  open.move();
+  return {
+    addresses: new Map(authz.listeners.map(({ name }, index) => [name, servers[index]?.address ?? ''])),
+    async stop(graceMs) {
+      context.isStopping.set(true);
+      await delay(authz.drainTimeMs);
+      await Promise.all(servers.map((server) => server.stop(graceMs)));
+    },
+  };
+}
+
+/** What the listeners have in common. */
+interface GateContext {
+  readonly parts: ServerParts;
+  readonly authz: AuthzConfig;
+  readonly policies: PolicyEngine;
+  readonly shared: Omit<ExtAuthzOptions, 'access'>;
+  readonly isStopping: Watchable<boolean>;
+}
+
+function warnOf(authz: AuthzConfig, logger: Logger): void {
   if (authz.dryRun) logger.warn({}, 'dry run: what policies deny is let through');
+  for (const policy of unservedPolicies(authz)) logger.warn({ policy }, 'no caller of any listener may ask for it');
+}
+
+async function sharedOptions({
+  parts,
+  authz,
+  policies,
+  gateIdentity,
+}: {
+  readonly parts: ServerParts;
+  readonly authz: AuthzConfig;
+  readonly policies: PolicyEngine;
+  readonly gateIdentity: GateIdentity;
+}): Promise<Omit<ExtAuthzOptions, 'access'>> {
+  const { config, registry, revocations, evidence } = parts;
+  return {
+    policies,
+    ...(evidence === undefined ? {} : { trials: evidence.trials }),
+    requests: gateIdentity.requests,
+    attestor: parts.attestor,
+    entries: {
+      // Who lost its identity asks for nobody any more, even while its process and its entry are there.
+      match: (selectors) =>
+        registry.snapshot.value
+          .match(selectors)
+          .filter(({ spiffeId }) => !revocations.snapshot.value.hasSpiffeId(spiffeId)),
+    },
+    ...(authz.denyUnregistered
+      ? {
+          // Who is registered in a foreign trust domain is not for us to know.
+          isRegistered: (id) => trustDomainOf(id) !== config.trustDomain || registry.snapshot.value.hasSpiffeId(id),
+        }
+      : {}),
+    maxRequestBytes: authz.maxRequestBytes,
+    onError: authz.onError,
+    givesDenyBody: authz.denyBody === 'by_type',
+    rules: await checkRules(authz),
+    clock: parts.clock,
+    logger: parts.logger.child({ room: 'gate' }),
+    metrics: parts.metrics,
+  };
+}
+
+function startListener(listener: GateListenerConfig, context: GateContext): Promise<GrpcServer> {
+  const { parts, authz, policies, shared, isStopping } = context;
+  const { name, listen, tls, ...access } = listener;
+  if (tls !== undefined) throw new SvidgateError('unimplemented', `TLS is not there yet: ${name}`);
   const methods = [
-    ...createExtAuthzEndpoint({
-      policies,
-      ...(evidence === undefined ? {} : { trials: evidence.trials }),
-      requests: gateIdentity.requests,
-      attestor: parts.attestor,
-      entries: {
-        // Who lost its identity asks for nobody any more, even while its process and its entry are there.
-        match: (selectors) =>
-          registry.snapshot.value
-            .match(selectors)
-            .filter(({ spiffeId }) => !revocations.snapshot.value.hasSpiffeId(spiffeId)),
-      },
-      ...(authz.denyUnregistered
-        ? {
-            // Who is registered in a foreign trust domain is not for us to know.
-            isRegistered: (id) => trustDomainOf(id) !== config.trustDomain || registry.snapshot.value.hasSpiffeId(id),
-          }
-        : {}),
-      maxRequestBytes: authz.maxRequestBytes,
-      onError: authz.onError,
-      givesDenyBody: authz.denyBody === 'by_type',
-      rules: await checkRules(authz),
-      access: accessOf(authz.listeners[0]),
-      clock: parts.clock,
-      logger,
-      metrics,
-    }),
+    ...createExtAuthzEndpoint({ ...shared, access: { ...access, listener: name } }),
     ...createHealthEndpoint({
       services: [serviceOf(AUTHORIZATION_SERVICE.check.path)],
-      changes: policies.status,
-      isServing: () => isEveryPolicyActive(policies, evidence),
+      changes: combine(policies.status, isStopping, (status, stopping) => ({ status, stopping })),
+      isServing: () => !isStopping.value && isEveryPolicyActive(listener, context),
     }),
   ];
   return startWireServer({
-    name: 'gate',
-    address: openAddress(authz.listeners[0].listen),
+    name,
+    address: openAddress(listen),
     methods: [...methods, ...createReflectionEndpoint(methods)],
     identify: parts.tracker.identify,
     onPeer: (peer) => attestEarly(peer, parts),
     maxMessageBytes: authz.maxRequestBytes,
     anyAuthority: authz.anyAuthority,
     logger: parts.logger.child({ room: 'transport' }),
-    metrics,
+    metrics: parts.metrics,
   });
-}
-
-function accessOf({ name, ...access }: GateListenerConfig): GateAccess {
-  return { ...access, listener: name };
 }
 
 async function checkRules(authz: AuthzConfig): Promise<CheckRules> {
@@ -98,10 +159,11 @@ async function readDescriptors(file: string): Promise<GrpcBodyReader> {
   }
 }
 
-/** Every one that decides. */
-function isEveryPolicyActive(policies: PolicyEngine, evidence: PolicyEvidence | undefined): boolean {
-  return [...policies.status.value].every(
-    ([name, { state }]) => state === 'active' || evidence?.isTrial(name) === true,
+/** Every one that decides at this listener. */
+function isEveryPolicyActive(listener: GateListenerConfig, { policies, parts: { evidence } }: GateContext): boolean {
+  const { value } = policies.status;
+  return [...listener.policies].every(
+    (name) => value.get(name)?.state === 'active' || evidence?.isTrial(name) === true,
   );
 }
 

@@ -14,6 +14,8 @@ export interface RunningServer {
     readonly workload: string;
     readonly admin: string;
     readonly gate?: string;
+    /** Further listeners of the gate by name. */
+    readonly [gate: `gate:${string}`]: string;
     readonly telemetry?: string;
   };
   /** Ends every stream with a status, removes sockets and the lock. Resolves when all is closed. */
@@ -108,6 +110,8 @@ async function start(context: StartContext): Promise<RunningServer> {
   return running({ ...context, addresses, tasks });
 }
 
+type ListenerName = 'workload' | 'admin' | 'telemetry' | 'gate' | `gate:${string}`;
+
 /** Identities are served, and checks denied, while policies are still being compiled. Readiness comes last: then all others listen. */
 async function startListeners(
   parts: ServerParts,
@@ -115,29 +119,29 @@ async function startListeners(
   own: { readonly open: AsyncDisposableStack; readonly metrics: MetricsRegistry; readonly startedAt: number },
 ): Promise<RunningServer['addresses']> {
   const { open, metrics, startedAt } = own;
-  const addresses: { workload?: string; gate?: string; admin?: string; telemetry?: string } = {};
+  const addresses = new Map<ListenerName, string>();
   const workload = await listeners.startWorkloadSocket(parts);
-  addresses.workload = workload.address;
+  addresses.set('workload', workload.address);
   open.defer(() => workload.stop(GRACE_MS));
   const gate = await listeners.startGate(parts);
   if (gate !== undefined) {
-    addresses.gate = gate.address;
+    for (const [name, address] of gate.addresses) addresses.set(name, address);
     open.defer(() => gate.stop(GRACE_MS));
   }
   const status = listeners.createStatus(parts, {
     version: await readVersion(),
     startedAt,
-    listeners: () => Object.entries(addresses).map(([name, address]) => ({ name, address })),
+    listeners: () => [...addresses].map(([name, address]) => ({ name, address })),
   });
   const admin = await listeners.startAdmin(parts, status);
-  addresses.admin = admin.address;
+  addresses.set('admin', admin.address);
   open.defer(() => admin.stop(GRACE_MS));
   const telemetry = await listeners.startTelemetry(parts, metrics);
   if (telemetry !== undefined) {
-    addresses.telemetry = telemetry.address;
+    addresses.set('telemetry', telemetry.address);
     open.defer(() => telemetry.close());
   }
-  return { ...addresses, workload: workload.address, admin: admin.address };
+  return { ...Object.fromEntries(addresses), workload: workload.address, admin: admin.address };
 }
 
 /**

@@ -87,6 +87,7 @@ sds:
   unknown_name: wait
 authz:
   listen: unix:./run/authz.sock
+  drain_time: 7s
   on_error: grpc
   deny_unregistered: true
   any_authority: true
@@ -192,6 +193,7 @@ telemetry: { listen: "[::1]:0", log_level: debug }
           defaultPolicy: 'default',
         },
       ],
+      drainTimeMs: 7000,
       onError: 'grpc',
       denyUnregistered: true,
       anyAuthority: true,
