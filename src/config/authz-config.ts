@@ -133,8 +133,8 @@ function inputFields(folder: string) {
     ),
     path_guard: choiceField(['off', 'reject', 'normalize'], {
       description:
-        'Paths with `.` or `..` segments, `//`, `\\`, `%2f` or `%5c`: as they are, a 400, or normalized for the policy, ' +
-        'which is right only where Envoy does the same.',
+        'Paths with `.` or `..` segments, `//`, `\\`, `;`, `%2f`, `%5c` or `%3b`: as they are, a 400, or normalized for the ' +
+        'policy, which is right only where Envoy does the same.',
       default: 'off',
     }),
   };

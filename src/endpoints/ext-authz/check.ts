@@ -16,7 +16,7 @@ import { identifyCaller, mayAsk, type Caller, type CallerSources } from './calle
 import { bodyForm, type BodyForm } from './deny-body.ts';
 import { headerReader } from './identity-input.ts';
 import { inputDocument, type InputOptions } from './input-document.ts';
-import { isAmbiguous, normalizeTarget, type PathGuard } from './path-guard.ts';
+import { guardTarget, type PathGuard } from './path-guard.ts';
 import { refusedInAllow, refusedInDeny, type ReplyRules } from './reply-rules.ts';
 import { shownRequest, type ShownRequest } from './shown-request.ts';
 
@@ -119,7 +119,7 @@ async function decideRequest(
   if (peer.verified && sources.isRegistered !== undefined && !sources.isRegistered(peer.spiffeId)) {
     return { kind: 'deny', ...facts, reason: 'peer_unregistered', httpStatus: 403 };
   }
-  const path = guardedPath(request, sources.rules.pathGuard);
+  const path = guardTarget(request.attributes?.request?.http?.path ?? '', sources.rules.pathGuard);
   if (path === 'refused') return { kind: 'deny', ...facts, reason: 'path_refused', httpStatus: 400 };
   let input: PolicyInput;
   try {
@@ -132,13 +132,6 @@ async function decideRequest(
   const shown = shownRequest(request, { caller, policy, identity, input, size }, trials);
   if (trials?.isUnenforced(policy) === true) return { kind: 'unenforced', reason: 'unenforced', ...facts, ...shown };
   return toOutcome(await policies.decide(policy, input, { deadline, signal }), { ...facts, ...shown }, rules);
-}
-
-/** `seen`: what the policy sees in place of the request's own path. */
-function guardedPath(request: CheckRequest, guard: PathGuard): { readonly seen?: string } | 'refused' {
-  const path = request.attributes?.request?.http?.path ?? '';
-  if (guard === 'off' || !isAmbiguous(path)) return {};
-  return guard === 'reject' ? 'refused' : { seen: normalizeTarget(path) };
 }
 
 /** What a policy asks for and Envoy must not be told is a deny, and never a failure: `on_error` may let those pass. */
