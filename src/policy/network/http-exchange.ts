@@ -70,7 +70,7 @@ const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 /** May be sent again when a connection was closed before the answer. */
 const REPEATABLE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 /** What OPA says where the policy sets other headers. */
-const OPA_AGENT = /^Open Policy Agent\//;
+const OPA_AGENT = /^Open-Policy-Agent\//;
 
 export class TooLarge extends Error {}
 
@@ -114,7 +114,7 @@ function headersFor(wanted: WantedRequest, origin: Origin, length: number): stri
   const given = (wanted.headers ?? []).filter(([name]) => !OWN_HEADERS.has(name.toLowerCase()));
   const named = new Map(given.map(([name, value]) => [name.toLowerCase(), value]));
   const headers = ['Host', wanted.hostHeader === '' ? origin.host : wanted.hostHeader];
-  if (OPA_AGENT.test(named.get('user-agent') ?? 'Open Policy Agent/')) headers.push('User-Agent', 'svidgate');
+  if (OPA_AGENT.test(named.get('user-agent') ?? 'Open-Policy-Agent/')) headers.push('User-Agent', 'svidgate');
   if (!named.has('accept-encoding')) headers.push('Accept-Encoding', 'identity');
   if (length > 0 || WITH_BODY.has(wanted.method)) headers.push('Content-Length', String(length));
   for (const [name, value] of given) {
@@ -140,6 +140,11 @@ function caOf(tls: WantedRequest['tls'], ca: string | undefined): { readonly ca?
   return { ca: [tls.ca, ...(ca === undefined ? getCACertificates('default') : [ca])] };
 }
 
+/** What Go does not show of an answer. */
+function isOfTheConnection(name: string, value: string): boolean {
+  return name === 'transfer-encoding' || name === 'trailer' || (name === 'connection' && /\bclose\b/i.test(value));
+}
+
 async function readAnswer(response: IncomingMessage, maxBytes: number): Promise<HttpAnswer> {
   const pieces: Uint8Array[] = [];
   let length = 0;
@@ -160,7 +165,7 @@ async function readAnswer(response: IncomingMessage, maxBytes: number): Promise<
   return {
     status: `${statusCode} ${response.statusMessage ?? ''}`,
     statusCode,
-    headers: pairs.filter(([name]) => !/^(?:transfer-encoding|trailer)$/i.test(name)),
+    headers: pairs.filter(([name, value]) => !isOfTheConnection(name.toLowerCase(), value)),
     body: Buffer.concat(pieces).toString('base64'),
   };
 }
