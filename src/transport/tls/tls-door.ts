@@ -1,4 +1,4 @@
-import { constants } from 'node:crypto';
+import { constants, type X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls';
 import { describeError, type Logger, type Metrics } from '../../core/index.ts';
@@ -168,7 +168,8 @@ function chainOf(socket: TLSSocket): readonly Uint8Array[] {
   let next = socket.getPeerX509Certificate();
   while (next !== undefined && chain.length < MAX_CHAIN) {
     chain.push(next.raw);
-    next = next.issuerCertificate;
+    const issuer: X509Certificate | undefined = next.issuerCertificate;
+    next = issuer?.fingerprint256 === next.fingerprint256 ? undefined : issuer;
   }
   return chain;
 }
