@@ -16,6 +16,7 @@ export function createPolicies(
   return createPolicyEngine({
     policies: policies.toSorted((one, other) => Number('shadowOf' in one) - Number('shadowOf' in other)),
     evalTimeoutMs: authz.evalTimeoutMs,
+    ...(authz.httpSend === undefined ? {} : { httpSend: authz.httpSend }),
     cache: createCompiledPolicies(own.directory, { policies: authz.policies.keys() }),
     clock,
     logger: logger.child({ room: 'policy' }),
