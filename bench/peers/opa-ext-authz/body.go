@@ -91,7 +91,7 @@ func parseMultipart(contentType string, body []byte) (any, error) {
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
 	for {
 		part, err := reader.NextPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // one that is wrapped is a body that is cut off
 			return values, nil
 		}
 		if err != nil {

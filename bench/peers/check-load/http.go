@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+type client struct {
+	socket net.Conn
+	in     *bufio.Reader
+}
+
+var clients = map[string][]*client{}
+
+// driveHTTP sends the messages as they are, one at a time on each of InFlight connections.
+func driveHTTP(r round, end time.Time, latencies []time.Duration) ([]time.Duration, error) {
+	for len(clients[r.Address]) < r.InFlight {
+		socket, err := net.Dial("tcp", r.Address)
+		if err != nil {
+			return nil, err
+		}
+		clients[r.Address] = append(clients[r.Address], &client{socket: socket, in: bufio.NewReader(socket)})
+	}
+	type done struct {
+		latencies []time.Duration
+		err       error
+	}
+	results := make(chan done)
+	for _, each := range clients[r.Address][:r.InFlight] {
+		go func() {
+			var d done
+			messages := number(r.Messages)
+			for d.err == nil && time.Now().Before(end) {
+				begun := time.Now()
+				d.err = each.ask(messages.next())
+				d.latencies = append(d.latencies, time.Since(begun))
+			}
+			results <- d
+		}()
+	}
+	var failed error
+	for range r.InFlight {
+		d := <-results
+		latencies = append(latencies, d.latencies...)
+		if d.err != nil {
+			failed = d.err
+		}
+	}
+	return latencies, failed
+}
+
+// ask wants a 200 with a body of the length that its header says.
+func (c *client) ask(message []byte) error {
+	if _, err := c.socket.Write(message); err != nil {
+		return err
+	}
+	length := -1
+	for number := 0; ; number++ {
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		text := strings.TrimRight(string(line), "\r\n")
+		if number == 0 && !strings.HasPrefix(text, "HTTP/1.1 200") {
+			return fmt.Errorf("answer %q", text)
+		}
+		if text == "" {
+			break
+		}
+		if value, ok := strings.CutPrefix(text, "content-length: "); ok {
+			if length, err = strconv.Atoi(value); err != nil {
+				return err
+			}
+		}
+	}
+	if length < 0 {
+		return fmt.Errorf("an answer without a length")
+	}
+	_, err := io.CopyN(io.Discard, c.in, int64(length))
+	return err
+}

@@ -1,0 +1,46 @@
+package main
+
+import "bytes"
+
+const digits = 7
+
+// numbered are messages in which a number of fixed width stands at some places.
+type numbered struct {
+	messages []message
+	last     int
+}
+
+type message struct {
+	bytes  []byte
+	places []int
+}
+
+func number(texts [][]byte) *numbered {
+	placeholder := bytes.Repeat([]byte("0"), digits)
+	n := &numbered{}
+	for _, text := range texts {
+		m := message{bytes: bytes.Clone(text)}
+		for at := 0; ; {
+			found := bytes.Index(text[at:], placeholder)
+			if found < 0 {
+				break
+			}
+			m.places = append(m.places, at+found)
+			at += found + digits
+		}
+		n.messages = append(n.messages, m)
+	}
+	return n
+}
+
+// next gives a message that is valid until the next call.
+func (n *numbered) next() []byte {
+	n.last++
+	m := &n.messages[n.last%len(n.messages)]
+	for _, place := range m.places {
+		for at, left := place+digits-1, n.last; at >= place; at, left = at-1, left/10 {
+			m.bytes[at] = byte('0' + left%10)
+		}
+	}
+	return m.bytes
+}
