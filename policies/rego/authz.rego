@@ -25,8 +25,8 @@ request := input.attributes.request.http
 # The SPIFFE ID of the peer, defined only when svidgate checked its certificate against the live bundles.
 peer := input.svidgate.peer.spiffe_id if input.svidgate.peer.verified == true
 
-# The SPIFFE IDs of the service whose Envoy asks, defined only when the kernel proved who that is.
-callers := input.svidgate.caller.spiffe_ids if input.svidgate.caller.kind == "attested"
+# The SPIFFE IDs of the service whose Envoy asks, defined only when the kernel or a certificate proved who that is.
+callers := input.svidgate.caller.spiffe_ids if input.svidgate.caller.kind in {"attested", "tls"}
 
 # --- Paths -------------------------------------------------------------------------------------------------------
 # A path that services may read in more than one way is refused: a proxy in between may normalize it after we looked.

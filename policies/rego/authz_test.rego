@@ -123,6 +123,11 @@ test_callers_that_were_not_attested_are_denied if {
 	not allowed(object.union(get_orders, {"svidgate": {"caller": {"kind": "anonymous"}}}))
 }
 
+test_callers_with_a_certificate_are_services_too if {
+	allowed(object.union(get_orders, {"svidgate": {"caller": {"kind": "tls"}}}))
+	not allowed(object.union(get_orders, {"svidgate": {"caller": {"kind": "tls", "spiffe_ids": [web]}}}))
+}
+
 test_other_services_are_denied if {
 	not allowed(object.union(get_orders, {"svidgate": {"caller": {"spiffe_ids": []}}}))
 	not allowed(object.union(get_orders, {"svidgate": {"caller": {"spiffe_ids": [web]}}}))

@@ -16,4 +16,5 @@ export {
 } from './identity-source.ts';
 export type { JwtSvidIssuer } from './jwt-svids.ts';
 export type { SvidIssuer } from './svid-slot.ts';
+export { createOwnSvid, type OwnSvid, type OwnSvidOptions } from './own-svid.ts';
 export { WorkloadExits, type WatchedProcess, type WorkloadExitsOptions } from './workload-exits.ts';

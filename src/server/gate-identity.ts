@@ -1,6 +1,7 @@
 import type { Revocations } from '../authority/index.ts';
-import type { ReadonlyWatchable } from '../core/index.ts';
+import { supervise, type ReadonlyWatchable } from '../core/index.ts';
 import {
+  createClientJudge,
   createPeerVerifier,
   createRequestVerifier,
   createTokenVerifier,
@@ -9,24 +10,28 @@ import {
 } from '../peer/index.ts';
 import type { ForeignBundles, TrustBundle } from '../spiffe/index.ts';
 import type { PartsContext } from './authority-parts.ts';
+import { createGateTls, type GateTls, type GateTlsSources } from './gate-tls.ts';
 
 /** How the gate finds out who sent a request. */
 export interface GateIdentity {
   readonly requests: RequestVerifier;
-  /** Keeps the keys of token issuers fresh until the signal is aborted. */
+  readonly tls: GateTls;
+  /** Keeps the keys of token issuers and what the gate shows of itself fresh until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
 }
 
 /** Undefined without a gate. */
 export function createGateIdentity(
-  { config, clock, logger, metrics }: PartsContext,
+  context: PartsContext,
   trust: {
     readonly bundle: ReadonlyWatchable<TrustBundle>;
     readonly foreignBundles: ReadonlyWatchable<ForeignBundles>;
     readonly intermediates: ReadonlyWatchable<readonly Uint8Array[]>;
     readonly revocations: Revocations;
+    readonly signer: GateTlsSources['signer'];
   },
 ): GateIdentity | undefined {
+  const { config, clock, logger, metrics } = context;
   const { authz } = config;
   if (authz === undefined) return undefined;
   const { xfccTrusted, jwtSvid, jwtProviders } = authz.identity;
@@ -43,5 +48,11 @@ export function createGateIdentity(
     metrics,
   });
   const xfcc = createXfccVerifier({ peers, trusted: xfccTrusted });
-  return { requests: createRequestVerifier({ peers, xfcc, tokens }), run: (signal) => tokens.run(signal) };
+  const clients = createClientJudge({ ...trust, revocations: snapshot, peers });
+  const tls = createGateTls(context, authz, { signer: trust.signer, clients });
+  return {
+    requests: createRequestVerifier({ peers, xfcc, tokens }),
+    tls,
+    run: (signal) => supervise(signal, [(each) => tokens.run(each), (each) => tls.run(each)]),
+  };
 }

@@ -12,9 +12,10 @@ import {
 import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { AUTHORIZATION_SERVICE, parseDescriptorSet } from '../proto/index.ts';
-import { trustDomainOf } from '../spiffe/index.ts';
+import { trustDomainOf, type SpiffeId } from '../spiffe/index.ts';
 import { startWireServer, type GrpcServer, type Peer } from '../transport/index.ts';
 import type { GateIdentity } from './gate-identity.ts';
+import { gateIdsOfEntries } from './gate-tls.ts';
 import { openAddress } from './open-address.ts';
 import type { ServerParts } from './parts.ts';
 
@@ -38,10 +39,12 @@ export async function startGate(parts: ServerParts): Promise<Gate | undefined> {
     parts,
     authz,
     policies,
+    gateIdentity,
     shared: await sharedOptions({ parts, authz, policies, gateIdentity }),
     isStopping: new Watchable(false),
   };
   warnOf(authz, context.shared.logger);
+  warnOfHolders(parts, context.shared.logger);
   await using open = new AsyncDisposableStack();
   const servers: GrpcServer[] = [];
   for (const listener of authz.listeners) {
@@ -65,6 +68,7 @@ interface GateContext {
   readonly parts: ServerParts;
   readonly authz: AuthzConfig;
   readonly policies: PolicyEngine;
+  readonly gateIdentity: GateIdentity;
   readonly shared: Omit<ExtAuthzOptions, 'access'>;
   readonly isStopping: Watchable<boolean>;
 }
@@ -72,6 +76,21 @@ interface GateContext {
 function warnOf(authz: AuthzConfig, logger: Logger): void {
   if (authz.dryRun) logger.warn({}, 'dry run: what policies deny is let through');
   for (const policy of unservedPolicies(authz)) logger.warn({ policy }, 'no caller of any listener may ask for it');
+}
+
+/** Says once for each SPIFFE ID of the gate when an entry gives it to somebody, who could then answer in its name. */
+function warnOfHolders({ config, registry }: ServerParts, logger: Logger): void {
+  const said = new Set<SpiffeId>();
+  const look = (): void => {
+    const given = gateIdsOfEntries(config, registry.snapshot.value);
+    for (const id of said) if (!given.includes(id)) said.delete(id);
+    for (const id of given.filter((each) => !said.has(each))) {
+      said.add(id);
+      logger.warn({ spiffe_id: id }, 'an entry gives the spiffe id of the gate to callers');
+    }
+  };
+  look();
+  registry.snapshot.subscribe(look);
 }
 
 async function sharedOptions({
@@ -115,9 +134,11 @@ async function sharedOptions({
 }
 
 function startListener(listener: GateListenerConfig, context: GateContext): Promise<GrpcServer> {
-  const { parts, authz, policies, shared, isStopping } = context;
+  const { parts, authz, policies, gateIdentity, shared, isStopping } = context;
   const { name, listen, tls, ...access } = listener;
-  if (tls !== undefined) throw new SvidgateError('unimplemented', `TLS is not there yet: ${name}`);
+  const serverTls = gateIdentity.tls.of(listener);
+  // What is configured with TLS never listens without.
+  if ((tls === undefined) !== (serverTls === undefined)) throw new SvidgateError('internal', `${name} has no TLS`);
   const methods = [
     ...createExtAuthzEndpoint({ ...shared, access: { ...access, listener: name } }),
     ...createHealthEndpoint({
@@ -129,6 +150,7 @@ function startListener(listener: GateListenerConfig, context: GateContext): Prom
   return startWireServer({
     name,
     address: openAddress(listen),
+    ...(serverTls === undefined ? {} : { tls: serverTls }),
     methods: [...methods, ...createReflectionEndpoint(methods)],
     identify: parts.tracker.identify,
     onPeer: (peer) => attestEarly(peer, parts),

@@ -60,7 +60,7 @@ export async function startTelemetry(parts: ServerParts, metrics: MetricsRegistr
   if (listen === undefined) return undefined;
   const app = createTelemetryApp({
     render: () => metrics.render(),
-    readiness: () => [identityReadiness(parts), ...policyReadiness(parts)],
+    readiness: () => [identityReadiness(parts), ...policyReadiness(parts), ...(parts.gateIdentity?.tls.checks() ?? [])],
     logger: parts.logger.child({ room: 'telemetry' }),
   });
   return startHttpServer({ address: openAddress(listen), fetch: (request) => app.fetch(request) });

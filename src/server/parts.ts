@@ -97,7 +97,7 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     identities: callerIdentities,
     exits,
     registry,
-    gateIdentity: createGateIdentity(context, { ...trust, intermediates: signer.intermediates, revocations }),
+    gateIdentity: createGateIdentity(context, { ...trust, intermediates: signer.intermediates, revocations, signer }),
     policies,
     evidence: await openEvidence(context, policies),
     streams,

@@ -1,4 +1,6 @@
+import { unservedPolicies } from '../config/index.ts';
 import type { ListenerStatus, StatusReport } from '../endpoints/admin/index.ts';
+import { gateIdsOfEntries } from './gate-tls.ts';
 import type { ServerParts } from './parts.ts';
 
 /** How the server is doing at this moment. */
@@ -64,6 +66,18 @@ function unenforcedWarnings({ evidence }: ServerParts): readonly string[] {
   );
 }
 
+function gateWarnings({ config, gateIdentity, registry }: ServerParts): readonly string[] {
+  const unserved = config.authz === undefined ? [] : unservedPolicies(config.authz);
+  const closed = gateIdentity?.tls.checks().filter(({ problem }) => problem !== undefined) ?? [];
+  return [
+    ...unserved.map((name) => `no caller of any listener may ask for policy ${name}`),
+    ...closed.map(({ name, problem }) => `nobody can connect to ${name}: ${problem}`),
+    ...gateIdsOfEntries(config, registry.snapshot.value).map(
+      (id) => `an entry gives ${id}, which the gate shows, to callers`,
+    ),
+  ];
+}
+
 function warningsOf(parts: ServerParts): readonly string[] {
   const { registry, revocations, signer, streams, config } = parts;
   const { state, refusedCount, mistakes } = registry.status.value;
@@ -93,6 +107,7 @@ function warningsOf(parts: ServerParts): readonly string[] {
       ? []
       : ['keys are in memory alone: a restart makes a new authority']),
     ...unenforcedWarnings(parts),
+    ...gateWarnings(parts),
     ...(revocations.snapshot.value.all.length > 0
       ? ['a revocation ends no stream, WebSocket or TCP connection that is open: bound their duration in Envoy']
       : []),

@@ -51,8 +51,11 @@ export interface SecretStream extends ByteStream<DiscoveryResponse> {
 
 const raw = (bytes: Uint8Array): Buffer => Buffer.from(bytes);
 
-export function connect(address: string): RawClient {
-  const client = new grpc.Client(address, grpc.credentials.createInsecure(), {
+export function connect(
+  address: string,
+  credentials: grpc.ChannelCredentials = grpc.credentials.createInsecure(),
+): RawClient {
+  const client = new grpc.Client(address, credentials, {
     'grpc.default_authority': 'svidgate',
     'grpc.max_send_message_length': -1,
     'grpc.max_receive_message_length': -1,
