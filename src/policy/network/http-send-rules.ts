@@ -37,9 +37,10 @@ const DEFAULT_PORTS = { http: 80, https: 443 } as const;
 
 /** Reads a scheme and a host with or without a port. Undefined where there is anything more, or less. */
 export function parseOrigin(scheme: string, host: string): Origin | undefined {
-  if (scheme !== 'http' && scheme !== 'https') return undefined;
+  // The parser drops line feeds and tabs.
+  if ((scheme !== 'http' && scheme !== 'https') || /[\s\p{Cc}]/u.test(host)) return undefined;
   const url = URL.parse(`${scheme}://${host}/`);
-  if (url === null || url.href !== `${scheme}://${url.host}/`) return undefined;
+  if (url === null || /[/?#@\\]/.test(host) || url.href !== `${scheme}://${url.host}/`) return undefined;
   const port = url.port === '' ? DEFAULT_PORTS[scheme] : Number(url.port);
   return { scheme, hostname: url.hostname.replace(/^\[|\]$/g, ''), port, host: url.host };
 }
@@ -53,7 +54,7 @@ export function isAllowed(origin: Origin, allowed: readonly AllowedOrigin[]): bo
 /** Whether the name belongs to an origin that may be asked: only then it may be looked up. */
 export function isAllowedName(name: string, allowed: readonly AllowedOrigin[]): boolean {
   const origin = parseOrigin('https', name);
-  return origin?.host === name.toLowerCase() && allowed.some((each) => covers(each, origin.hostname));
+  return origin !== undefined && !/[:[\]]/.test(name) && allowed.some((each) => covers(each, origin.hostname));
 }
 
 function covers({ hostname, isSuffix }: AllowedOrigin, asked: string): boolean {

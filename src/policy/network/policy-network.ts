@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { lookup } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../core/index.ts';
@@ -76,10 +77,11 @@ function aborted(signal: AbortSignal): Promise<never> {
 
 async function send(context: Context, wanted: WantedRequest, signal: AbortSignal): Promise<ExchangeAnswer> {
   const { rules, clock, connections } = context;
-  const origin = parseOrigin(wanted.scheme, wanted.host);
+  const host = textOf(wanted.host);
+  const origin = parseOrigin(wanted.scheme, host);
   if (origin === undefined || !isAllowed(origin, rules.allow)) return refused('authz.http_send does not allow it');
   // One address may serve many names.
-  const named = parseOrigin(wanted.scheme, wanted.hostHeader === '' ? wanted.host : wanted.hostHeader);
+  const named = parseOrigin(wanted.scheme, wanted.hostHeader === '' ? host : textOf(wanted.hostHeader));
   if (named === undefined || !isAllowed(named, rules.allow)) {
     return refused('authz.http_send does not allow the origin of its Host header');
   }
@@ -98,9 +100,15 @@ async function send(context: Context, wanted: WantedRequest, signal: AbortSignal
 }
 
 async function lookUp(rules: HttpSendRules, name: string): Promise<ExchangeAnswer> {
-  if (!isAllowedName(name, rules.allow)) return refused('net.lookup_ip_addr: authz.http_send does not allow the name');
-  const found = await lookup(name, { all: true });
+  if (!isAllowedName(textOf(name), rules.allow))
+    return refused('net.lookup_ip_addr: authz.http_send does not allow the name');
+  const found = await lookup(textOf(name), { all: true });
   return { addresses: found.map(({ address }) => address) };
+}
+
+/** From one character for each byte. */
+function textOf(bytes: string): string {
+  return Buffer.from(bytes, 'latin1').toString('utf8');
 }
 
 function refused(fault: string): ExchangeAnswer {
