@@ -2,7 +2,7 @@ import { cpus } from 'node:os';
 import { directFigures, IN_FLIGHT, type Pace } from './authz/direct.ts';
 import { startLoadClient } from './authz/load.ts';
 import { startPeers } from './authz/peers.ts';
-import { SCENARIOS } from './authz/scenarios.ts';
+import { scenarios } from './authz/scenarios.ts';
 import { envoyFigures } from './authz/through-envoy.ts';
 import type { AimedAt, Benchmark, BenchmarkContext, Figure } from './benchmark.ts';
 
@@ -39,7 +39,7 @@ async function run({ size, progress }: BenchmarkContext): Promise<readonly Figur
   progress('building the Go programs, which takes minutes the first time');
   await using client = await startLoadClient();
   const figures: Figure[] = [];
-  for (const scenario of SCENARIOS) {
+  for (const scenario of scenarios(size)) {
     progress(`${scenario.name}: starting svidgate and OPA`);
     await using peers = await startPeers(scenario);
     figures.push(...(await directFigures(scenario, { peers, client, pace, progress })));

@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Size } from '../benchmark.ts';
 import { CheckRequest, encodeMessage, type CheckRequestInit } from '../../src/proto/index.ts';
 
 /** One policy with the requests that it allows. */
@@ -58,15 +59,13 @@ path_matches(pattern) if {
 }
 `;
 
-const RULES = 1000;
-
 /** Of the form that OPA's evaluator finds by an index of rules, without looking at the others. */
-const rules: Scenario = {
+const rules = (count: number): Scenario => ({
   name: 'rules',
   what: '1,000 rules',
   async write(folder) {
     const all = Array.from(
-      { length: RULES },
+      { length: count },
       (_, at) => `allow if {
 	input.attributes.source.principal == "spiffe://bench.test/client-${at}"
 	input.attributes.request.http.method == "GET"
@@ -77,21 +76,19 @@ const rules: Scenario = {
     await writePolicy(folder, ['package envoy.authz\n', 'default allow := false\n', ...all].join('\n'), {});
   },
   requests: () =>
-    encoded(RULES, (at) => ({
+    encoded(count, (at) => ({
       principal: `spiffe://bench.test/client-${at}`,
       path: `/service-${at}/0000000?page=1`,
     })),
-};
-
-const DATA_BYTES = 10_000_000;
+});
 
 /** A lookup in a large document. */
-const data: Scenario = {
+const data = (size: number): Scenario => ({
   name: 'data',
   what: '10 MB of data',
   async write(folder) {
     const entries: [string, unknown][] = [];
-    for (let bytes = 0, at = 0; bytes < DATA_BYTES; at += 1) {
+    for (let bytes = 0, at = 0; bytes < size; at += 1) {
       const user = {
         tenant: `tenant-${at % 500}`,
         roles: [`role-${at % 7}`, 'reader'],
@@ -105,8 +102,11 @@ const data: Scenario = {
     await writePolicy(folder, DATA, { users: Object.fromEntries(entries), methods });
   },
   requests: () =>
-    encoded(1000, (at) => ({ user: `user-${at * 61}`, path: `/tenant-${(at * 61) % 500}/0000000?page=1` })),
-};
+    encoded(1000, (at) => {
+      const user = (at * 61) % Math.floor(size / 200);
+      return { user: `user-${user}`, path: `/tenant-${user % 500}/0000000?page=1` };
+    }),
+});
 
 const DATA = `package envoy.authz
 
@@ -123,7 +123,10 @@ allow if {
 }
 `;
 
-export const SCENARIOS: readonly Scenario[] = [small, rules, data];
+/** `quick` has fewer rules and less data. */
+export function scenarios(size: Size): readonly Scenario[] {
+  return size === 'full' ? [small, rules(1000), data(10_000_000)] : [small, rules(50), data(100_000)];
+}
 
 async function writePolicy(folder: string, rego: string, document: unknown): Promise<void> {
   await mkdir(folder, { recursive: true });
