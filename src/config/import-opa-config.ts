@@ -51,7 +51,7 @@ const OPA_REMARKS: Readonly<Record<string, string>> = {
   keys: 'not taken yet: bundles are not downloaded',
   distributed_tracing: 'not taken yet',
   labels: 'has no counterpart',
-  caching: 'has no counterpart: `http.send` is not offered',
+  caching: '`authz.http_send.cache.max_bytes` bounds what `http.send` keeps; `authz.http_send.allow` turns it on',
   server: 'has no counterpart: OPA’s own API is not served',
   storage: 'has no counterpart',
   persistence_directory: 'has no counterpart: compiled policies are kept in `data_dir`',
