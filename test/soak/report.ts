@@ -20,7 +20,8 @@ export async function writeSoakResult(result: SoakResult): Promise<void> {
 }
 
 export function soakTable(result: SoakResult): string {
-  const { first, last, growth, counts } = result;
+  const { vitals, growth, counts } = result;
+  const [first, last] = [vitals[0]!, vitals.at(-1)!];
   const changes = [...counts].reduce((sum, [name, count]) => (name.startsWith('change:') ? sum + count : sum), 0);
   const mb = (from: number, to: number): string => `${from.toFixed(0)} MB to ${to.toFixed(0)} MB`;
   const rows = [

@@ -37,8 +37,8 @@ export interface SoakResult {
   readonly requests: number;
   readonly wrong: number;
   readonly counts: ReadonlyMap<string, number>;
-  readonly first: Vitals;
-  readonly last: Vitals;
+  /** In the order of time. */
+  readonly vitals: readonly Vitals[];
   readonly growth: Growth;
   /** What is not as it must be. */
   readonly problems: readonly string[];
@@ -179,8 +179,7 @@ async function resultOf(
     requests: findings.requests,
     wrong: findings.wrong,
     counts: findings.counts,
-    first: vitals[0]!,
-    last: vitals.at(-1)!,
+    vitals,
     growth: growthOf(vitals),
     problems,
   };

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { writeSoakResult } from '../../test/soak/report.ts';
-import { runSoak } from '../../test/soak/run-soak.ts';
+import { describeVitals, runSoak } from '../../test/soak/run-soak.ts';
 
 const USAGE = 'usage: npm run soak [-- --minutes N] [--seed N] [--write]';
 
@@ -32,6 +32,9 @@ async function main(): Promise<number> {
     `soak: ${result.requests} requests, ${result.wrong} wrong; heap ${result.growth.heapMbPerHour.toFixed(1)} MB/h, ` +
       `resident ${result.growth.residentMbPerHour.toFixed(1)} MB/h in the second half`,
   );
+  if (result.problems.length > 0) {
+    for (const seen of result.vitals) console.log(`  ${Math.round(seen.atMs / 1000)} s  ${describeVitals(seen)}`);
+  }
   for (const problem of result.problems) console.error(`soak: ${problem}`);
   if (values.write) await writeSoakResult(result);
   return result.problems.length === 0 ? 0 : 1;
