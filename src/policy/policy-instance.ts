@@ -70,11 +70,11 @@ export function instantiatePolicy(
   return {
     evaluate(input, resumption) {
       if (input.byteLength > MAX_INPUT_BYTES) throw new Error(`the input is larger than ${MAX_INPUT_BYTES} bytes`);
-      assertJson(policy, input);
+      const document = parseInput(policy, input);
       host.begin(resumption);
       let isSound = false;
       try {
-        const results = evaluateInput(policy, entrypointId, input);
+        const results = evaluateInput(policy, entrypointId, document);
         isSound = true;
         if (host.suspension === undefined) return results;
       } catch (error) {
@@ -112,11 +112,11 @@ export function exactBuffer(bytes: Uint8Array): ArrayBuffer {
 }
 
 /**
- * Throws when the input is not one JSON document. The module itself would take it for an undefined input, with which a
- * rule such as `not input.x` holds, or stop reading at the end of the first value. The second check is for what
- * JSON.parse takes and OPA's own parser does not.
+ * The address of the input in the module. Throws when it is not one JSON document: the module itself would take it for an
+ * undefined input, with which a rule such as `not input.x` holds, or stop reading at the end of the first value. The
+ * second check is for what JSON.parse takes and OPA's own parser does not.
  */
-function assertJson(policy: OpaWasm.LoadedPolicy, input: ArrayBuffer): void {
+function parseInput(policy: OpaWasm.LoadedPolicy, input: ArrayBuffer): number {
   try {
     JSON.parse(STRICT_UTF8.decode(input));
   } catch {
@@ -126,28 +126,39 @@ function assertJson(policy: OpaWasm.LoadedPolicy, input: ArrayBuffer): void {
   exports.opa_heap_ptr_set(policy.dataHeapPtr as number);
   const address = exports.opa_malloc(input.byteLength);
   new Uint8Array(policy.mem.buffer).set(new Uint8Array(input), address);
-  if (exports.opa_json_parse(address, input.byteLength) === 0) throw new Error(NOT_JSON);
+  const document = exports.opa_json_parse(address, input.byteLength);
+  if (document === 0) throw new Error(NOT_JSON);
+  return document;
 }
 
-/** What LoadedPolicy.evaluate does, with a limit on the result and memory that the module itself grew. */
-function evaluateInput(policy: OpaWasm.LoadedPolicy, entrypointId: number, input: ArrayBuffer): ResultSet {
-  const address = policy.dataHeapPtr as number;
-  const length = input.byteLength;
-  new Uint8Array(policy.mem.buffer).set(new Uint8Array(input), address); // assertJson made room for it
-  const { opa_eval: evaluate } = exportsOf(policy);
-  const result = evaluate(0, entrypointId, policy.dataAddr, address, length, address + length, 0);
-  return parseJsonAt(policy, result) as ResultSet;
+/** What LoadedPolicy.evaluate does, with an input that is parsed already, and with a limit on the result. */
+function evaluateInput(policy: OpaWasm.LoadedPolicy, entrypointId: number, document: number): ResultSet {
+  const exports = exportsOf(policy);
+  const context = exports.opa_eval_ctx_new();
+  exports.opa_eval_ctx_set_input(context, document);
+  exports.opa_eval_ctx_set_data(context, policy.dataAddr);
+  exports.opa_eval_ctx_set_entrypoint(context, entrypointId);
+  const failure = exports.eval(context);
+  if (failure !== 0) throw new Error(`the evaluation ended with ${failure}`);
+  return parseJsonAt(policy, exports.opa_json_dump(exports.opa_eval_ctx_get_result(context))) as ResultSet;
 }
 
 type ResultSet = readonly { readonly result: unknown }[];
 
+/** https://www.openpolicyagent.org/docs/wasm#exports; all numbers are addresses in the module's memory but those that say otherwise. */
 interface EvaluationExports {
-  /** Gives 0 for what is not JSON. */
-  readonly opa_json_parse: (address: number, length: number) => number;
-  /** Reserved, entrypoint, data, input, its length, heap, format 0 for JSON; gives the address of the result. */
-  readonly opa_eval: (...args: number[]) => number;
-  readonly opa_malloc: (bytes: number) => number;
   readonly opa_heap_ptr_set: (address: number) => void;
+  readonly opa_malloc: (bytes: number) => number;
+  /** Gives 0 for what is not JSON. */
+  readonly opa_json_parse: (text: number, length: number) => number;
+  readonly opa_eval_ctx_new: () => number;
+  readonly opa_eval_ctx_set_input: (context: number, value: number) => void;
+  readonly opa_eval_ctx_set_data: (context: number, value: number) => void;
+  readonly opa_eval_ctx_set_entrypoint: (context: number, id: number) => void;
+  /** An error code; 0 for none. */
+  readonly eval: (context: number) => number;
+  readonly opa_eval_ctx_get_result: (context: number) => number;
+  readonly opa_json_dump: (value: number) => number;
 }
 
 function exportsOf(policy: OpaWasm.LoadedPolicy): EvaluationExports {
