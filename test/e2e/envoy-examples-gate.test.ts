@@ -62,6 +62,13 @@ for (const envoy of envoyVersions()) {
         assert.ok(example.log().includes(reason), reason);
       }
     });
+
+    test('shadow shows what a candidate would deny, and takes it into force', async () => {
+      await using example = await startExample('shadow', envoy);
+      await example.followPage();
+      assert.match(example.log(), /not enforced: what it denies is let through/);
+      assert.match(example.log(), /peer_revoked/);
+    });
   });
 }
 

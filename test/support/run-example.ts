@@ -68,7 +68,8 @@ export async function startExample(name: string, envoy: EnvoyVersion): Promise<R
       return stdout;
     },
     async followPage() {
-      for (const { text } of blocks.filter(({ language }) => language === 'console')) await follow(text, run);
+      const typed = blocks.filter(({ language }) => language === 'console').map(({ text }) => text);
+      await follow(typed.join('\n'), run);
     },
     async admin(port, path) {
       const answer = await fetch(`http://${place.address}:${place.port(port)}${path}`);

@@ -1,0 +1,10 @@
+# The first policy of these reports.
+package shop
+
+default allow := false
+
+allow if {
+	input.svidgate.peer.verified == true
+	input.svidgate.peer.spiffe_id in data.readers
+	input.attributes.request.http.method == "GET"
+}
