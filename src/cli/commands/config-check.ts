@@ -1,6 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { readConfig, type Config, type DocumentPath, type Mistake, type Place } from '../../config/index.ts';
+import {
+  formatMistake,
+  readConfig,
+  type Config,
+  type DocumentPath,
+  type Mistake,
+  type Place,
+} from '../../config/index.ts';
 import { SvidgateError } from '../../core/index.ts';
 import { EXIT, type ExitCode } from '../exit-code.ts';
 import { formatMistakes } from '../print-mistakes.ts';
@@ -12,19 +19,52 @@ export interface ConfigCheckOptions {
   readonly terminal: Terminal;
 }
 
-/** Prints every mistake of the configuration, and when it has none, those of the files it names. */
+/**
+ * Prints every mistake of the configuration, and when it has none, those of the files it names. What may not be meant goes
+ * to standard error.
+ */
 export async function configCheck({ file, output, terminal }: ConfigCheckOptions): Promise<ExitCode> {
-  const mistakes = await findMistakes(file);
+  const { mistakes, notes } = await findMistakes(file);
+  for (const note of notes) terminal.err(`${formatMistake(note)}\n`);
   terminal.out(formatMistakes(file, mistakes, output));
   return mistakes.length === 0 ? EXIT.done : EXIT.wrongUsage;
 }
 
-async function findMistakes(file: string): Promise<readonly Mistake[]> {
+interface Findings {
+  readonly mistakes: readonly Mistake[];
+  /** What is right and may not be what was meant. */
+  readonly notes: readonly Mistake[];
+}
+
+async function findMistakes(file: string): Promise<Findings> {
   const parsed = await readConfig(file);
-  if (parsed.mistakes !== undefined) return parsed.mistakes;
+  if (parsed.mistakes !== undefined) return { mistakes: parsed.mistakes, notes: [] };
   const config = parsed.value;
   const context: CheckContext = { file, config, placeOf: parsed.placeOf };
-  return [...(await checkEntries(context)), ...(await checkDescriptors(context)), ...(await checkPolicies(context))];
+  const mistakes = [
+    ...(await checkEntries(context)),
+    ...(await checkDescriptors(context)),
+    ...(await checkPolicies(context)),
+  ];
+  return { mistakes, notes: unenforcedNotes(context) };
+}
+
+const LONG_MS = 90 * 86_400_000;
+
+/** Policies whose time without enforcement has passed, or is far. */
+function unenforcedNotes({ file, config, placeOf }: CheckContext): readonly Mistake[] {
+  return [...(config.authz?.policies ?? [])].flatMap(([name, { unenforcedUntil: until }]) => {
+    if (until === undefined) return [];
+    const place = placeOf(['authz', 'policies', name, 'unenforced', 'until']);
+    const left = until - Date.now();
+    if (left <= 0) {
+      const message = `policy \`${name}\` is enforced: the time has passed`;
+      return [{ file, ...place, message, remedy: 'leave `unenforced` out, or choose a later time' }];
+    }
+    if (left <= LONG_MS) return [];
+    const message = `policy \`${name}\` lets everything through for more than 90 days`;
+    return [{ file, ...place, message, remedy: 'choose an earlier time' }];
+  });
 }
 
 interface CheckContext {

@@ -97,6 +97,27 @@ describe('config check', () => {
     assert.deepEqual({ code, out }, { code: 0, out: `${join(folder, 'svidgate.yaml')}: no mistakes\n` });
   });
 
+  test('a time without enforcement that has passed or is far is no mistake, and is told', async (t) => {
+    const folder = await folderWith(t, {
+      'svidgate.yaml': `trust_domain: td.test
+authz:
+  policies:
+    default: { path: a.rego, unenforced: { until: 2020-01-01T00:00:00Z } }
+    far: { path: a.rego, unenforced: { until: 2999-01-01T00:00:00Z } }
+    one: { path: a.rego, shadow_of: default }
+`,
+      'a.rego': 'package envoy.authz\n\ndefault allow := false\n',
+    });
+    const file = join(folder, 'svidgate.yaml');
+    const { code, out, err } = await run('config', 'check', file);
+    assert.deepEqual({ code, out }, { code: 0, out: `${file}: no mistakes\n` });
+    assert.deepEqual(err.split('\n'), [
+      `${file}:4:51: policy \`default\` is enforced: the time has passed: leave \`unenforced\` out, or choose a later time`,
+      `${file}:5:47: policy \`far\` lets everything through for more than 90 days: choose an earlier time`,
+      '',
+    ]);
+  });
+
   test('JSON output is one object', async (t) => {
     const folder = await folderWith(t, { 'svidgate.yaml': 'trust_domain: [\n' });
     const file = join(folder, 'svidgate.yaml');
