@@ -43,6 +43,8 @@ const HTTP_STATUSES = new Set([
   501, 502, 503, 504, 505, 506, 507, 508, 510, 511,
 ]);
 
+const MAX_METADATA_DEPTH = 100;
+
 class WrongType extends Error {}
 
 /**
@@ -96,7 +98,15 @@ function metadataOf(answer: object): { readonly dynamicMetadata?: JsonObject } {
   const metadata = field(answer, 'dynamic_metadata');
   if (metadata === undefined) return {};
   if (!isObject(metadata)) throw wrong('dynamic_metadata', 'an object', metadata);
+  if (hasInfinity(metadata, 0)) throw new WrongType('`dynamic_metadata` has a number beyond 64-bit floating point');
   return { dynamicMetadata: metadata as JsonObject };
+}
+
+/** What JSON as large as `1e400` becomes. What is nested deeper is refused where it is encoded. */
+function hasInfinity(value: unknown, depth: number): boolean {
+  if (typeof value === 'number') return !Number.isFinite(value);
+  if (typeof value !== 'object' || value === null || depth > MAX_METADATA_DEPTH) return false;
+  return Object.values(value).some((each) => hasInfinity(each, depth + 1));
 }
 
 /** An object from names to a text or a list of texts, or a list of such objects. Sorted by lower-case name. */

@@ -112,6 +112,10 @@ describe('readAnswer', () => {
       answer: { allowed: true, dynamic_metadata: [] },
       message: '`dynamic_metadata` has an array where an object is expected',
     },
+    {
+      answer: JSON.parse('{"allowed":true,"dynamic_metadata":{"a":[{"b":-1e400}]}}') as unknown,
+      message: '`dynamic_metadata` has a number beyond 64-bit floating point',
+    },
     { answer: { allowed: false, body: {} }, message: '`body` has an object where a string is expected' },
     {
       answer: { allowed: false, http_status: '403' },
