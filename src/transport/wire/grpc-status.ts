@@ -31,11 +31,12 @@ export const RESPONSE_HEADERS = {
   'grpc-accept-encoding': ACCEPTED_ENCODINGS,
 };
 export const BEFORE_TRAILERS = { waitForTrailers: true, sendDate: false };
+const ALONE = { endStream: true, sendDate: false };
 export const OK_TRAILERS = { 'grpc-status': '0', 'grpc-message': 'OK' };
 
 /** Without a response: the trailers stand in the place of its headers. */
-export function respondTrailersOnly(stream: ServerHttp2Stream, failure: GrpcFailure): void {
-  stream.respond({ ...RESPONSE_HEADERS, ...trailersOf(failure) }, { endStream: true, sendDate: false } as object);
+export function respondTrailersOnly(stream: ServerHttp2Stream, trailers: Readonly<Record<string, string>>): void {
+  stream.respond({ ...RESPONSE_HEADERS, ...trailers }, ALONE);
 }
 
 export function trailersOf({ status, message }: GrpcFailure): Record<string, string> {

@@ -42,6 +42,7 @@ export class StreamCall extends WireCall {
     } catch (error) {
       return this.fail(SvidgateError.from(error));
     }
+    if (this.#isSettled) return;
     this.#count();
     if (this.#waiting.length >= MAX_WAITING_REQUESTS) this.stream.pause();
     this.#wake?.();
@@ -53,7 +54,7 @@ export class StreamCall extends WireCall {
     const method = this.#method;
     if (method.kind === 'stream' || this.#isSettled || this.#isServed) return;
     const request = this.#waiting.shift();
-    if (request === undefined) {
+    if (request === undefined || this.#reader.isWithin) {
       return this.fail(new SvidgateError('invalid_request', 'the call has no request'), 'UNIMPLEMENTED');
     }
     this.holdOnly(PREFIX_BYTES + request.length);
@@ -87,11 +88,15 @@ export class StreamCall extends WireCall {
   }
 
   #add({ flag, bytes }: FramedMessage, piece: Buffer): void {
+    if (this.#isSettled) return;
     if (flag !== 0) {
-      throw new SvidgateError('invalid_request', 'a message is marked as compressed and is not');
+      return this.fail(
+        new SvidgateError('invalid_request', 'a message is marked as compressed and is not'),
+        'INTERNAL',
+      );
     }
     if (this.#method.kind === 'server-stream' && this.#waiting.length > 0) {
-      throw new SvidgateError('unimplemented', 'the call has more than one request');
+      return this.fail(new SvidgateError('invalid_request', 'the call has more than one request'), 'UNIMPLEMENTED');
     }
     this.#waiting.push(bytes);
     // A message that is all that came keeps alive what was read with it; one among many shares that.
@@ -105,7 +110,7 @@ export class StreamCall extends WireCall {
   }
 
   #count(): void {
-    if (!this.#isSettled) this.holdOnly(this.#reader.heldBytes + this.#waitingBytes);
+    this.holdOnly(this.#reader.heldBytes + this.#waitingBytes);
   }
 
   /** With backpressure. It ends when the caller half-closes or the call is over. */
@@ -139,7 +144,7 @@ export class StreamCall extends WireCall {
       signal.throwIfAborted();
       if (this.#isSettled) return;
       this.#isSettled = true;
-      this.endWith(undefined);
+      this.endWith();
     } catch (error) {
       if (this.#isSettled || this.isGone) return;
       this.connection.logFailure(error, path);

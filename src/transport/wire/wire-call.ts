@@ -142,16 +142,13 @@ export abstract class WireCall implements CallContext {
     this.cancel(ENDED);
   }
 
-  protected endWith(failure: GrpcFailure | undefined): void {
+  /** Without messages, or after them. Without a failure it ends well. */
+  protected endWith(failure?: GrpcFailure): void {
     this.settle();
     if (this.isGone) return;
-    if (this.stream.headersSent || failure === undefined) {
-      if (failure !== undefined) this.#trailers = trailersOf(failure);
-      if (!this.stream.headersSent) this.sendHeaders();
-      this.stream.end();
-      return;
-    }
-    respondTrailersOnly(this.stream, failure);
+    if (failure !== undefined) this.#trailers = trailersOf(failure);
+    if (this.stream.headersSent) return void this.stream.end();
+    respondTrailersOnly(this.stream, this.#trailers);
     if (!this.hasEnded) this.#closeSoon();
   }
 

@@ -4,7 +4,7 @@ import type { GrpcMethod } from '../grpc-service.ts';
 import type { HeldTotal, Holder } from '../held-total.ts';
 import type { Peer } from '../peer.ts';
 import type { AcceptedClient } from '../tls/accepted-client.ts';
-import { respondTrailersOnly } from './grpc-status.ts';
+import { respondTrailersOnly, trailersOf } from './grpc-status.ts';
 import { StreamCall } from './stream-call.ts';
 import { UnaryCall } from './unary-call.ts';
 import type { WireCall } from './wire-call.ts';
@@ -128,7 +128,7 @@ export class WireConnection implements Holder {
     if (method === undefined) {
       stream.resume();
       const failure = { status: 'UNIMPLEMENTED', message: `The server does not implement the method ${path}` } as const;
-      return respondTrailersOnly(stream, failure);
+      return respondTrailersOnly(stream, trailersOf(failure));
     }
     const incoming = { connection: this, stream, headers };
     const call = method.kind === 'unary' ? new UnaryCall(incoming, method) : new StreamCall(incoming, method);
