@@ -14,6 +14,7 @@ import {
   revocationOf,
   runOnModel,
   runOnStore,
+  shadowCountOf,
   storedEntry,
 } from './datastore-fixtures.ts';
 
@@ -55,6 +56,7 @@ export function datastoreContract(name: string, create: () => Promise<DatastoreB
     entryChecks(check);
     recordChecks(check);
     issuedChecks(check);
+    shadowChecks(check);
     dumpChecks(check, create);
 
     check('finds everything again when it is opened anew', async (store, backend) => {
@@ -228,6 +230,29 @@ function recordChecks(check: Check): void {
     await Promise.all([...writes, after]);
     assert.equal(await store.documents.read('a'), 'after');
   });
+}
+
+function shadowChecks(check: Check): void {
+  check(
+    'gives counts of shadow policies back, the newest under each id, and restores them from no dump',
+    async (store) => {
+      assert.deepEqual(await store.shadow.list(), []);
+      await store.shadow.apply({});
+      const many = Array.from({ length: 300 }, (_, index) => shadowCountOf(String(index).padStart(3, '0')));
+      await store.shadow.apply({ put: many });
+      assert.deepEqual(await store.shadow.list(), many);
+      const newer = { ...many[0]!, count: Number.MAX_SAFE_INTEGER, route: 'käse ? \u0000' };
+      const deleted = many.slice(1).map(({ id }) => id);
+      await store.shadow.apply({ put: [newer], deleted: [...deleted, newer.id, 'nobody'] });
+      assert.deepEqual(await store.shadow.list(), [newer]);
+      await assert.rejects(store.shadow.apply({ put: [{ ...newer, count: 0.5 }], deleted: [newer.id] }), {
+        code: 'invalid_request',
+      });
+      assert.deepEqual(await store.shadow.list(), [newer], 'all or nothing');
+      await store.load(await store.dump());
+      assert.deepEqual(await store.shadow.list(), [newer], 'what was counted is as true as before');
+    },
+  );
 }
 
 function issuedChecks(check: Check): void {

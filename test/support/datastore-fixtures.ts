@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Datastore, IssuedSvid, StoredEntry } from '../../src/datastore/index.ts';
+import type { Datastore, IssuedSvid, ShadowCount, StoredEntry } from '../../src/datastore/index.ts';
 import {
   parseSelector,
   parseSpiffeId,
@@ -50,6 +50,27 @@ export function storedEntry(entry: RegistrationEntry): StoredEntry {
 
 export function bundleOf(trustDomain: string, sequence: number): TrustBundle {
   return { trustDomain: parseTrustDomain(trustDomain), x509Authorities: [bytes(1)], jwtAuthorities: [], sequence };
+}
+
+export function shadowCountOf(id: string): ShadowCount {
+  return {
+    id,
+    policy: 'candidate',
+    digest: 'd1',
+    livePolicy: 'default',
+    principal: `spiffe://${DOMAIN}/web`,
+    method: 'GET',
+    route: '/a',
+    comparison: 'would_deny',
+    live: 'allow',
+    liveReason: '',
+    candidate: 'deny',
+    candidateReason: 'policy_denied',
+    count: 1,
+    firstSeen: 1_800_000_000_000,
+    lastSeen: 1_800_000_000_001,
+    sampleDecisionId: 'id',
+  };
 }
 
 export function revocationOf(id: string, revokedAt: number): Revocation {
