@@ -1,0 +1,58 @@
+import { join } from 'node:path';
+import { tempFolder } from '../support/temp-folder.ts';
+import { watchThreads } from './events.ts';
+import { hunt, type Failure, type HuntOptions, type HuntResult } from './hunt.ts';
+import { shrink } from './shrink.ts';
+import { createWorld } from './world.ts';
+
+/** Checks in one world; then comes another one, since each may only be shut down once. */
+const CHECKS_A_WORLD = 50_000;
+
+/** The hunt through as many worlds as it takes, each with the seed after that of the one before. */
+export async function runHunt(options: HuntOptions, onWorld: (result: HuntResult) => void = () => undefined) {
+  await using folder = await tempFolder();
+  let all: HuntResult = { checks: 0, allows: 0, denies: new Map(), events: new Map(), failures: [] };
+  for (let number = 0; all.checks < options.checks && all.failures.length === 0; number += 1) {
+    const checks = Math.min(CHECKS_A_WORLD, options.checks - all.checks);
+    const result = await huntOnce(join(folder.path, `world-${number}`), {
+      ...options,
+      seed: options.seed + number,
+      checks,
+    });
+    all = {
+      checks: all.checks + result.checks,
+      allows: all.allows + result.allows,
+      denies: sum(all.denies, result.denies),
+      events: sum(all.events, result.events),
+      failures: [...all.failures, ...result.failures],
+    };
+    onWorld(all);
+  }
+  return all;
+}
+
+async function huntOnce(folder: string, options: HuntOptions): Promise<HuntResult> {
+  using threads = watchThreads();
+  await using world = await createWorld(folder);
+  return await hunt(world, threads, options);
+}
+
+function sum(one: ReadonlyMap<string, number>, other: ReadonlyMap<string, number>): ReadonlyMap<string, number> {
+  const total = new Map(one);
+  for (const [key, count] of other) total.set(key, (total.get(key) ?? 0) + count);
+  return total;
+}
+
+/** What is to be read of failures: each in its least form where there is one, and how to see it again. */
+export async function report(failures: readonly Failure[], options: HuntOptions): Promise<string> {
+  await using folder = await tempFolder();
+  await using world = await createWorld(folder.path);
+  const lines: string[] = [`seed ${options.seed}`];
+  for (const failure of failures.slice(0, 5)) {
+    const least = await shrink(failure, world);
+    const { what, why, drawn } = least ?? failure;
+    lines.push(`${what}: ${why}${least === undefined ? ' (only with what happened meanwhile)' : ''}`);
+    lines.push(`  node test/hunt/replay.ts '${JSON.stringify(drawn).replaceAll("'", String.raw`\u0027`)}'`);
+  }
+  return lines.join('\n');
+}
