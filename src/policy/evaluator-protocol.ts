@@ -6,6 +6,8 @@ export interface LoadedModule {
   readonly entrypoint: string;
   /** JSON text of the base documents in UTF-8. */
   readonly data: Uint8Array<ArrayBuffer>;
+  /** Whether its threads stand back where others want the processor. */
+  readonly givesWay?: boolean;
 }
 
 /** What an evaluation thread is given at its start. */

@@ -2,12 +2,14 @@
 import { workerData } from 'node:worker_threads';
 import { createBuiltinHost } from './builtins/builtin-host.ts';
 import type { EvaluateMessage, EvaluatorJob, EvaluatorReply } from './evaluator-protocol.ts';
+import { giveWay } from './give-way.ts';
 import { describeThrown, EvaluationSuspended, instantiatePolicy, type PolicyInstance } from './policy-instance.ts';
 
 const EMPTY_INPUT = new TextEncoder().encode('{}').buffer;
 
 function serve(job: EvaluatorJob): void {
   const { port } = job;
+  if (job.givesWay === true) giveWay();
   const reply = (message: EvaluatorReply): void => port.postMessage(message);
   const host = createBuiltinHost(job.network === undefined ? {} : { network: job.network });
   let instance: PolicyInstance | undefined;

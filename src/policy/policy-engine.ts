@@ -59,10 +59,11 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
   const policies = new Map(
     options.policies.map((source) => {
       const logger = options.logger.child({ policy: source.name });
+      const givesWay = source.givesWay === true;
       const kept = cache === undefined ? {} : { kept: keptPolicies(source.name, cache, logger) };
       const network = httpSend === undefined ? {} : { network: createPolicyNetwork(httpSend, clock) };
       if (network.network !== undefined) networks.push(network.network);
-      const loader = createPolicyLoader({ clock, logger, compiler, queueLimit, ...network, ...kept });
+      const loader = createPolicyLoader({ clock, logger, compiler, queueLimit, givesWay, ...network, ...kept });
       return [source.name, new LivePolicy(source, { ...options, logger, loader, onChange: publish })];
     }),
   );

@@ -17,6 +17,8 @@ export interface PolicyLoaderOptions {
   readonly kept?: KeptPolicies;
   /** See EvaluatorOptions. */
   readonly queueLimit: number;
+  /** See LoadedModule. */
+  readonly givesWay: boolean;
   /** Whom the policy may ask; default: nobody. */
   readonly network?: PolicyNetwork;
 }
@@ -47,12 +49,12 @@ export interface PolicyLoader {
 }
 
 export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
-  const { clock, logger, compiler, kept, queueLimit, network } = options;
+  const { clock, logger, compiler, kept, givesWay, queueLimit, network } = options;
   const evaluatorOptions = { clock, logger, queueLimit, ...(network === undefined ? {} : { network }) };
 
   const start = async (compiled: CompiledPolicy, entrypoint: string, signal: AbortSignal): Promise<Evaluator> => {
     const module = await WebAssembly.compile(compiled.wasm);
-    return await Evaluator.start({ module, entrypoint, data: compiled.data }, evaluatorOptions, signal);
+    return await Evaluator.start({ module, entrypoint, data: compiled.data, givesWay }, evaluatorOptions, signal);
   };
 
   const startKept = async (

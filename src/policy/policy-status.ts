@@ -8,6 +8,8 @@ export interface PolicySource {
   readonly path: string;
   /** Slash-separated path of the rule that decides, such as `envoy/authz/allow`. */
   readonly entrypoint: string;
+  /** Whether its evaluations stand back where others want the processor. Default false. */
+  readonly givesWay?: boolean;
 }
 
 /** What one policy is doing. */

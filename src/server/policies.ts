@@ -12,7 +12,7 @@ export function createPolicies(
   const { authz } = config;
   if (authz === undefined) return undefined;
   // They are loaded in this order: one that decides waits for none that does not.
-  const policies = [...authz.policies].map(([name, policy]) => ({ name, ...policy }));
+  const policies = [...authz.policies].map(([name, policy]) => ({ name, ...policy, givesWay: 'shadowOf' in policy }));
   return createPolicyEngine({
     policies: policies.toSorted((one, other) => Number('shadowOf' in one) - Number('shadowOf' in other)),
     evalTimeoutMs: authz.evalTimeoutMs,
