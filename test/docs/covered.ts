@@ -11,6 +11,7 @@ export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
   ['envoy-examples/credential-injector/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
   ['envoy-examples/delta-sds/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
   ['envoy-examples/federated-all/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
+  ['envoy-examples/gate-mtls/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
   ['envoy-examples/ingress-gateway/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
   ['envoy-examples/istio-names/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
   ['envoy-examples/one-way-tls/README.md', 'test/e2e/envoy-examples-tls.test.ts'],

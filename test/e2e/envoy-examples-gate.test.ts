@@ -69,6 +69,31 @@ for (const envoy of envoyVersions()) {
       assert.match(example.log(), /not enforced: what it denies is let through/);
       assert.match(example.log(), /peer_revoked/);
     });
+
+    test('gate-mtls answers callers on its list, and Envoy takes nobody else for the gate', async () => {
+      await using example = await startExample('gate-mtls', envoy);
+      await example.followPage();
+      await example.shell('ln -L bin/envoy-orders bin/envoy-billing || cp bin/envoy-orders bin/envoy-billing');
+      const upstreamPorts = new Map([[9191, example.port(9191)]]);
+      const renamed = (text: string): string => text.replace('node: { id: orders,', 'node: { id: orders-2,');
+      const elsewhere = (text: string): string => text.replace('mesh.test/gate', 'mesh.test/web');
+      for (const [executable, edit, status] of [
+        ['orders', renamed, '200'],
+        ['billing', renamed, '403'],
+        ['orders', elsewhere, '403'],
+      ] as const) {
+        const file = { file: 'orders.yaml', executable: `envoy-${executable}` };
+        await using variant = await startVariant(example, { ...file, edit, upstreamPorts });
+        const port = variant.port(8443);
+        const at = `--resolve ${executable}.mesh.test:${port}:${example.address}`;
+        const tls = '--cacert certs/bundle.0.pem --cert certs/svid.0.pem --key certs/svid.0.key';
+        const url = `https://${executable}.mesh.test:${port}/orders/7`;
+        assert.equal(await example.shell(`curl -s -o run/body -w '%{http_code}' ${at} ${tls} ${url}`), status);
+        const errors = await variant.envoy.stat('http.orders.ext_authz.error');
+        assert.equal((errors ?? 0) > 0, status === '403', `${executable}: denied by Envoy, as nobody answers`);
+      }
+      assert.match(example.log(), /not_a_caller/);
+    });
   });
 }
 

@@ -58,9 +58,15 @@ for (const { name } of examples) {
       });
     }
 
-    test('every SPIFFE ID that is named has an entry', async () => {
+    test("every SPIFFE ID that is named has an entry, but for the gate's own", async () => {
       const entries = topOf('entries.yaml')['entries'] as readonly { readonly spiffe_id: string }[];
       const known = new Set(entries.map(({ spiffe_id }) => spiffe_id));
+      for (const file of configs) {
+        const { authz } = topOf(file) as { readonly authz?: { readonly tls?: { readonly spiffe_id: string } } };
+        if (authz?.tls === undefined) continue;
+        assert.ok(!known.has(authz.tls.spiffe_id), `${file}: an entry gives the ID of the gate to callers`);
+        known.add(authz.tls.spiffe_id);
+      }
       const naming = [...bootstraps, ...globSync('polic{y,ies}/**/data.yaml', { cwd: dir })];
       const texts = await Promise.all(naming.map(async (file) => readFile(join(dir, file), 'utf8')));
       const named = texts.flatMap((text) => text.match(/spiffe:\/\/[a-z.]+\/[a-z/]+/g) ?? []);
