@@ -26,8 +26,14 @@ export interface CallerSources {
 
 /** The entries that give this caller something now: those that match, less revoked SPIFFE IDs. */
 export function entriesOf(selectors: ReadonlySet<Selector>, sources: CallerSources): readonly RegistrationEntry[] {
-  const revocations = sources.revocations.value;
-  return sources.entries.value.match(selectors).filter(({ spiffeId }) => !revocations.hasSpiffeId(spiffeId));
+  return withoutRevoked(sources.entries.value.match(selectors), sources);
+}
+
+function withoutRevoked(
+  entries: readonly RegistrationEntry[],
+  { revocations }: CallerSources,
+): readonly RegistrationEntry[] {
+  return entries.filter(({ spiffeId }) => !revocations.value.hasSpiffeId(spiffeId));
 }
 
 function pendingOf({ spiffeId, hint }: RegistrationEntry, isDefault: boolean, isFirstOfHint: boolean): PendingSvid {
@@ -58,6 +64,8 @@ export class CallerWatch {
   /** Ends the waiting for SVIDs that are being issued. */
   #hurry: (() => void) | undefined;
   #told: CallerIdentity | undefined;
+  /** Whether something that matches was not given at the last look: it is revoked, or not signed yet. */
+  #isLacking = false;
 
   constructor(sources: CallerSources, slots: SlotTable, selectors: ReadonlySet<Selector>) {
     this.#sources = sources;
@@ -92,9 +100,10 @@ export class CallerWatch {
       if (this.#hurry !== undefined && (signal.aborted || this.#holdsTooMuch())) this.#hurry();
     };
     const { entries, bundle, foreignBundles, revocations } = this.#sources;
-    const unsubscribe = [bundle, foreignBundles, revocations].map((source) => source.subscribe(notify));
+    const unsubscribe = [bundle, foreignBundles].map((source) => source.subscribe(notify));
     // Of ten thousand callers one change concerns a few.
     unsubscribe.push(entries.subscribe((snapshot) => snapshot.concerns(this.#selectors) && notify()));
+    unsubscribe.push(revocations.subscribe((snapshot) => this.#isConcernedBy(snapshot) && notify()));
     signal.addEventListener('abort', notify);
     try {
       while (!signal.aborted) {
@@ -128,14 +137,17 @@ export class CallerWatch {
     await Promise.race([issued, this.#patience(done.signal, signal)]);
     done.abort(ISSUED);
     this.#hurry = undefined;
-    const left = entriesOf(this.#selectors, this.#sources).filter((entry) => wanted.has(slotKey(entry)));
+    const matching = this.#sources.entries.value.match(this.#selectors);
+    const left = withoutRevoked(matching, this.#sources).filter((entry) => wanted.has(slotKey(entry)));
     const firstOfHint = new Set(withUniqueHints(left));
     const found = left.map(
       (entry, index) => this.#svidOf(entry) ?? pendingOf(entry, index === 0, firstOfHint.has(entry)),
     );
+    const pending = found.filter((one) => 'isDefault' in one);
+    this.#isLacking = pending.length > 0 || left.length < matching.length;
     return {
       svids: found.filter((one) => 'svid' in one),
-      pending: found.filter((one) => 'isDefault' in one),
+      pending,
       bundle: bundle.value,
       foreignBundles: foreignBundlesFor(left, foreignBundles.value),
     };
@@ -147,6 +159,14 @@ export class CallerWatch {
     if (issued.aborted) return;
     const over = AbortSignal.any([issued, signal]);
     await untilAborted(over, this.#sources.clock.sleep(MOMENT_MS, over));
+  }
+
+  /** Whether these revocations may give or take something: while a look is under way, or something is lacking, any may. */
+  #isConcernedBy(revocations: CallerSources['revocations']['value']): boolean {
+    if (this.#changed || this.#isLooking || this.#isLacking || this.#told === undefined) return true;
+    return this.#told.svids.some(
+      ({ svid }) => revocations.hasSerial(svid.serial) || revocations.hasSpiffeId(svid.spiffeId),
+    );
   }
 
   /** Whether the caller was told of a SPIFFE ID that it has no right to any more. */

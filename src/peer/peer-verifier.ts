@@ -77,7 +77,7 @@ const MAX_ENCODED_LENGTH = 256 * 1024;
 /** Verdicts are kept by certificate and bundle, so that a request costs a hash; validity in time is looked at each time. */
 export function createPeerVerifier(options: PeerVerifierOptions): PeerVerifier {
   const revocations = options.revocations ?? new Watchable(NO_REVOCATIONS);
-  const judge = createJudge(options);
+  const { judge, knownLeaf } = createJudge(options);
   return {
     verify(presented) {
       const { certificate, principal } = presented;
@@ -96,16 +96,17 @@ export function createPeerVerifier(options: PeerVerifierOptions): PeerVerifier {
     },
     isRevoked(presented) {
       const { value } = revocations;
-      return value.all.length > 0 && isRevoked(presented, value);
+      return value.all.length > 0 && isRevoked(presented, value, knownLeaf);
     },
   };
 }
 
-function isRevoked({ certificate, principal }: PresentedPeer, revocations: PeerRevocations): boolean {
+function isRevoked(presented: PresentedPeer, revocations: PeerRevocations, knownLeaf: Judge['knownLeaf']): boolean {
+  const { certificate, principal } = presented;
   const ids: SpiffeId[] = isSpiffeId(principal) ? [principal] : [];
   let leaf: Certificate;
   try {
-    leaf = readLeaf(certificate);
+    leaf = knownLeaf(presented) ?? readLeaf(certificate);
   } catch {
     return ids.some((id) => revocations.hasSpiffeId(id) || revocations.hasSerialOf(id));
   }
@@ -121,19 +122,30 @@ interface CachedVerdict {
   readonly validUntil: number;
 }
 
-/** Throws what readLeaf throws. */
-function createJudge(options: PeerVerifierOptions): (presented: PresentedPeer) => SvidVerdict {
+interface Judge {
+  /** Throws what readLeaf throws. */
+  readonly judge: (presented: PresentedPeer) => SvidVerdict;
+  /** What the certificate says, which never changes, where it was good before: to read it again costs as much as the rest of a check. */
+  readonly knownLeaf: (presented: PresentedPeer) => Certificate | undefined;
+}
+
+/** PEM has no NUL, so that no other pair is the same text. */
+function keyOf({ certificate, chain = '' }: PresentedPeer): string {
+  return hash('sha256', `${certificate}\0${chain}`, 'base64');
+}
+
+function createJudge(options: PeerVerifierOptions): Judge {
   const cache = new Map<string, CachedVerdict>();
   const authorities = createAuthorityReader();
   const bundleOf = (trustDomain: TrustDomain): TrustBundle | undefined => {
     const own = options.bundle.value;
     return trustDomain === own.trustDomain ? own : options.foreignBundles?.value.get(trustDomain);
   };
-  return ({ certificate: encoded, chain = '' }) => {
+  const judge: Judge['judge'] = (presented) => {
+    const { certificate: encoded, chain = '' } = presented;
     const now = options.clock.now();
     const intermediates = options.intermediates?.value ?? NO_INTERMEDIATES;
-    // PEM has no NUL, so that no other pair is the same text.
-    const key = hash('sha256', `${encoded}\0${chain}`, 'base64');
+    const key = keyOf(presented);
     const cached = cache.get(key);
     if (
       cached !== undefined &&
@@ -167,6 +179,7 @@ function createJudge(options: PeerVerifierOptions): (presented: PresentedPeer) =
     cache.set(key, { verdict, bundle, intermediates, validUntil: firstEnd([leaf, ...above, ...roots], now) });
     return verdict;
   };
+  return { judge, knownLeaf: (presented) => cache.get(keyOf(presented))?.verdict.certificate };
 }
 
 /** The first of the ends that are still to come: any later one may be that of a certificate that was not needed. */

@@ -172,6 +172,29 @@ test('a serial that is revoked while a signature for a caller that has left is u
   assert.ok(seen.length > 0 && seen.every((serials) => serials.length === 1 && serials[0] !== '0'), String(seen));
 });
 
+test('a revocation that is about somebody else has nobody looked at again', async () => {
+  const stage = await watchCaller([entry('a', '/x')]);
+  let looks = 0;
+  const match = (): readonly RegistrationEntry[] => {
+    looks += 1;
+    return [entry('a', '/x')];
+  };
+  stage.entries.set({ match, concerns: () => true });
+  await stage.clock.advance(MOMENT);
+  assert.ok(looks > 0);
+  looks = 0;
+  stage.revoke('spiffe://example.test/other', '7');
+  await stage.clock.advance(MOMENT);
+  assert.equal(looks, 0);
+  stage.revoke('spiffe://example.test/x');
+  await stage.clock.advance(MOMENT);
+  assert.deepEqual(ids(stage.states.at(-1)), []);
+  stage.revoke();
+  await stage.clock.advance(MOMENT);
+  assert.deepEqual(ids(stage.states.at(-1)), ['spiffe://example.test/x']);
+  await stage.stop();
+});
+
 test('a revoked SPIFFE ID gets nothing, X.509 or JWT, until it is undone', async () => {
   const stage = await watchCaller([entry('a', '/x'), entry('b', '/y')]);
   stage.revoke('spiffe://example.test/x');

@@ -206,6 +206,9 @@ test('what is revoked is told whatever else is presented', async () => {
       hasSerialOf: (id: string) => idsOfSerials.includes(id),
     });
     const peers = createPeerVerifier({ bundle: new Watchable(bundleOf(ca)), revocations, clock });
-    assert.equal(peers.isRevoked(presented), isRevoked, JSON.stringify({ revoked, principal: presented.principal }));
+    const shown = JSON.stringify({ revoked, principal: presented.principal });
+    assert.equal(peers.isRevoked(presented), isRevoked, shown);
+    peers.verify(presented);
+    assert.equal(peers.isRevoked(presented), isRevoked, `${shown}, once the certificate is known`);
   }
 });
