@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { globSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { globSync, readdirSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -13,11 +13,11 @@ import { documentedPorts, readYaml, relocate, type YamlMap } from '../support/en
 
 const run = promisify(execFile);
 const EXAMPLES = join(root, 'envoy-examples');
-const examples = (await readdir(EXAMPLES, { withFileTypes: true })).filter((entry) => entry.isDirectory());
+const examples = readdirSync(EXAMPLES, { withFileTypes: true }).filter((entry) => entry.isDirectory());
 
 for (const { name } of examples) {
   const dir = join(EXAMPLES, name);
-  const files = (await readdir(dir)).filter((file) => file.endsWith('.yaml'));
+  const files = readdirSync(dir).filter((file) => file.endsWith('.yaml'));
   const topOf = (file: string): YamlMap => readYaml(join(dir, file));
   const bootstraps = files.filter((file) => 'static_resources' in topOf(file));
   const configs = files.filter((file) => 'trust_domain' in topOf(file));
