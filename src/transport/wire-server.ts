@@ -19,6 +19,9 @@ const MAX_CONCURRENT_STREAMS = 1000;
 const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20;
 const STREAM_WINDOW_BYTES = 256 * 1024;
 
+/** Of a TCP connection that says nothing: one whose other end is gone ends some ten minutes later. */
+const KEEP_ALIVE_MS = 60_000;
+
 /**
  * Limits of one connection. A caller that cancels now and then, as an Envoy whose clients go away, is no flood; more
  * cancels than this end the connection (CVE-2023-44487). What it holds is bounded by the budget of all connections.
@@ -53,10 +56,15 @@ export async function startWireServer(options: WireServerOptions): Promise<GrpcS
     isStopping: false,
   };
   const open = (socket: Socket, peer: Peer, client?: AcceptedClient): void => {
+    if (peer.kind !== 'unix') socket.setKeepAlive(true, KEEP_ALIVE_MS);
     const stream = options.anyAuthority === true ? new AnyAuthorityStream(socket) : socket;
     const session = performServerHandshake(stream, SESSION_OPTIONS);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    const connection = new WireConnection(listener, { peer, session, ...(client === undefined ? {} : { client }) });
+    const connection = new WireConnection(listener, {
+      peer,
+      session,
+      ...(client === undefined ? {} : { client }),
+    });
     connections.add(connection);
     session.once('close', () => connections.delete(connection));
     options.onPeer?.(peer);

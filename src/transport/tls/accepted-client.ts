@@ -7,11 +7,12 @@ const JUDGED_FOR_MS = 60_000;
 /** A client whose certificate was accepted, and whether it still is. */
 export class AcceptedClient {
   readonly peer: TlsPeer;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
   /** Epoch milliseconds: when its certificate ends. */
   readonly validUntil: number;
   readonly #chain: readonly Uint8Array[];
   readonly #judge: ClientJudge;
-  readonly #now: () => number;
   #epoch: unknown;
   /** When it is judged anew whatever the epoch is: a certificate above the leaf may have ended. */
   #judgedUntil: number;
@@ -21,16 +22,16 @@ export class AcceptedClient {
     this.peer = peer;
     this.#chain = seen.chain;
     this.#judge = seen.clients;
-    this.#now = seen.now;
+    this.now = seen.now;
     this.#epoch = seen.epoch;
     this.validUntil = seen.validUntil;
-    this.#judgedUntil = this.#now() + JUDGED_FOR_MS;
+    this.#judgedUntil = this.now() + JUDGED_FOR_MS;
   }
 
   /** Throws `certificate_invalid` when it expired, was revoked, or lost its trust. Nearly free while nothing changed. */
   assertAccepted(): void {
     const epoch = this.#judge.epoch();
-    const now = this.#now();
+    const now = this.now();
     if (Object.is(epoch, this.#epoch) && now <= this.validUntil && now <= this.#judgedUntil) return;
     const verdict = judgeSafely(this.#judge, this.#chain);
     if (!verdict.accepted || verdict.spiffeId !== this.peer.spiffeId || now > this.validUntil) {

@@ -126,6 +126,11 @@ export class UnaryCall extends WireCall {
 
   #send(reply: Uint8Array): void {
     this.settle();
+    if (this.answerDelayMs === 0) this.#write(reply);
+    else setTimeout(() => this.#write(reply), this.answerDelayMs);
+  }
+
+  #write(reply: Uint8Array): void {
     if (this.isGone) return;
     this.sendHeaders();
     this.stream.end(frameMessage(reply));

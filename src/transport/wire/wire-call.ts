@@ -31,6 +31,8 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 export abstract class WireCall implements CallContext {
   readonly deadline: number | undefined;
   readonly connection: WireConnection;
+  /** How long an answer waits; 0 but for one call of a connection that is about to be left. */
+  answerDelayMs = 0;
   protected readonly stream: ServerHttp2Stream;
   /** Whether the caller has sent all that it will. */
   protected hasEnded = false;

@@ -1,4 +1,10 @@
-import type { Http2Session, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import {
+  constants,
+  type Http2Session,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { describeError, SvidgateError, type Logger } from '../../core/index.ts';
 import type { GrpcMethod } from '../grpc-service.ts';
 import type { HeldTotal, Holder } from '../held-total.ts';
@@ -26,6 +32,13 @@ export interface WireConnectionParts {
   readonly client?: AcceptedClient;
 }
 
+/** Before a client's certificate ends. */
+const LEAVING_EARLY_MS = 10 * 60_000;
+/** How long what was under way may take to arrive. */
+const LEAVING_MS = 20;
+const LAST_STREAM = 2 ** 31 - 1;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 const CALL = Symbol('call');
 
 interface CallStream extends ServerHttp2Stream {
@@ -42,6 +55,8 @@ export class WireConnection implements Holder {
   readonly #session: ServerHttp2Session;
   readonly #client: AcceptedClient | undefined;
   #onIdle: (() => void) | undefined;
+  #leavesFrom = Infinity;
+  #isLeaving = false;
 
   constructor(listener: WireListener, { peer, session, client }: WireConnectionParts) {
     this.#listener = listener;
@@ -57,6 +72,10 @@ export class WireConnection implements Holder {
     session.on('stream', (stream, headers) => this.#open(stream, headers));
     session.once('close', () => listener.held.remove(this));
     this.#watchProcess();
+    if (client === undefined) return;
+    const leftMs = client.validUntil - client.now();
+    this.#leavesFrom = client.validUntil - Math.min(LEAVING_EARLY_MS, leftMs / 5);
+    this.#closeAtEnd(leftMs);
   }
 
   get session(): Http2Session {
@@ -107,6 +126,25 @@ export class WireConnection implements Holder {
     return new Promise((resolve) => (this.#onIdle = resolve));
   }
 
+  /**
+   * The client is asked to come back with a newer certificate by the first call of the time before its end. What was sent
+   * before it heard of that is still read and answered, since that call stays open a moment longer: Node reads nothing any
+   * more from a connection that was asked to leave and has no call.
+   */
+  #askToLeave(call: WireCall): void {
+    if (this.#client === undefined || this.#isLeaving || this.#client.now() < this.#leavesFrom) return;
+    this.#isLeaving = true;
+    this.#session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM);
+    call.answerDelayMs = LEAVING_MS;
+  }
+
+  /** Of an idle connection, so that its next call is not denied for that. */
+  #closeAtEnd(leftMs: number): void {
+    if (leftMs > LONGEST_TIMER_MS) return;
+    const timer = setTimeout(() => this.calls.size === 0 && this.close(), leftMs).unref();
+    this.#session.once('close', () => clearTimeout(timer));
+  }
+
   #watchProcess(): void {
     const { peer } = this;
     if (peer.kind !== 'unix') return;
@@ -135,6 +173,7 @@ export class WireConnection implements Holder {
     (stream as CallStream)[CALL] = call;
     this.calls.add(call);
     stream.on('data', onData).on('end', onEnd).on('close', onClose).on('wantTrailers', onWantTrailers);
+    this.#askToLeave(call);
     call.begin();
   }
 
@@ -142,7 +181,9 @@ export class WireConnection implements Holder {
   closed(call: WireCall): void {
     this.calls.delete(call);
     call.closed();
-    if (this.calls.size === 0) this.#onIdle?.();
+    if (this.calls.size > 0) return;
+    this.#onIdle?.();
+    if (this.#isLeaving) this.close();
   }
 }
 

@@ -135,6 +135,22 @@ describe('a listener with TLS', () => {
     other.close();
   });
 
+  test('asks its callers to come back before their certificates end, and no call fails for that', async () => {
+    await using scene = await openTlsScene();
+    const client = grpcClient(scene, await scene.client('/alice', 4000));
+    const end = Date.now() + 3900;
+    const first = await ask(client, CONNECTION);
+    const connections = new Set<string>();
+    while (Date.now() < end && !connections.has('2')) {
+      for (const connection of await Promise.all([1, 2, 3].map(() => ask(client, CONNECTION)))) {
+        connections.add(connection === first ? '1' : '2');
+        assert.match(connection, /^\d+$/);
+      }
+    }
+    assert.deepEqual([...connections], ['1', '2']);
+    client.close();
+  });
+
   test('speaks TLS 1.2 or newer with HTTP/2, and nothing else', async () => {
     await using scene = await openTlsScene();
     const { cert, key } = await scene.client('/alice');

@@ -4,6 +4,7 @@ import http2 from 'node:http2';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
+import { SvidgateError } from '../../../../src/core/index.ts';
 import { FRAME_HEADER_BYTES, PREFACE } from '../../../../src/transport/any-authority/frames.ts';
 import { connectWire, SERVERS, startScene, type RunningScene, type ServerKind } from '../../../support/both-servers.ts';
 import { frame } from '../../../support/raw-grpc.ts';
@@ -181,6 +182,31 @@ describe('the server of the gate', () => {
     assert.deepEqual((await client.call({ body: [frame(Buffer.from('a'))] })).messages, ['0:a']);
     await scene.server.stop(50);
     assert.deepEqual((await unfinished).messages, ['0:fault shutting_down']);
+  });
+
+  test('tells its calls when the process that connected has ended, and serves no more of them', async () => {
+    const exit = new AbortController();
+    const process = { pid: 1, uid: 1, gid: 1, exited: exit.signal, close: () => undefined };
+    await using scene = await startScene('node:http2', { identify: () => process });
+    using client = connectWire(scene.socket);
+    const hanging = client.call({ path: '/t.T/Hang', body: [frame(Buffer.from(''))] });
+    assert.deepEqual((await client.call({ body: [frame(Buffer.from('a'))] })).messages, ['0:a']);
+    exit.abort(new SvidgateError('attestation_failed', 'it has ended'));
+    assert.equal((await hanging).status, '14');
+    assert.deepEqual(scene.ended, ['attestation_failed']);
+    assert.equal((await client.call({ body: [frame(Buffer.from('b'))] })).status, '14');
+    const gate = await client.call({ path: '/t.T/Gate', body: [frame(Buffer.from('b'))] });
+    assert.deepEqual(gate.messages, ['0:fault attestation_failed']);
+    assert.equal((await client.call({ path: '/t.T/Chat', body: [frame(Buffer.from('b'))] })).status, '14');
+  });
+
+  test('serves any authority where it shall', async () => {
+    await using scene = await startScene('node:http2', { anyAuthority: true });
+    using client = connectWire(scene.socket);
+    for (const authority of ['localhost', 'outbound|8080||x', '/run/api.sock', 'a b']) {
+      const reply = await client.call({ headers: { ':authority': authority }, body: [frame(Buffer.from('a'))] });
+      assert.deepEqual(reply.messages, ['0:a'], authority);
+    }
   });
 
   test('ends a request that goes on when all is said', async () => {
