@@ -29,7 +29,7 @@ partial if input.attributes.request.http.method == "GET"
 
 function policies(entries: Readonly<Record<string, string>>): string {
   const lines = Object.entries(entries).map(([name, more]) => `    ${name}: { path: ./authz.rego, ${more} }\n`);
-  return `authz:\n  listen: unix:./authz.sock\n  eval_timeout: 5s\n  policies:\n${lines.join('')}`;
+  return `authz:\n  listen: unix:./authz.sock\n  eval_timeout: 30s\n  policies:\n${lines.join('')}`;
 }
 
 const LIVE = 'entrypoint: envoy/authz/allow';
@@ -94,7 +94,7 @@ function totalOf(summary: Summary | undefined): number {
 
 /** When this many requests have been shown to each policy that is tried. */
 async function reportAfter(server: { readonly folder: string }, count: number): Promise<Report> {
-  return await waitUntil(`${count} requests to be counted`, 20_000, async () => {
+  return await waitUntil(`${count} requests to be counted`, 60_000, async () => {
     const report = await reportOf(server);
     return report.policies.every((summary) => totalOf(summary) === count) && report;
   });
@@ -203,7 +203,7 @@ test('a new version of a candidate begins a new report; what cannot be loaded sa
     entries: entriesFor('/caller', '/peer'),
     config: `authz:
   listen: unix:./authz.sock
-  eval_timeout: 5s
+  eval_timeout: 30s
   policies:
     default: { path: ./authz.rego }
     next: { path: ./next.rego, shadow_of: default }
@@ -223,12 +223,12 @@ test('a new version of a candidate begins a new report; what cannot be loaded sa
     const { policies: all } = await reportOf(server, ...args);
     return all.map(({ policy, current, same, would_deny }) => [policy, current, same, would_deny]);
   };
-  await waitUntil('the request to be counted', 20_000, async () => (await counts('next'))[0]?.[3] === 1);
+  await waitUntil('the request to be counted', 60_000, async () => (await counts('next'))[0]?.[3] === 1);
   assert.match(await cliOf(server).text('policy', 'shadow-report', 'broken'), /not loaded, nothing is compared/);
   await server.write('next.rego', 'package envoy.authz\n\nallow := true\n');
-  await waitUntil('the new version', 20_000, async () => (await counts('next'))[0]?.[3] === 0);
+  await waitUntil('the new version', 60_000, async () => (await counts('next'))[0]?.[3] === 0);
   assert.equal(isAllowed(await ask(gate, {})), true);
-  await waitUntil('a request to be counted', 20_000, async () => (await counts('next'))[0]?.[2] === 1);
+  await waitUntil('a request to be counted', 60_000, async () => (await counts('next'))[0]?.[2] === 1);
   assert.deepEqual(await counts('next', '--all-digests'), [
     ['next', true, 1, 0],
     ['next', false, 0, 1],
