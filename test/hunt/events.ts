@@ -103,7 +103,12 @@ export function makeEvents(threads: Threads): readonly Event[] {
   const burst: Event = {
     name: 'the queue is full',
     kind: 'other',
-    run: () => Promise.resolve(Array.from({ length: 150 }, () => ({ ...PLAIN_CASE, path: '/open' }))),
+    run: () =>
+      Promise.resolve(
+        Array.from({ length: 150 }, (_, number): Case => {
+          return number % 2 === 0 ? FAULTY : { ...FAULTY, headers: [['x-open', `not ${number}`]] };
+        }),
+      ),
   };
   const stuck: Event = {
     name: 'an evaluation does not end',

@@ -21,7 +21,7 @@ const TYPE = 'type.googleapis.com/envoy.extensions';
  * of its ports has `failure_mode_allow`, which no example has: whatever is not an explicit deny shows as an allow there.
  */
 export async function startGateEnvoy(
-  server: TestServer,
+  server: Pick<TestServer, 'folder' | 'socket' | 'gate'>,
   /** Further fields of its connection manager. */
   manager: YamlMap = {},
 ): Promise<GateEnvoy> {
