@@ -1,4 +1,4 @@
-import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { SvidgateError, type Clock } from '../core/index.ts';
 import type {
   EvaluateMessage,
@@ -7,7 +7,9 @@ import type {
   LoadedModule,
   MemoryLimits,
   NetworkLimits,
+  ProgramMessage,
 } from './evaluator-protocol.ts';
+import type { BuiltinsProgram } from './builtins/builtins-program.ts';
 import { startThread } from './thread.ts';
 import { withinLimit } from './time-limit.ts';
 
@@ -21,7 +23,7 @@ export interface EvaluationThread {
 }
 
 /** A reply to one evaluation. */
-export type EvaluationReply = Exclude<EvaluatorReply, { kind: 'ready' | 'refused' }>;
+export type EvaluationReply = Exclude<EvaluatorReply, { kind: 'needs_program' | 'ready' | 'refused' }>;
 
 export interface EvaluationThreadOptions {
   readonly clock: Clock;
@@ -29,6 +31,8 @@ export interface EvaluationThreadOptions {
   /** How long instantiation and the first evaluation may take. */
   readonly startLimitMs: number;
   readonly limits: MemoryLimits;
+  /** For policies that need it. */
+  readonly program: BuiltinsProgram;
   /** Absent: the policy may ask nobody. */
   readonly network?: NetworkLimits;
   readonly onReply: (reply: EvaluationReply) => void;
@@ -47,16 +51,12 @@ export async function startEvaluationThread(
   loaded: LoadedModule,
   options: EvaluationThreadOptions,
 ): Promise<EvaluationThread> {
-  const { clock, signal, startLimitMs, limits, network } = options;
+  const { clock, signal, startLimitMs, limits, program, network } = options;
   signal.throwIfAborted();
   const { port1: port, port2: theirPort } = new MessageChannel();
-  const job: EvaluatorJob = {
-    ...loaded,
-    limits,
-    port: theirPort,
-    // The limits alone: the rest of a network does not cross.
-    ...(network === undefined ? {} : { network: { responseCacheBytes: network.responseCacheBytes } }),
-  };
+  // Of a network the limits alone: the rest does not cross.
+  const asked = network === undefined ? {} : { network: { responseCacheBytes: network.responseCacheBytes } };
+  const job: EvaluatorJob = { ...loaded, limits, port: theirPort, ...asked };
   const thread = startThread('evaluator-worker', { workerData: job, transfer: [theirPort], maxHeapMb: MAX_HEAP_MB });
   const ready = Promise.withResolvers<void>();
   let state: 'starting' | 'ready' | 'ended' = 'starting';
@@ -67,7 +67,8 @@ export async function startEvaluationThread(
   };
   const receive = (reply: EvaluatorReply): void => {
     if (state === 'ended') return;
-    if (reply.kind === 'ready') ready.resolve();
+    if (reply.kind === 'needs_program') giveProgram(program, port).catch(ready.reject);
+    else if (reply.kind === 'ready') ready.resolve();
     else if (reply.kind === 'refused') ready.reject(new SvidgateError('policy_invalid', reply.message));
     else options.onReply(reply);
   };
@@ -102,4 +103,13 @@ export async function startEvaluationThread(
     },
     end,
   };
+}
+
+async function giveProgram(program: BuiltinsProgram, port: MessagePort): Promise<void> {
+  try {
+    const message: ProgramMessage = { program: await program.load() };
+    port.postMessage(message);
+  } catch (cause) {
+    throw new SvidgateError('internal', 'the program of the builtins cannot be read', { cause });
+  }
 }

@@ -30,6 +30,11 @@ export interface MemoryLimits {
   readonly maxBytes: number;
 }
 
+/** To the thread: the program of OPA's builtins, which it has asked for. */
+export interface ProgramMessage {
+  readonly program: WebAssembly.Module;
+}
+
 /** To the thread: evaluate. */
 export interface EvaluateMessage {
   readonly id: number;
@@ -79,8 +84,12 @@ export interface Suspension {
   readonly chance: Readonly<Record<string, string>>;
 }
 
-/** From the thread: first `ready` or `refused`, then one answer for each message in their order. */
+/**
+ * From the thread: first `ready` or `refused`, and before it `needs_program` where a policy does; then one answer for each
+ * message in their order.
+ */
 export type EvaluatorReply =
+  | { readonly kind: 'needs_program' }
   | { readonly kind: 'ready' }
   | { readonly kind: 'refused'; readonly message: string }
   | { readonly kind: 'value'; readonly id: number; readonly value: unknown }

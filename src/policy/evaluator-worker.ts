@@ -1,13 +1,13 @@
 /** Evaluation thread: one instance of one compiled policy, one evaluation at a time. */
-import { workerData } from 'node:worker_threads';
+import { workerData, type MessagePort } from 'node:worker_threads';
 import { createBuiltinHost } from './builtins/builtin-host.ts';
-import type { EvaluateMessage, EvaluatorJob, EvaluatorReply } from './evaluator-protocol.ts';
+import type { EvaluateMessage, EvaluatorJob, EvaluatorReply, ProgramMessage } from './evaluator-protocol.ts';
 import { giveWay } from './give-way.ts';
 import { describeThrown, EvaluationSuspended, instantiatePolicy, type PolicyInstance } from './policy-instance.ts';
 
 const EMPTY_INPUT = new TextEncoder().encode('{}').buffer;
 
-function serve(job: EvaluatorJob): void {
+async function serve(job: EvaluatorJob): Promise<void> {
   const { port } = job;
   if (job.givesWay === true) giveWay();
   const reply = (message: EvaluatorReply): void => port.postMessage(message);
@@ -15,13 +15,15 @@ function serve(job: EvaluatorJob): void {
   let instance: PolicyInstance | undefined;
   try {
     instance = instantiatePolicy(job, host);
+    if (host.needsProgram) host.start(await askForProgram(port));
   } catch (error) {
     return reply({ kind: 'refused', message: describeThrown(error) });
   }
   try {
     instance.evaluate(EMPTY_INPUT); // makes native code, so that the first request does not pay for it
-  } catch {
-    instance = undefined; // a policy may fail on an empty input
+  } catch (error) {
+    // A policy may fail on an empty input.
+    if (!(error instanceof EvaluationSuspended && error.isSound)) instance = undefined;
   }
   port.on('message', ({ id, input, resumption }: EvaluateMessage) => {
     try {
@@ -45,4 +47,11 @@ function serve(job: EvaluatorJob): void {
   reply({ kind: 'ready' });
 }
 
-serve(workerData as EvaluatorJob);
+async function askForProgram(port: MessagePort): Promise<WebAssembly.Module> {
+  const { promise, resolve } = Promise.withResolvers<ProgramMessage>();
+  port.once('message', resolve);
+  port.postMessage({ kind: 'needs_program' } satisfies EvaluatorReply);
+  return (await promise).program;
+}
+
+await serve(workerData as EvaluatorJob);

@@ -1,4 +1,5 @@
 import { createBackoff, describeError, type Clock, type Logger } from '../core/index.ts';
+import { createBuiltinsProgram, type BuiltinsProgram } from './builtins/builtins-program.ts';
 import type { Evaluation, EvaluationOptions } from './evaluation.ts';
 import { startEvaluationThread, type EvaluationReply, type EvaluationThread } from './evaluation-thread.ts';
 import type { LoadedModule, MemoryLimits, Resumption } from './evaluator-protocol.ts';
@@ -14,6 +15,8 @@ export interface EvaluatorOptions {
   readonly startLimitMs?: number;
   /** Default: replaced 64 MiB above its data, at most 1 GiB. */
   readonly limits?: MemoryLimits;
+  /** Shared by those that need it. Default: one of its own. */
+  readonly program?: BuiltinsProgram;
   /** Whom the policy may ask; default: nobody. It is not closed with the evaluator. */
   readonly network?: PolicyNetwork;
   /** For tests that inject faults. */
@@ -56,6 +59,7 @@ export class Evaluator {
   /** In order of arrival; those sent come first. */
   readonly #calls = new Map<number, Call>();
   readonly #suspended: SuspendedCalls<Call>;
+  readonly #program: BuiltinsProgram;
   #nextId = 0;
   #sent = 0;
   #headSince = 0;
@@ -68,6 +72,7 @@ export class Evaluator {
   private constructor(loaded: LoadedModule, options: EvaluatorOptions) {
     this.#loaded = loaded;
     this.#options = options;
+    this.#program = options.program ?? createBuiltinsProgram();
     this.#suspended = new SuspendedCalls<Call>({
       network: options.network,
       resume: (call) => {
@@ -227,6 +232,7 @@ export class Evaluator {
       signal: AbortSignal.any([signal, this.#closing.signal]),
       startLimitMs,
       limits,
+      program: this.#program,
       ...(network === undefined ? {} : { network }),
       onReply: (reply) => this.#onReply(reply),
       onDeath: (message) => {

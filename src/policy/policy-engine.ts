@@ -1,4 +1,5 @@
 import { supervise, Watchable, type Clock, type Logger, type Metrics, type ReadonlyWatchable } from '../core/index.ts';
+import { createBuiltinsProgram } from './builtins/builtins-program.ts';
 import { offeredBuiltins } from './builtins/offered.ts';
 import { keptPolicies, type CompiledPolicyCache } from './compiled-policy-cache.ts';
 import { decide, type Decision } from './decision.ts';
@@ -55,15 +56,16 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
   const { clock, evalTimeoutMs, cache, httpSend, metrics, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
   const compiler = createRegoCompiler({ clock, builtins: offeredBuiltins(httpSend !== undefined) });
   const publish = (): void => status.set(new Map([...policies].map(([name, policy]) => [name, policy.status])));
+  const program = createBuiltinsProgram();
   const networks: PolicyNetwork[] = [];
   const policies = new Map(
     options.policies.map((source) => {
       const logger = options.logger.child({ policy: source.name });
-      const givesWay = source.givesWay === true;
       const kept = cache === undefined ? {} : { kept: keptPolicies(source.name, cache, logger) };
       const network = httpSend === undefined ? {} : { network: createPolicyNetwork(httpSend, clock) };
       if (network.network !== undefined) networks.push(network.network);
-      const loader = createPolicyLoader({ clock, logger, compiler, queueLimit, givesWay, ...network, ...kept });
+      const parts = { clock, logger, compiler, queueLimit, program, givesWay: source.givesWay === true };
+      const loader = createPolicyLoader({ ...parts, ...network, ...kept });
       return [source.name, new LivePolicy(source, { ...options, logger, loader, onChange: publish })];
     }),
   );

@@ -1,4 +1,5 @@
 import { describeError, type Clock, type Logger } from '../core/index.ts';
+import type { BuiltinsProgram } from './builtins/builtins-program.ts';
 import { NON_DETERMINISTIC_BUILTINS } from './builtins/offered.ts';
 import type { CompiledPolicy } from './compiled-policy.ts';
 import type { KeptPolicies } from './compiled-policy-cache.ts';
@@ -19,6 +20,8 @@ export interface PolicyLoaderOptions {
   readonly queueLimit: number;
   /** See LoadedModule. */
   readonly givesWay: boolean;
+  /** See EvaluatorOptions. */
+  readonly program?: BuiltinsProgram;
   /** Whom the policy may ask; default: nobody. */
   readonly network?: PolicyNetwork;
 }
@@ -49,8 +52,14 @@ export interface PolicyLoader {
 }
 
 export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
-  const { clock, logger, compiler, kept, givesWay, queueLimit, network } = options;
-  const evaluatorOptions = { clock, logger, queueLimit, ...(network === undefined ? {} : { network }) };
+  const { clock, logger, compiler, kept, givesWay, queueLimit, program, network } = options;
+  const evaluatorOptions = {
+    clock,
+    logger,
+    queueLimit,
+    ...(program === undefined ? {} : { program }),
+    ...(network === undefined ? {} : { network }),
+  };
 
   const start = async (compiled: CompiledPolicy, entrypoint: string, signal: AbortSignal): Promise<Evaluator> => {
     const module = await WebAssembly.compile(compiled.wasm);

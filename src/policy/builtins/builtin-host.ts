@@ -6,8 +6,12 @@ import { createOpaBuiltins, type BuiltinAnswer } from './opa-builtins.ts';
 
 /** What answers the builtins that a compiled policy asks its host for. One for each thread; not re-entrant. */
 export interface BuiltinHost {
-  /** Gets ready for the builtins of a module. Throws when one is not offered. */
+  /** Takes the builtins of a module. Throws when one is not offered. */
   prepare(names: readonly string[]): void;
+  /** Whether the module may call builtins that OPA's own program answers. */
+  readonly needsProgram: boolean;
+  /** Starts that program, as OpaBuiltins does; without it the first call does. */
+  start(program?: WebAssembly.Module): void;
   /** The next call is the first of an evaluation, or of one that goes on. */
   begin(resumption?: Resumption): void;
   /**
@@ -41,18 +45,23 @@ export function createBuiltinHost(options: BuiltinHostOptions = {}): BuiltinHost
   /** Of the evaluation that runs, from its first call on. */
   let nowNs: bigint | undefined;
   let isBegun = false;
+  let needsProgram = false;
   let resumption: Resumption | undefined;
   let suspension: Suspension | undefined;
   return {
     get suspension() {
       return suspension;
     },
+    get needsProgram() {
+      return needsProgram;
+    },
+    start: (program) => opa.start(program),
     prepare(names) {
       const missing = names.filter((name) => !offers(name));
       if (missing.length > 0) {
         throw new Error(`the module needs builtins that svidgate does not offer: ${missing.join(', ')}`);
       }
-      if (names.map(withoutPrefix).some(needsOpa)) opa.start();
+      needsProgram = names.map(withoutPrefix).some(needsOpa);
     },
     begin(given) {
       nowNs = given?.nowNs;

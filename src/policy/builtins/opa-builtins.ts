@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { WASI } from 'node:wasi';
 import type { NetworkLimits, Resumption } from '../evaluator-protocol.ts';
 import { createStandardStreams, type StandardStreams } from '../wasi-streams.ts';
-import { limitMemory } from './limit-memory.ts';
+import { compileBuiltinsProgram } from './builtins-program.ts';
 
 /** The answer of a builtin, in memory that the next call may overwrite. */
 export type BuiltinAnswer =
@@ -21,8 +20,11 @@ export interface SuspendedCall {
 
 /** OPA's own builtins, built for WASI from tools/rego-compiler/builtins. Not re-entrant. */
 export interface OpaBuiltins {
-  /** Starts the program, which takes a few hundred milliseconds, unless it runs. Throws when it cannot be read. */
-  start(): void;
+  /**
+   * Starts the program, which takes some ten milliseconds, unless it runs. Without a module it is read and compiled,
+   * which takes longer; throws when it cannot be read.
+   */
+  start(module?: WebAssembly.Module): void;
   /**
    * Starts an evaluation at a time, in nanoseconds since 1970: what was cached for the one before is dropped. With what
    * one goes on that was given up.
@@ -35,10 +37,6 @@ export interface OpaBuiltins {
   call(name: string, argumentsText: Uint8Array): BuiltinAnswer | SuspendedCall;
 }
 
-/** Holds for src/policy/builtins and for dist/policy/builtins. */
-const PROGRAM_URL = new URL('../../../tools/rego-compiler/build/rego-builtins.wasm', import.meta.url);
-/** 256 MiB. It starts with 17 MiB, and its collector keeps it there. */
-const MAX_PAGES = 4096;
 /** Above this it is started anew after the evaluation: memory never shrinks by itself. */
 const RECYCLE_BYTES = 128 * 2 ** 20;
 /** Values take up to forty times their text. */
@@ -64,7 +62,7 @@ export function createOpaBuiltins(network?: NetworkLimits): OpaBuiltins {
   let module: WebAssembly.Module | undefined;
   let running: RunningProgram | undefined;
   const start = (): RunningProgram => {
-    module ??= new WebAssembly.Module(limitMemory(readFileSync(PROGRAM_URL), MAX_PAGES));
+    module ??= compileBuiltinsProgram();
     if (running === undefined) {
       running = startProgram(module);
       if (network !== undefined) running.exports.limitResponses(network.responseCacheBytes);
@@ -82,7 +80,10 @@ export function createOpaBuiltins(network?: NetworkLimits): OpaBuiltins {
     }
   };
   return {
-    start: () => void start(),
+    start(given) {
+      module ??= given;
+      start();
+    },
     begin(nowNs, resumption) {
       if (running !== undefined && running.exports.memory.buffer.byteLength > RECYCLE_BYTES) running = undefined;
       guarded((program) => {
