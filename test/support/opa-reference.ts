@@ -42,9 +42,16 @@ export async function startOpaReference(options: OpaReferenceOptions): Promise<O
     ...(options.protoDescriptorFile === undefined ? [] : ['--proto-descriptor', options.protoDescriptorFile]),
     ...(options.optimizesStore === true ? ['--optimize-store-for-read-speed'] : []),
   ];
-  const [command = program, ...args] = [...(options.command ?? []), program, '--listen', options.listen, ...policies];
+  const [command = program, ...args] = [
+    ...(options.command ?? []),
+    program,
+    '--end-with-input',
+    '--listen',
+    options.listen,
+    ...policies,
+  ];
   const child = spawn(command, [...args, ...more], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, ...(options.processors === undefined ? {} : { GOMAXPROCS: String(options.processors) }) },
   });
   const { value, done } = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();

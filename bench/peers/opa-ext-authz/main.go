@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -29,6 +30,8 @@ type options struct {
 	protoSet       string
 	maxBytes       int
 	readsFastStore bool
+	// endsWithInput: when the parent has ended, which may be by a crash.
+	endsWithInput bool
 }
 
 func main() {
@@ -50,6 +53,7 @@ func readOptions() options {
 	flag.StringVar(&o.protoSet, "proto-descriptor", "", "FileDescriptorSet for gRPC bodies")
 	flag.IntVar(&o.maxBytes, "max-receive-bytes", 4<<20, "largest message")
 	flag.BoolVar(&o.readsFastStore, "optimize-store-for-read-speed", false, "as OPA's flag of this name")
+	flag.BoolVar(&o.endsWithInput, "end-with-input", false, "end when standard input does")
 	flag.Parse()
 	return o
 }
@@ -85,6 +89,12 @@ func run(o options) error {
 		<-stop
 		gate.Stop()
 	}()
+	if o.endsWithInput {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			os.Exit(0)
+		}()
+	}
 	if err := json.NewEncoder(os.Stdout).Encode(map[string]string{"address": listener.Addr().String()}); err != nil {
 		return err
 	}
