@@ -121,7 +121,8 @@ const audiencesField = (): Field<string[]> =>
 
 const singleUseField = (): Field<boolean> =>
   flagField({
-    description: 'Whether a token is verified once only. One that was issued before svidgate started is not.',
+    description:
+      'Whether each policy takes a token once only. One that was issued before svidgate started is not verified.',
     default: false,
   });
 
