@@ -30,7 +30,7 @@ export function soakTable(result: SoakResult): string {
     ['requests', result.requests.toLocaleString('en-US')],
     ['wrong answers', String(result.wrong)],
     ['changes while they ran', changes.toLocaleString('en-US')],
-    ['resident memory, garbage collected', mb(first.residentMb, last.residentMb)],
+    ['resident memory, without garbage', mb(first.residentMb, last.residentMb)],
     ['of the second half, at most', `${growth.residentMbPerHour.toFixed(1)} MB/h, ${LIMITS.residentMbPerHour}`],
     ['heap and buffers of the main thread', mb(first.heapMb, last.heapMb)],
     ['of the second half, at most', `${growth.heapMbPerHour.toFixed(1)} MB/h, ${LIMITS.heapMbPerHour}`],

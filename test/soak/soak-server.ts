@@ -6,7 +6,7 @@ import { nodePath, root } from '../../tools/setup/paths.mjs';
 import { startLoggedChild, type ChildExit, type LoggedChild } from '../support/logged-child.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
-/** What the process holds at one moment, garbage collected. */
+/** What the process holds at one moment, without garbage and without what the allocator keeps for later. */
 export interface Vitals {
   readonly atMs: number;
   readonly residentMb: number;
