@@ -184,6 +184,13 @@ test('the report in text, its conditions, and clearing it', async () => {
   );
   assert.match(await report(), /: 1 of 4 requests agree/);
   assert.match(await report('--method', 'DELETE'), /no request was compared yet/);
+  for (let at = 0; at < 4; at += 1) await ask(gate, { method: 'PUT', route: 'often' });
+  await reportAfter(server, 8);
+  assert.match(
+    await report(),
+    /\n\S+ +PUT +often .* 4 .*\n\S+ +PUT +api\.acme\.test.* 3 .*\n$/,
+    'the most frequent first',
+  );
 
   const unknown = await run('policy', 'shadow-report', 'default');
   assert.deepEqual([unknown.code, unknown.out], [1, '']);

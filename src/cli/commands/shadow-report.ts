@@ -1,5 +1,5 @@
 import { parseDuration } from '../../config/index.ts';
-import { msToTimestamp, type svidgate } from '../../proto/index.ts';
+import { int64ToBigInt, msToTimestamp, type svidgate } from '../../proto/index.ts';
 import { withAdmin } from '../admin-client.ts';
 import { wrongUsage, type ClientOptions } from '../command-line.ts';
 import { EXIT, type ExitCode } from '../exit-code.ts';
@@ -52,6 +52,10 @@ async function fetchReport(options: Options): Promise<ShadowReport> {
       differences.push(...page.differences);
       pageToken = page.nextPageToken;
     } while (pageToken !== '');
-    return { summaries, differences: differences.sort((one, other) => Number(other.count) - Number(one.count)) };
+    return { summaries, differences: differences.sort((one, other) => countOf(other) - countOf(one)) };
   });
+}
+
+function countOf({ count }: svidgate.admin.v1.ShadowDifference): number {
+  return Number(int64ToBigInt(count));
 }
