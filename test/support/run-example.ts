@@ -138,7 +138,7 @@ function adminPortsOf(texts: readonly string[]): readonly number[] {
 async function untilReady(example: RunningExample, child: LoggedChild, ports: readonly number[]): Promise<void> {
   try {
     for (const port of ports) {
-      await waitUntil(`the Envoy with admin port ${port} to be ready`, 30_000, async () => {
+      await waitUntil(`the Envoy with admin port ${port} to be ready`, 60_000, async () => {
         return (await example.admin(port, '/ready')).trim() === 'LIVE';
       });
     }
