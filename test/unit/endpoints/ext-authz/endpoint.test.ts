@@ -11,17 +11,18 @@ import { CheckRequest, CheckResponse, decodeMessage, encodeMessage } from '../..
 const REQUEST = encodeMessage(CheckRequest, { attributes: { request: { http: { method: 'GET', path: '/a' } } } });
 const SOURCE = { policy: 'default', digest: 'd1' };
 
+const NOBODY = {
+  peer: { verified: false, reason: 'caller_anonymous' },
+  xfcc: { verified: false, reason: 'absent', elements: [] },
+  tokens: [],
+} as const;
+
 const GOOD: ExtAuthzOptions = {
   attestor: { attest: () => Promise.reject(new Error('only TCP here')) },
   entries: { match: () => [] },
   policies: { decide: () => Promise.resolve({ effect: 'allow', ...SOURCE }) },
   requests: {
-    verify: () =>
-      Promise.resolve({
-        peer: { verified: false, reason: 'caller_anonymous' },
-        xfcc: { verified: false, reason: 'absent', elements: [] },
-        tokens: [],
-      } as never),
+    verify: () => Promise.resolve(NOBODY as never),
   },
   maxRequestBytes: 4096,
   rules: {
@@ -85,6 +86,7 @@ describe('an allow comes of nothing but an allow', () => {
     ['the verifier throws', { requests: { verify: boom } }],
     ['the verifier never answers', { requests: { verify: () => never } }],
     ['the verifier gives nothing', { requests: { verify: () => Promise.resolve(undefined as never) } }],
+    ['what knows of trials throws', { trials: { isUnenforced: boom, isWatched: () => false, observe: boom } }],
     ['the log throws', { logger: { ...silentLogger, debug: boom } }],
     ['the metrics throw', { metrics: { ...noMetrics, count: boom } }],
     [
@@ -110,6 +112,36 @@ describe('an allow comes of nothing but an allow', () => {
       });
     }
   }
+
+  test('a policy that does not decide yet allows what can be read, is not asked, and nothing else is let through', async () => {
+    const shown: string[] = [];
+    const options: ExtAuthzOptions = {
+      ...GOOD,
+      policies: { decide: boom },
+      trials: {
+        isUnenforced: (policy) => policy === 'default',
+        isWatched: () => true,
+        observe: ({ policy }) => void shown.push(policy),
+      },
+    };
+    const response = await answer(options);
+    assert.equal(isAllowed(response), true);
+    assert.deepEqual(shown, [], 'the caller is anonymous');
+    const of = (more: object): Uint8Array => encodeMessage(CheckRequest, { attributes: more });
+    const http = (path: string): object => ({ request: { http: { method: 'GET', path } } });
+    const denied: readonly (readonly [bytes: Uint8Array, more?: Partial<ExtAuthzOptions>])[] = [
+      [Buffer.from([0xff])],
+      [Buffer.alloc(4097)],
+      [of(http('/%zz'))],
+      [of(http('/a/../b')), { rules: { ...GOOD.rules, pathGuard: 'reject' } }],
+      [of({ ...http('/a'), contextExtensions: { 'svidgate.policy': 'other' } })],
+      [REQUEST, { requests: { verify: () => Promise.resolve({ ...NOBODY, revoked: 'peer_revoked' } as never) } }],
+      [REQUEST, { requests: { verify: boom } }],
+    ];
+    for (const [index, [bytes, more]] of denied.entries()) {
+      assert.equal(isAllowed(await answer({ ...options, ...more }, bytes)), false, `case ${index}`);
+    }
+  });
 
   test('whatever the policy gives, in each configuration', async () => {
     const name = fc.oneof(fc.constantFrom('x-a', 'host', ':path', 'x-envoy-a', 'a b'), fc.string());
