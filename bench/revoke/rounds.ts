@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { nodePath, root } from '../../tools/setup/paths.mjs';
 import { sharedClockMs } from '../parts/measure.ts';
@@ -28,6 +29,9 @@ export interface Round {
 }
 
 const NO_REASON = 1;
+
+/** What follows an undoing, such as another revocation list for hundreds of Envoys, belongs to it and not to the next round. */
+const QUIET_MS = 100;
 
 export const MEANS: readonly Means[] = [
   {
@@ -88,6 +92,7 @@ export async function takeAway(scene: Scene, means: Means): Promise<readonly Rou
     const answeredAt = sharedClockMs();
     const sent = await scene.sender.ask('end', { service: service.number, after: answeredAt });
     await undo();
+    await pause(QUIET_MS);
     rounds.push(roundOf(sent, beganAt, answeredAt));
   }
   return rounds;
