@@ -64,6 +64,7 @@ export class ShadowTrials implements PolicyTrials {
   #arrived: AnsweredRequest[] = [];
   /** Answered while too many were waiting, by live policy. */
   readonly #missed = new Map<string, number>();
+  readonly #told = new Set<string>();
   #isScheduled = false;
   #isClosed = false;
 
@@ -116,7 +117,7 @@ export class ShadowTrials implements PolicyTrials {
         this.#try(candidate, request, subject).catch((error: unknown) => this.#fail(candidate, error));
       }
     } catch (error) {
-      this.#fail(request.policy, error);
+      for (const candidate of this.#candidatesOf(request.policy)) this.#fail(candidate, error);
     }
   }
 
@@ -164,7 +165,11 @@ export class ShadowTrials implements PolicyTrials {
     table.recordDropped({ policy: candidate, digest, livePolicy, at: clock.now() }, by);
   }
 
+  /** A defect, told of once for each policy: requests may come in thousands. */
   #fail(policy: string, error: unknown): void {
+    this.#options.metrics.count('svidgate_shadow_decisions_total', { policy, comparison: 'dropped' });
+    if (this.#told.has(policy)) return;
+    this.#told.add(policy);
     this.#options.logger.error({ policy, reason: describeError(error) }, 'a shadow policy could not be asked');
   }
 }

@@ -242,6 +242,18 @@ test('a new version of a candidate begins a new report; what cannot be loaded sa
   ]);
 });
 
+test('under a dry run the live answer is what the policy said', async () => {
+  const config = policies({ default: 'entrypoint: envoy/authz/stricter', next: shadow('allow') });
+  await using server = await start(config.replace('  policies:', '  dry_run: true\n  policies:'));
+  using gate = connect(server.gate);
+  assert.equal(isAllowed(await ask(gate, { method: 'PUT' })), true);
+  const { differences } = await reportAfter(server, 1);
+  assert.deepEqual(
+    differences.map(({ comparison, live, live_reason: reason, candidate }) => [comparison, live, reason, candidate]),
+    [['would_allow', 'deny', 'policy_denied', 'allow']],
+  );
+});
+
 test('anonymous callers are evidence of nothing', async () => {
   const config = policies({ default: LIVE, stricter: shadow('stricter') });
   const listeners = '127.0.0.1:0\n  listeners: { local: { listen: unix:./authz.sock } }';
