@@ -1,11 +1,14 @@
 /** `authz.path_guard` beside what real Envoys make of the same paths. */
 import assert from 'node:assert/strict';
+import { Agent, request } from 'node:https';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { parseTarget } from '../../src/endpoints/ext-authz/go-url.ts';
 import { guardTarget, isAmbiguous, normalizeTarget } from '../../src/endpoints/ext-authz/path-guard.ts';
 import { envoyVersions } from '../support/envoy-versions.ts';
+import { startGateEnvoy, type GateEnvoy } from '../support/gate-envoy.ts';
 import { startPathEnvoy, type Forwarded, type PathEnvoy } from '../support/path-envoy.ts';
+import { entriesFor, startTestServer } from '../support/server.ts';
 
 const NORMALIZING = { normalize_path: true, merge_slashes: true };
 const MANAGERS = {
@@ -151,5 +154,72 @@ for (const version of envoyVersions()) {
       const answer = await envoy.send('forward', '/a/..;x=1/b');
       assert.deepEqual(answer, { kind: 'forwarded', target: isOld ? '/a/..;x=1/b' : '/b' });
     });
+  });
+}
+
+/** Denies, and shows what it was shown. */
+const POLICY = `package envoy.authz
+
+http := input.attributes.request.http
+
+allow := {"allowed": false, "body": json.marshal([http.path, http.headers[":path"], input.parsed_path])}
+`;
+const CONFIG = `authz:
+  listen: unix:./authz.sock
+  path_guard: normalize
+  policies: { default: { path: ./authz.rego } }
+`;
+
+test('the policy behind an Envoy that does not normalize sees what the service behind one that does is sent', async () => {
+  const files = { 'authz.rego': POLICY };
+  await using server = await startTestServer({ entries: entriesFor('/envoy'), config: CONFIG, files });
+  await using asking = await startGateEnvoy(server, { normalize_path: false });
+  const [newest] = envoyVersions();
+  assert.ok(newest);
+  await using envoy = await startPathEnvoy(newest, { forward: MANAGERS.forward });
+  using open = new DisposableStack();
+  const agent = open.adopt(new Agent({ keepAlive: true, maxSockets: 1 }), (each) => each.destroy());
+  let compared = 0;
+  for (const target of targets.slice(0, 400)) {
+    const answer = await envoy.send('forward', target);
+    const shown = await shownTo(asking, { target, agent });
+    if (answer.kind === 'answered') continue;
+    if (shown === 400) {
+      assert.ok(guardTarget(target, 'normalize') === 'refused' || isUnreadable(target), target);
+      continue;
+    }
+    const { path } = parseTarget(answer.target);
+    assert.deepEqual(shown, [answer.target, answer.target, path], target);
+    compared += 1;
+  }
+  assert.ok(compared >= 150, String(compared));
+});
+
+function isUnreadable(target: string): boolean {
+  try {
+    parseTarget(target);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** What the policy was shown, or the 400 of a request that it was not asked about. */
+function shownTo(
+  { address: host, strictPort: port }: GateEnvoy,
+  { target: path, agent }: { readonly target: string; readonly agent: Agent },
+): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ host, port, path, agent, rejectUnauthorized: false, timeout: 10_000 }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (piece: string) => (text += piece));
+      response.on('end', () => {
+        if (response.statusCode === 400) resolve(400);
+        else if (text.startsWith('[')) resolve(JSON.parse(text));
+        else reject(new Error(`${path}: Envoy answered ${response.statusCode}: ${text}`));
+      });
+    });
+    sent.on('timeout', () => sent.destroy(new Error('no answer')));
+    sent.on('error', reject).end();
   });
 }
