@@ -71,7 +71,7 @@ const figures = {
     'rotation_bytes_1_names_delta',
     'pushes_not_needed',
   ],
-  authz: ['check_per_second_at_64', 'check_p99_ms_at_1', 'check_vs_echo_at_16', 'envoy_svidgate_vs_plain'],
+  authz: ['small_svidgate_per_second_at_128', 'rules_cpu_vs_opa_at_32', 'data_svidgate_mb', 'envoy_opa_p99_ms_at_32'],
   revoke: [
     'serial_p99_ms',
     'spiffe_id_p99_ms',
