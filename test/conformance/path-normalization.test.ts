@@ -167,6 +167,7 @@ allow := {"allowed": false, "body": json.marshal([http.path, http.headers[":path
 const CONFIG = `authz:
   listen: unix:./authz.sock
   path_guard: normalize
+  eval_timeout: 1500ms
   policies: { default: { path: ./authz.rego } }
 `;
 
