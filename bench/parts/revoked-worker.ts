@@ -34,7 +34,7 @@ interface Service {
 
 /** Requests of a connection after a change, the last of which end a round. */
 const AFTER = 3;
-const LIMIT_MS = 10_000;
+const LIMIT_MS = 60_000;
 const RETRY_MS = 200;
 const STATUSES = [200, 403];
 
