@@ -56,6 +56,7 @@ export async function startWireServer(options: WireServerOptions): Promise<GrpcS
     isStopping: false,
   };
   const open = (socket: Socket, peer: Peer, client?: AcceptedClient): void => {
+    if (socket.destroyed) return;
     if (peer.kind !== 'unix') socket.setKeepAlive(true, KEEP_ALIVE_MS);
     const stream = options.anyAuthority === true ? new AnyAuthorityStream(socket) : socket;
     const session = performServerHandshake(stream, SESSION_OPTIONS);

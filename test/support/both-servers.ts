@@ -142,6 +142,7 @@ export function connectWire(path: string, cut: readonly number[] = []): WireClie
   const session = http2.connect('http://svidgate', {
     createConnection: () => (cut.length === 0 ? connect(path) : cutting(connect(path), cut)),
     maxSessionMemory: 1000, // or else our own side refuses to send what is large
+    maxSendHeaderBlockLength: 200_000,
   });
   session.on('error', () => undefined); // seen as the end of the calls
   return { session, call: (request) => callOn(session, request), [Symbol.dispose]: () => session.destroy() };

@@ -18,6 +18,8 @@ export interface IncomingCall {
   readonly connection: WireConnection;
   readonly stream: ServerHttp2Stream;
   readonly headers: IncomingHttpHeaders;
+  /** Of names and values. */
+  readonly headerBytes: number;
 }
 
 /** One for all: an error of its own for each call would cost more than the rest of its end. */
@@ -40,14 +42,17 @@ export abstract class WireCall implements CallContext {
   #timer: NodeJS.Timeout | undefined;
   #cancel: AbortController | undefined;
   #reason: SvidgateError | undefined;
+  /** What it holds without a message. */
+  readonly #ownBytes: number;
   #held = 0;
   #trailers: Record<string, string> = OK_TRAILERS;
 
-  constructor({ connection, stream, headers }: IncomingCall) {
+  constructor({ connection, stream, headers, headerBytes }: IncomingCall) {
     this.connection = connection;
     this.stream = stream;
     this.#headers = headers;
-    this.hold(BYTES_OF_CALL);
+    this.#ownBytes = BYTES_OF_CALL + headerBytes;
+    this.hold(this.#ownBytes);
     const timeout = headers['grpc-timeout'];
     if (timeout === undefined) return;
     const timeoutMs = parseGrpcTimeout(String(timeout));
@@ -130,7 +135,7 @@ export abstract class WireCall implements CallContext {
 
   /** What it holds from now on, beside what an open call costs. */
   protected holdOnly(bytes: number): void {
-    this.hold(BYTES_OF_CALL + bytes - this.#held);
+    this.hold(this.#ownBytes + bytes - this.#held);
   }
 
   /** Before the first message. */

@@ -69,7 +69,8 @@ export class WireConnection implements Holder {
     session.on('error', (error) =>
       listener.logger.debug({ ...fields, reason: describeError(error) }, 'connection failed'),
     );
-    session.on('stream', (stream, headers) => this.#open(stream, headers));
+    // oxlint-disable-next-line max-params -- Node's
+    session.on('stream', (stream, headers, _flags, fields: readonly string[]) => this.#open(stream, headers, fields));
     session.once('close', () => listener.held.remove(this));
     this.#watchProcess();
     if (client === undefined) return;
@@ -156,8 +157,10 @@ export class WireConnection implements Holder {
     this.#session.once('close', () => exited.removeEventListener('abort', onExit));
   }
 
-  #open(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+  /** @param fields names and values as they came */
+  #open(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, fields: readonly string[]): void {
     stream.on('error', ignore); // each is followed by 'close'
+    if (stream.destroyed || stream.closed) return; // canceled in the bytes that it came with
     const type = headers['content-type'];
     if (headers[':method'] !== 'POST') return refuse(stream, 405);
     if (typeof type !== 'string' || !type.startsWith('application/grpc')) return refuse(stream, 415);
@@ -168,7 +171,7 @@ export class WireConnection implements Holder {
       const failure = { status: 'UNIMPLEMENTED', message: `The server does not implement the method ${path}` } as const;
       return respondTrailersOnly(stream, trailersOf(failure));
     }
-    const incoming = { connection: this, stream, headers };
+    const incoming = { connection: this, stream, headers, headerBytes: bytesOf(fields) };
     const call = method.kind === 'unary' ? new UnaryCall(incoming, method) : new StreamCall(incoming, method);
     (stream as CallStream)[CALL] = call;
     this.calls.add(call);
@@ -185,6 +188,12 @@ export class WireConnection implements Holder {
     this.#onIdle?.();
     if (this.#isLeaving) this.close();
   }
+}
+
+function bytesOf(fields: readonly string[]): number {
+  let bytes = 0;
+  for (const text of fields) bytes += text.length;
+  return bytes;
 }
 
 function onData(this: CallStream, piece: Buffer): void {

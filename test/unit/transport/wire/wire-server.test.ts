@@ -4,7 +4,7 @@ import http2 from 'node:http2';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
-import { SvidgateError } from '../../../../src/core/index.ts';
+import { silentLogger, SvidgateError, type LogFields } from '../../../../src/core/index.ts';
 import { FRAME_HEADER_BYTES, PREFACE } from '../../../../src/transport/any-authority/frames.ts';
 import { connectWire, SERVERS, startScene, type RunningScene, type ServerKind } from '../../../support/both-servers.ts';
 import { frame } from '../../../support/raw-grpc.ts';
@@ -223,10 +223,34 @@ describe('the server of the gate', () => {
     assert.equal(stream.rstCode, http2.constants.NGHTTP2_NO_ERROR);
   });
 
+  test('headers count, too: whoever opens calls with large ones is closed', async () => {
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (_: LogFields, message: string) => void warnings.push(message) };
+    await using scene = await startScene('node:http2', { maxHeldBytes: 2 ** 20, logger });
+    using hoarder = connectWire(scene.socket);
+    using other = connectWire(scene.socket);
+    const closed = seen(hoarder.session, 'close');
+    const calls = Array.from({ length: 40 }, () =>
+      hoarder.call({ headers: { 'x-word': 'x'.repeat(40_000) }, open: true }),
+    );
+    await closed;
+    await Promise.all(calls);
+    assert.deepEqual(warnings, ['connection closed: it held too much memory']);
+    assert.deepEqual((await other.call({ body: [frame(Buffer.from('a'))] })).messages, ['0:a']);
+    const tooLarge = await other.call({ headers: { 'x-word': 'x'.repeat(150_000) }, body: [frame(Buffer.from('a'))] });
+    assert.equal(tooLarge.http, undefined, 'Node takes 64 KiB as they are encoded, and ends the connection');
+    using next = connectWire(scene.socket);
+    assert.deepEqual((await next.call({ body: [frame(Buffer.from('a'))] })).messages, ['0:a']);
+  });
+
   const floods: readonly { readonly name: string; readonly frames: (streamId: number) => Buffer }[] = [
     {
       name: 'calls that are canceled at once',
       frames: (id) => Buffer.concat([request(id), wireFrame(3, 0, id, Buffer.alloc(4, 8))]),
+    },
+    {
+      name: 'calls of no method that are canceled at once',
+      frames: (id) => Buffer.concat([request(id, '/t.T/None'), wireFrame(3, 0, id, Buffer.alloc(4, 8))]),
     },
     { name: 'settings', frames: () => wireFrame(4, 0, 0, Buffer.alloc(0)) },
     { name: 'pings', frames: () => wireFrame(6, 0, 0, Buffer.alloc(8)) },
@@ -260,13 +284,9 @@ function wireFrame(type: number, flags: number, streamId: number, payload: Buffe
 }
 
 /** The headers of a call. */
-function request(streamId: number): Buffer {
+function request(streamId: number, path = '/t.T/Hang'): Buffer {
   const literal = (name: string, value: string): Buffer =>
     Buffer.concat([Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)]);
-  const fields = [
-    literal(':path', '/t.T/Hang'),
-    literal(':authority', 'x'),
-    literal('content-type', 'application/grpc'),
-  ];
+  const fields = [literal(':path', path), literal(':authority', 'x'), literal('content-type', 'application/grpc')];
   return wireFrame(1, 4, streamId, Buffer.concat([Buffer.from([0x83, 0x86]), ...fields]));
 }
