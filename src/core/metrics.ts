@@ -49,6 +49,11 @@ export const METRIC_CATALOGUE = {
     help: 'Decisions that the live policy had made before from the same values, and that were not evaluated again.',
     labels: ['policy'],
   },
+  svidgate_policy_exchanges_total: {
+    kind: 'counter',
+    help: 'What policies asked others by `http.send` and `net.lookup_ip_addr`, by result.',
+    labels: ['policy', 'result'],
+  },
   svidgate_policy_unenforced_until_seconds: {
     kind: 'gauge',
     help: 'When a policy with `unenforced` begins to decide, in seconds since the epoch; 0 once it does.',

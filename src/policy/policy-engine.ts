@@ -8,12 +8,11 @@ import { DecisionCache } from './decision-cache.ts';
 import type { PolicyInput } from './input-needs.ts';
 import { LivePolicy, type ActivePolicy } from './live-policy.ts';
 import type { HttpSendRules } from './network/http-send-rules.ts';
-import { createPolicyNetwork } from './network/policy-network.ts';
+import { createPolicyNetworks } from './network/policy-network.ts';
 import { createPolicyLoader } from './policy-loader.ts';
 import type { PolicyData } from './policy-data.ts';
 import type { PolicySource, PolicyStatus } from './policy-status.ts';
 import { createRegoCompiler } from './rego-compiler.ts';
-import type { PolicyNetwork } from './suspended-calls.ts';
 
 export interface PolicyEngineOptions {
   readonly policies: readonly PolicySource[];
@@ -57,15 +56,13 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
   const compiler = createRegoCompiler({ clock, builtins: offeredBuiltins(httpSend !== undefined) });
   const publish = (): void => status.set(new Map([...policies].map(([name, policy]) => [name, policy.status])));
   const program = createBuiltinsProgram();
-  const networks: PolicyNetwork[] = [];
+  const networks = createPolicyNetworks(httpSend, { clock, metrics });
   const policies = new Map(
     options.policies.map((source) => {
       const logger = options.logger.child({ policy: source.name });
       const kept = cache === undefined ? {} : { kept: keptPolicies(source.name, cache, logger) };
-      const network = httpSend === undefined ? {} : { network: createPolicyNetwork(httpSend, clock) };
-      if (network.network !== undefined) networks.push(network.network);
       const parts = { clock, logger, compiler, queueLimit, program, givesWay: source.givesWay === true };
-      const loader = createPolicyLoader({ ...parts, ...network, ...kept });
+      const loader = createPolicyLoader({ ...parts, ...networks.of(source.name), ...kept });
       return [source.name, new LivePolicy(source, { ...options, logger, loader, onChange: publish })];
     }),
   );
@@ -73,7 +70,7 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
   publish();
   const close = async (): Promise<void> => {
     await Promise.all([...policies.values()].map((policy) => policy.close()));
-    for (const network of networks) network.close();
+    networks.close();
   };
   return {
     status,

@@ -4,20 +4,16 @@ import type { Exchange, ExchangeAnswer, NetworkLimits, Resumption, Suspension } 
 /** What one policy may reach beyond the process. */
 export interface PolicyNetwork extends NetworkLimits {
   /**
-   * Makes the exchange that a text of the builtins' program asks for. Settles by the deadline, and soon after the signal;
-   * never rejects. `overloaded`: too many of this policy are under way.
+   * Makes the exchange that a text of the builtins' program asks for. Settles within the limit of the network, and soon
+   * after the signal; never rejects. `overloaded`: too many of this policy are under way.
    */
-  exchange(
-    wanted: string,
-    options: { readonly deadline: number; readonly signal: AbortSignal },
-  ): Promise<ExchangeAnswer | 'overloaded'>;
+  exchange(wanted: string, signal: AbortSignal): Promise<ExchangeAnswer | 'overloaded'>;
   /** Closes what is kept open between exchanges. */
   close(): void;
 }
 
 /** A call of an evaluator, as far as it concerns its waiting. */
 export interface SuspendedCall {
-  readonly deadline: number;
   /** What the next attempt goes on with. */
   resumption?: Resumption;
 }
@@ -75,7 +71,7 @@ export class SuspendedCalls<C extends SuspendedCall> implements Iterable<C> {
       this.#waiting.delete(call);
       return fail(call, evaluation ?? { kind: 'error', message: 'the policy may ask nobody' });
     }
-    const answer = await network.exchange(wanted, { deadline: call.deadline, signal });
+    const answer = await network.exchange(wanted, signal);
     if (!this.#waiting.delete(call)) return;
     if (answer === 'overloaded') return fail(call, { kind: 'overloaded' });
     call.resumption = { nowNs, chance, exchanges: [...before, { request: wanted, answer }] };

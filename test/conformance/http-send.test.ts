@@ -248,7 +248,7 @@ async function startOurs(base: string): Promise<typeof ours> {
   const allow = [server.port, 1].map(
     (port) => ({ scheme: 'http', hostname: '127.0.0.1', isSuffix: false, port }) as const,
   );
-  const network = createPolicyNetwork({ allow, ...limits }, systemClock);
+  const network = createPolicyNetwork({ allow, ...limits }, { clock: systemClock });
   const loaded = { module, entrypoint: 'test/allow', data: new TextEncoder().encode(built.data) };
   const options = { clock: systemClock, logger: silentLogger, queueLimit: 10, network };
   const evaluator = await Evaluator.start(loaded, options, signal);

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { lookup } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
-import type { Clock } from '../../core/index.ts';
+import type { Clock, Metrics } from '../../core/index.ts';
 import type { ExchangeAnswer } from '../evaluator-protocol.ts';
 import type { PolicyNetwork } from '../suspended-calls.ts';
 import { exchangeHttp, openConnections, TooLarge, type Connections, type WantedRequest } from './http-exchange.ts';
@@ -19,17 +19,32 @@ interface Context {
 const FIRST_RETRY_MS = 100;
 const RETRY_FACTOR = 1.6;
 
+/** How an exchange ended. */
+export type ExchangeResult = 'answered' | 'timeout' | 'refused' | 'failed' | 'canceled' | 'overloaded';
+
+export interface PolicyNetworkOptions {
+  readonly clock: Clock;
+  readonly onEnd?: (result: ExchangeResult) => void;
+}
+
 /** The network of one policy: nobody but the origins of the rules is asked, whoever redirects there included. */
-export function createPolicyNetwork(rules: HttpSendRules, clock: Clock): PolicyNetwork {
+export function createPolicyNetwork(rules: HttpSendRules, options: PolicyNetworkOptions): PolicyNetwork {
+  const { clock, onEnd = () => undefined } = options;
   const context = { rules, clock, connections: openConnections() };
   let inFlight = 0;
   return {
     responseCacheBytes: rules.cacheBytes,
-    async exchange(wanted, { deadline, signal }) {
-      if (inFlight >= rules.maxInFlight) return 'overloaded';
+    async exchange(wanted, signal) {
+      if (inFlight >= rules.maxInFlight) {
+        onEnd('overloaded');
+        return 'overloaded';
+      }
       inFlight += 1;
       try {
-        return await answer(context, JSON.parse(wanted) as Wanted, { deadline, signal });
+        const given = await answer(context, JSON.parse(wanted) as Wanted, signal);
+        if (signal.aborted) onEnd('canceled');
+        else onEnd('reason' in given ? given.reason : 'answered');
+        return given;
       } finally {
         inFlight -= 1;
       }
@@ -41,23 +56,45 @@ export function createPolicyNetwork(rules: HttpSendRules, clock: Clock): PolicyN
   };
 }
 
-interface Limits {
-  readonly deadline: number;
-  readonly signal: AbortSignal;
+/** The networks of policies, which see nothing of each other. Without rules there are none. */
+export interface PolicyNetworks {
+  /** To be called once for each policy. */
+  of(policy: string): { readonly network?: PolicyNetwork };
+  close(): void;
+}
+
+export function createPolicyNetworks(
+  rules: HttpSendRules | undefined,
+  { clock, metrics }: { readonly clock: Clock; readonly metrics: Metrics },
+): PolicyNetworks {
+  const networks: PolicyNetwork[] = [];
+  return {
+    of(policy) {
+      if (rules === undefined) return {};
+      const onEnd = (result: ExchangeResult): void =>
+        metrics.count('svidgate_policy_exchanges_total', { policy, result });
+      const network = createPolicyNetwork(rules, { clock, onEnd });
+      networks.push(network);
+      return { network };
+    },
+    close() {
+      for (const network of networks) network.close();
+    },
+  };
 }
 
 /** Never rejects. */
-async function answer(context: Context, wanted: Wanted, limits: Limits): Promise<ExchangeAnswer> {
+async function answer(context: Context, wanted: Wanted, canceled: AbortSignal): Promise<ExchangeAnswer> {
   const { rules, clock } = context;
   const asked = wanted.kind === 'http' && wanted.timeoutMs > 0 ? wanted.timeoutMs : rules.timeoutMs;
-  const timeoutMs = Math.min(asked, rules.timeoutMs, limits.deadline - clock.now());
+  const timeoutMs = Math.min(asked, rules.timeoutMs);
   const done = new AbortController();
   const late = new AbortController();
   clock.sleep(timeoutMs, done.signal).then(
     () => late.abort(),
     () => undefined,
   );
-  const signal = AbortSignal.any([limits.signal, late.signal]);
+  const signal = AbortSignal.any([canceled, late.signal]);
   try {
     const attempt = wanted.kind === 'lookup' ? lookUp(rules, wanted.name) : send(context, wanted, signal);
     return await Promise.race([attempt, aborted(signal)]);

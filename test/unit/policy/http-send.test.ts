@@ -73,7 +73,7 @@ async function start(rules: Partial<HttpSendRules> = {}): Promise<Evaluator> {
       cacheBytes: 2 ** 20,
       ...rules,
     },
-    systemClock,
+    { clock: systemClock },
   );
   const options = { clock: systemClock, logger: silentLogger, queueLimit: 1000, network };
   const evaluator = await Evaluator.start(loaded, options, never);

@@ -95,9 +95,9 @@ function wanted(host: string, more: object = {}): string {
 
 async function exchange(rules: Partial<HttpSendRules>, text: string): Promise<ExchangeAnswer> {
   const limits = { allow: [], timeoutMs: 10_000, maxResponseBytes: 1000, maxInFlight: 1, cacheBytes: 0 };
-  const network = createPolicyNetwork({ ...limits, ...rules }, systemClock);
+  const network = createPolicyNetwork({ ...limits, ...rules }, { clock: systemClock });
   try {
-    const answer = await network.exchange(text, { deadline: Date.now() + 10_000, signal: never });
+    const answer = await network.exchange(text, never);
     assert.ok(answer !== 'overloaded');
     return answer;
   } finally {
@@ -158,4 +158,60 @@ test('an exchange names nothing but a code when it fails', async () => {
     wanted('127.0.0.1:1', { path: '/?secret' }),
   );
   assert.deepEqual(answer, { fault: 'the exchange failed (ECONNREFUSED)', reason: 'failed' });
+});
+
+test('an exchange that ends is told, with how', async () => {
+  await using server = await startHttpStandIn({
+    answer: (request, response) => {
+      if (request.url !== '/slow') response.end('ok');
+    },
+  });
+  const results: string[] = [];
+  const allow = [allowed('http', '127.0.0.1', server.port)];
+  const limits = { allow, timeoutMs: 10_000, maxResponseBytes: 1000, maxInFlight: 1, cacheBytes: 0 };
+  const network = createPolicyNetwork(limits, { clock: systemClock, onEnd: (result) => results.push(result) });
+  const ask = (more: object, signal = never, host = `127.0.0.1:${server.port}`): Promise<unknown> =>
+    network.exchange(wanted(host, { scheme: 'http', ...more }), signal);
+  const stop = new AbortController();
+  try {
+    await ask({});
+    await ask({ path: '/slow', timeoutMs: 20 });
+    await ask({}, never, 'evil.test');
+    await ask({ path: '/a b' });
+    const canceled = ask({ path: '/slow' }, stop.signal);
+    await ask({});
+    stop.abort();
+    await canceled;
+  } finally {
+    network.close();
+  }
+  assert.deepEqual(results, ['answered', 'timeout', 'refused', 'failed', 'overloaded', 'canceled']);
+});
+
+test('a connection that the server closed meanwhile costs no request', async () => {
+  const sockets = new Set<{ destroy(): unknown }>();
+  await using server = await startHttpStandIn({
+    answer: (request, response) => {
+      sockets.add(request.socket);
+      // The second request on a connection finds it closed, as where the server has just given it up.
+      if (request.socket.bytesWritten > 0) request.socket.resetAndDestroy();
+      else response.end('ok');
+    },
+  });
+  const allow = [allowed('http', '127.0.0.1', server.port)];
+  const limits = { allow, timeoutMs: 10_000, maxResponseBytes: 1000, maxInFlight: 1, cacheBytes: 0 };
+  const network = createPolicyNetwork(limits, { clock: systemClock });
+  const ask = async (method: string): Promise<boolean> => {
+    const text = wanted(`127.0.0.1:${server.port}`, { scheme: 'http', method });
+    const answer = await network.exchange(text, never);
+    return answer !== 'overloaded' && isOk(answer);
+  };
+  try {
+    assert.deepEqual([await ask('GET'), await ask('GET')], [true, true]);
+    assert.equal(sockets.size, 2);
+    // Who knows what the first attempt did.
+    assert.deepEqual([await ask('GET'), await ask('POST')], [true, false]);
+  } finally {
+    network.close();
+  }
 });
