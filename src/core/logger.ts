@@ -39,6 +39,7 @@ export const LOG_FIELD_CATALOGUE = {
   grpc_status: { type: 'text', meaning: 'The status that ended a call, such as `PERMISSION_DENIED`.' },
   limit: { type: 'number', meaning: 'The limit that was met.' },
   line: { type: 'number', meaning: 'The line of `file`, counting from 1.' },
+  listener: { type: 'text', meaning: 'Where a caller asked the gate: `gate`, or `gate:NAME`.' },
   method: { type: 'text', meaning: 'The gRPC method.' },
   node_id: { type: 'text', meaning: "Envoy's own `node.id`. Not proven." },
   nonce: { type: 'text', meaning: 'The nonce of a discovery response.' },

@@ -140,7 +140,11 @@ function startListener(listener: GateListenerConfig, context: GateContext): Prom
   // What is configured with TLS never listens without.
   if ((tls === undefined) !== (serverTls === undefined)) throw new SvidgateError('internal', `${name} has no TLS`);
   const methods = [
-    ...createExtAuthzEndpoint({ ...shared, access: { ...access, listener: name } }),
+    ...createExtAuthzEndpoint({
+      ...shared,
+      access: { ...access, listener: name },
+      logger: shared.logger.child({ listener: name }),
+    }),
     ...createHealthEndpoint({
       services: [serviceOf(AUTHORIZATION_SERVICE.check.path)],
       changes: combine(policies.status, isStopping, (status, stopping) => ({ status, stopping })),

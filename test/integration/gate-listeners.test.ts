@@ -218,6 +218,9 @@ describe('tenants', () => {
     assert.equal(listeners.get('gate'), server.gate);
     assert.equal(listeners.get('gate:red'), `unix:${server.folder}/red.sock`);
     assert.match(listeners.get('gate:plain') ?? '', /^127\.0\.0\.1:\d+$/);
+    assert.equal(await ask(at('red'), { policy: 'blue' }), 'policy_not_allowed');
+    const denied = server.lines.filter(({ reason }) => reason?.startsWith('policy_not_allowed'));
+    assert.equal(denied.at(-1)?.listener, 'gate:red');
     // Whoever has /nobody could ask for it, and so it is served.
     assert.deepEqual(status.warnings, []);
   });

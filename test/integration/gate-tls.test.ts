@@ -145,6 +145,20 @@ describe('the gate over mTLS', () => {
     assert.equal(await ask(undone), 'allowed');
   });
 
+  test('a caller whose serial is revoked is let in with its next SVID, and not with that one', async () => {
+    const old = await identityOf('/edge/two');
+    using client = connectAs(stage, old);
+    assert.equal(await ask(client), 'allowed');
+    await stage.svidgate.text('svid', 'revoke', '--serial', old.serial);
+    assert.notEqual(await ask(client), 'allowed');
+    const next = await waitUntil('another SVID of the caller', 5000, async () => {
+      const identity = await identityOf('/edge/two');
+      return identity.serial === old.serial ? undefined : identity;
+    });
+    using again = connectAs(stage, next);
+    assert.equal(await ask(again), 'allowed');
+  });
+
   test('the SVID of the gate is replaced when it is revoked, and no connection is lost', async () => {
     const identity = await identityOf('/edge/one');
     using client = connectAs(stage, identity);
