@@ -1,14 +1,15 @@
 import type { ShadowCount, ShadowStore } from './datastore.ts';
 import { checkedRecord, readShadowCount } from './records.ts';
-import { chunksOf } from './sql-rows.ts';
+import { chunksOf, shadowPages } from './sql-rows.ts';
 import type { Transactions } from './transactions.ts';
 
 export function sqlShadow(transactions: Transactions): ShadowStore {
   return {
     list: () =>
       transactions.read(async (db) => {
-        const rows = await db.selectFrom('shadow_counts').selectAll().orderBy('id').execute();
-        return rows.flatMap(({ record }) => readOrNothing(record));
+        const counts: ShadowCount[] = [];
+        for await (const page of shadowPages(db)) counts.push(...page.flatMap(readOrNothing));
+        return counts;
       }),
     async apply({ put = [], deleted = [] }) {
       if (put.length + deleted.length === 0) return;

@@ -35,6 +35,18 @@ export async function* issuedPages(db: Db, after: number): AsyncGenerator<readon
   } while (last !== undefined);
 }
 
+/** Pages of their texts, in the order of ids. */
+export async function* shadowPages(db: Db): AsyncGenerator<readonly string[]> {
+  let last: string | undefined;
+  do {
+    let query = db.selectFrom('shadow_counts').selectAll().orderBy('id').limit(PAGE_ROWS);
+    if (last !== undefined) query = query.where('id', '>', last);
+    const rows = await query.execute();
+    if (rows.length > 0) yield rows.map(({ record }) => record);
+    last = rows.length < PAGE_ROWS ? undefined : rows.at(-1)?.id;
+  } while (last !== undefined);
+}
+
 export async function listBundles(db: Db): Promise<readonly TrustBundle[]> {
   const rows = await db.selectFrom('bundles').selectAll().orderBy('trust_domain').execute();
   return rows.map((row) => fromJson(readBundle, row.bundle, `bundle of ${row.trust_domain}`));

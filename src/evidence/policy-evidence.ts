@@ -35,7 +35,7 @@ export interface PolicyEvidence {
   readonly unenforced: ReadonlyMap<string, number>;
   /** Writes counts behind the answers until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
-  report(filter: ShadowReportFilter): ShadowReport;
+  report(filter: ShadowReportFilter): Promise<ShadowReport>;
   /** Whether the policy is tried, or was and has counts. */
   hasReport(policy: string): boolean;
   /** Forgets the counts of one policy, or of all. Throws `datastore_failed` when they are still on disk. */

@@ -1,3 +1,4 @@
+import { setImmediate as othersTurn } from 'node:timers/promises';
 import type { ShadowCount } from '../datastore/index.ts';
 import { COMPARISONS, type Comparison } from './shadow-answer.ts';
 
@@ -36,7 +37,7 @@ export interface ShadowDifference extends ShadowCount {
 
 export interface ShadowReport {
   readonly summaries: readonly ShadowSummary[];
-  /** The most frequent first. */
+  /** In no order. */
   readonly differences: readonly ShadowDifference[];
 }
 
@@ -48,12 +49,18 @@ export interface TriedPolicy {
   readonly digest?: string;
 }
 
-/** Policies that are tried now have a summary each, also before the first request. */
-export function shadowReport(
+/** Of rows: about a millisecond, then answers come first. */
+const READ_AT_ONCE = 500;
+
+/**
+ * Policies that are tried now have a summary each, also before the first request. What is counted meanwhile may be in it in
+ * part.
+ */
+export async function shadowReport(
   rows: Iterable<ShadowCount>,
   tried: readonly TriedPolicy[],
   filter: ShadowReportFilter,
-): ShadowReport {
+): Promise<ShadowReport> {
   const current = new Map(tried.map(({ policy, digest }) => [policy, digest ?? '']));
   const summaries = new Map<string, Summary>();
   const summaryOf = ({ policy, digest, livePolicy }: Required<TriedPolicy>): Summary => {
@@ -69,7 +76,10 @@ export function shadowReport(
   }
   const subjects = new Map<string, { compared: number; agreed: number }>();
   const differences: ShadowCount[] = [];
+  let read = 0;
   for (const row of rows) {
+    read += 1;
+    if (read % READ_AT_ONCE === 0) await othersTurn();
     if (!isAskedFor(row, filter) || (filter.allDigests !== true && current.get(row.policy) !== row.digest)) continue;
     const { count, firstSeen, lastSeen } = row;
     const comparison = comparisonOf(row);
@@ -84,7 +94,6 @@ export function shadowReport(
     if (comparison === 'same') subject.agreed += count;
     else differences.push({ ...row });
   }
-  differences.sort((one, other) => other.count - one.count || other.lastSeen - one.lastSeen);
   return {
     summaries: [...summaries.values()],
     differences: differences.map((row) => ({ ...row, ...(subjects.get(subjectKey(row)) ?? NOTHING) })),

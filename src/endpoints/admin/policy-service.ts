@@ -10,7 +10,7 @@ import { invalidField, timestampField } from './request-fields.ts';
 export interface PolicyAdmin {
   /** Whether the policy is tried, or was and has counts. */
   isTried(policy: string): boolean;
-  shadowReport(filter: ShadowReportFilter): ShadowReport;
+  shadowReport(filter: ShadowReportFilter): Promise<ShadowReport>;
   /** Of all policies when none is named. */
   clearShadowReport(policy?: string): Promise<void>;
 }
@@ -29,9 +29,9 @@ export function policyMethods(methods: AdminMethods, policies: PolicyAdmin | und
     throw new SvidgateError('not_found', `no policy ${JSON.stringify(policy.slice(0, 100))} is tried`);
   };
   return [
-    methods.unary('getShadowReport', (request) => {
+    methods.unary('getShadowReport', async (request) => {
       const seenSince = timestampField('seen_since', request.seenSince);
-      const report = admin().shadowReport({
+      const report = await admin().shadowReport({
         ...tried(request.policy),
         ...filterField('principal', request.principal),
         ...filterField('method', request.method),

@@ -132,7 +132,7 @@ export function createTestAdmin(options: TestAdminOptions = {}): TestAdmin {
       }),
     policies: {
       isTried: (policy) => policy === 'candidate',
-      shadowReport: () => ({ summaries: [], differences: [] }),
+      shadowReport: () => Promise.resolve({ summaries: [], differences: [] }),
       clearShadowReport: (policy = 'all') => note(`clear ${policy}`),
     },
     takeBackup: (passphrase) => Promise.resolve(new Uint8Array(600_000).fill(passphrase.length)),
