@@ -5,6 +5,7 @@ import { issuance } from './issuance.ts';
 import { restart } from './restart.ts';
 import { revoke } from './revoke.ts';
 import { sds } from './sds.ts';
+import { transport } from './transport.ts';
 
 /** Every benchmark, in the order of the list and of the document. */
-export const BENCHMARKS: readonly Benchmark[] = [issuance, sds, authz, revoke, restart, authority];
+export const BENCHMARKS: readonly Benchmark[] = [issuance, sds, authz, revoke, restart, authority, transport];
