@@ -1,14 +1,19 @@
 package main
 
-import "bytes"
+import (
+	"bytes"
+	"sync/atomic"
+)
 
 const digits = 7
 
 // numbered are messages in which a number of fixed width stands at some places.
 type numbered struct {
 	messages []message
-	last     int
 }
+
+// last goes on from round to round, so that no server has seen a number before.
+var last atomic.Int64
 
 type message struct {
 	bytes  []byte
@@ -35,10 +40,10 @@ func number(texts [][]byte) *numbered {
 
 // next gives a message that is valid until the next call.
 func (n *numbered) next() []byte {
-	n.last++
-	m := &n.messages[n.last%len(n.messages)]
+	number := int(last.Add(1))
+	m := &n.messages[number%len(n.messages)]
 	for _, place := range m.places {
-		for at, left := place+digits-1, n.last; at >= place; at, left = at-1, left/10 {
+		for at, left := place+digits-1, number; at >= place; at, left = at-1, left/10 {
 			m.bytes[at] = byte('0' + left%10)
 		}
 	}
