@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { root } from '../../tools/setup/paths.mjs';
 import { missingPrograms } from '../docs/shell.ts';
 import { envoyVersions } from '../support/envoy-versions.ts';
+import { startLoggedChild } from '../support/logged-child.ts';
 import { startExample, startVariant, type RunningExample } from '../support/run-example.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -12,6 +15,34 @@ for (const envoy of envoyVersions()) {
     test("opa-migration decides as OPA's plugin did, by its configuration and its Rego", async () => {
       await using example = await startExample('opa-migration', envoy);
       await example.followPage();
+
+      // Where the plugin listened, for an Envoy as it was.
+      const tcp = `s|unix:./run/authz.sock|${example.address}:${example.port(9191)}|; s|/run/|/run/tcp-|`;
+      await example.shell(`sed '${tcp}; s|^telemetry.*|data_dir: ./tcp-data|' svidgate.yaml > tcp.yaml`);
+      await example.shell(`echo 'telemetry: { listen: off }' >> tcp.yaml`);
+      await using open = new AsyncDisposableStack();
+      const svidgate = startLoggedChild({
+        name: 'svidgate on TCP',
+        command: process.execPath,
+        args: [join(root, 'bin/svidgate.mjs'), 'serve', '--config', 'tcp.yaml'],
+        cwd: example.folder,
+        logFile: join(example.folder, 'run/tcp.log'),
+      });
+      open.defer(async () => void (await svidgate.stop()));
+      await using unchanged = await startVariant(example, {
+        file: 'tickets.yaml',
+        executable: 'envoy-tickets',
+        edit: (text) =>
+          text.replace('{ pipe: { path: ./run/authz.sock } }', /It was (.*)\.$/m.exec(text)?.[1] ?? 'not said'),
+        upstreamPorts: new Map([[9191, example.port(9191)]]),
+      });
+      const token = (await example.shell('node issuer.mjs token reader')).trim();
+      const ask = async (path: string): Promise<number> => {
+        const headers = { authorization: `Bearer ${token}` };
+        return (await fetch(`http://${example.address}:${unchanged.port(8080)}${path}`, { headers })).status;
+      };
+      await waitUntil('the gate on TCP', 60_000, async () => (await ask('/tickets/7')) === 200);
+      assert.equal(await ask('/tickets/7/notes'), 403, svidgate.log());
     });
 
     test('policy-per-route asks the policy that the route names, and denies where there is none', async () => {
