@@ -80,7 +80,15 @@ async function ask(client: RawClient, policy?: string): Promise<string> {
 /** The serial of the certificate that the gate shows at the moment; undefined when it shows none. */
 async function shownSerial({ mesh, roots }: Stage, { cert, key }: PeerIdentity): Promise<string | undefined> {
   const [host = '', port = ''] = mesh.split(':');
-  const target = { host, port: Number(port), servername: 'gate', ca: roots, cert, key, checkServerIdentity: () => undefined };
+  const target = {
+    host,
+    port: Number(port),
+    servername: 'gate',
+    ca: roots,
+    cert,
+    key,
+    checkServerIdentity: () => undefined,
+  };
   const socket = connectTls({ ...target, ALPNProtocols: ['h2'] });
   try {
     await once(socket, 'secureConnect', { signal: AbortSignal.timeout(5000) });
