@@ -74,7 +74,7 @@ const MAX_CACHED = 4096;
 /** The longest URL-encoded PEM that is looked at. */
 const MAX_ENCODED_LENGTH = 256 * 1024;
 
-/** Verdicts are kept by certificate and bundle, so that a request costs a hash; validity in time is looked at each time. */
+/** Verdicts are kept by certificate and roots, so that a request costs a hash; validity in time is looked at each time. */
 export function createPeerVerifier(options: PeerVerifierOptions): PeerVerifier {
   const revocations = options.revocations ?? new Watchable(NO_REVOCATIONS);
   const { judge, knownLeaf } = createJudge(options);
@@ -116,7 +116,7 @@ function isRevoked(presented: PresentedPeer, revocations: PeerRevocations, known
 
 interface CachedVerdict {
   readonly verdict: SvidVerdict & { readonly valid: true };
-  readonly bundle: TrustBundle | undefined;
+  readonly roots: readonly Uint8Array[];
   readonly intermediates: readonly Uint8Array[];
   /** When the first certificate that may have counted ends. */
   readonly validUntil: number;
@@ -149,7 +149,7 @@ function createJudge(options: PeerVerifierOptions): Judge {
     const cached = cache.get(key);
     if (
       cached !== undefined &&
-      cached.bundle === bundleOf(trustDomainOf(cached.verdict.spiffeId)) &&
+      isSameList(cached.roots, bundleOf(trustDomainOf(cached.verdict.spiffeId))?.x509Authorities) &&
       cached.intermediates === intermediates &&
       now >= cached.verdict.certificate.notBefore &&
       now <= cached.validUntil
@@ -174,12 +174,18 @@ function createJudge(options: PeerVerifierOptions): Judge {
     if (!verdict.valid) return verdict;
     const [oldest] = cache.keys();
     if (cache.size >= MAX_CACHED && oldest !== undefined) cache.delete(oldest);
-    const bundle = bundleOf(trustDomainOf(verdict.spiffeId));
-    const roots = authorities(bundle?.x509Authorities ?? []);
-    cache.set(key, { verdict, bundle, intermediates, validUntil: firstEnd([leaf, ...above, ...roots], now) });
+    const roots = bundleOf(trustDomainOf(verdict.spiffeId))?.x509Authorities ?? [];
+    const validUntil = firstEnd([leaf, ...above, ...authorities(roots)], now);
+    cache.set(key, { verdict, roots, intermediates, validUntil });
     return verdict;
   };
   return { judge, knownLeaf: (presented) => cache.get(keyOf(presented))?.verdict.certificate };
+}
+
+/** A bundle changes with each revocation list and each JWT key, too: that is no reason to verify thousands of peers anew. */
+function isSameList(roots: readonly Uint8Array[], others: readonly Uint8Array[] | undefined): boolean {
+  if (roots === others) return true;
+  return roots.length === others?.length && roots.every((root, index) => root === others[index]);
 }
 
 /** The first of the ends that are still to come: any later one may be that of a certificate that was not needed. */

@@ -119,6 +119,8 @@ test('a verdict ends with the bundle it was made under, and with the life of the
   const peers = verifier(bundle);
   const presented = { certificate: encode((await leaf(ca)).certificate), principal: '' };
   assert.equal(peers.verify(presented).verified, true);
+  bundle.set({ ...bundleOf(ca), revocationLists: [new Uint8Array(1)], sequence: 2 });
+  assert.equal(peers.verify(presented).verified, true);
   bundle.set(bundleOf(otherCa));
   assert.deepEqual(peers.verify(presented), { verified: false, reason: 'intermediate_unknown' });
   bundle.set(bundleOf(otherCa, ca));
