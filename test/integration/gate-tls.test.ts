@@ -209,3 +209,30 @@ describe('the gate over mTLS', () => {
     assert.ok(status.warnings.includes(`an entry gives ${GATE}, which the gate shows, to callers`));
   });
 });
+
+test('where an agent signs, the gate shows what the agent gives, and nothing once it is taken back', async () => {
+  await using agent = await startTestServer({ entries: entriesFor('/edge/one', '/gate') });
+  const source = `identity_source: workload_api\nupstream_workload_socket: ${agent.socket.slice('unix:'.length)}\n`;
+  await using server = await startTestServer({
+    entries: entriesFor('/edge/one'),
+    config: source + CONFIG,
+    files: { 'authz.rego': POLICY },
+  });
+  const svidgate = cliOf(server);
+  const mesh = server.running.addresses['gate:mesh'] ?? '';
+  const roots = await waitUntil('the bundle of the agent', 10_000, async () => {
+    const { code, out } = await svidgate('bundle', 'show', '--format', 'pem');
+    return code === 0 && out.includes('BEGIN CERTIFICATE') ? out : undefined;
+  });
+  const stage = { server, svidgate, roots, mesh };
+  const identity = await waitUntil('an SVID of the caller', 10_000, () =>
+    fetchIdentity(server.socket, `${ID}/edge/one`).catch(() => undefined),
+  );
+  await waitUntil('the gate to show its SVID', 10_000, () => shownSerial(stage, identity));
+  using client = connectAs(stage, identity);
+  assert.equal(await ask(client), 'allowed');
+  await agent.write('entries.yaml', entriesFor('/edge/one'));
+  await waitUntil('the SVID of the gate to be gone', 10_000, async () =>
+    (await shownSerial(stage, identity)) === undefined ? true : undefined,
+  );
+});
