@@ -44,22 +44,29 @@ export function inputDocument(
     : http === null
       ? NO_BODY
       : parsedBody(http, target.path, options.readGrpc);
-  const document: InputObject = {
-    attributes: attributes === null ? undefined : attributesInput(attributes, options.path),
-    parsed_path: target.path,
-    parsed_query: Object.fromEntries(target.query),
-    truncated_body: body?.isTruncated,
-    source_principal: principal === '' ? undefined : principal,
-    version: { ext_authz: 'v3', encoding: 'protojson' },
-    svidgate: {
-      caller: callerInput(facts.caller),
-      ...identityInput(facts.identity),
-      policy: facts.policy,
-      raw_path: options.path === undefined ? undefined : http?.path,
-    },
+  const members = (needs: InputNeeds): InputObject => {
+    const wants = (key: string): boolean => needs === 'all' || needs.has(key);
+    return {
+      attributes: attributes === null || !wants('attributes') ? undefined : attributesInput(attributes, options.path),
+      parsed_path: target.path,
+      parsed_query: wants('parsed_query') ? Object.fromEntries(target.query) : undefined,
+      truncated_body: body?.isTruncated,
+      source_principal: principal === '' ? undefined : principal,
+      version: VERSION,
+      svidgate: wants('svidgate')
+        ? {
+            caller: callerInput(facts.caller),
+            ...identityInput(facts.identity),
+            policy: facts.policy,
+            raw_path: options.path === undefined ? undefined : http?.path,
+          }
+        : undefined,
+    };
   };
-  return (needs) => encodeInput(document, body === undefined ? {} : { parsed_body: body.json }, needs);
+  return (needs = 'all') => encodeInput(members(needs), body === undefined ? {} : { parsed_body: body.json }, needs);
 }
+
+const VERSION = { ext_authz: 'v3', encoding: 'protojson' };
 
 function callerInput(caller: Caller): Readonly<Record<string, InputValue>> {
   return { kind: caller.kind, spiffe_ids: caller.spiffeIds ?? [], listener: caller.listener };
