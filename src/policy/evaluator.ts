@@ -36,6 +36,7 @@ const STUCK_AFTER_MS = 20;
 interface Call {
   readonly id: number;
   readonly input: ArrayBuffer;
+  /** By the time that never goes back. */
   readonly deadline: number;
   readonly finish: (evaluation: Evaluation) => void;
   /** After an exchange with the network. */
@@ -68,6 +69,9 @@ export class Evaluator {
   #refilling: Promise<void> | undefined;
   #timer: { readonly at: number; readonly controller: AbortController } | undefined;
   #whenEmpty: (() => void) | undefined;
+  /** The clock when it was last looked at, and how far it was set back since the start, in all. */
+  #lastSeen = -Infinity;
+  #setBackMs = 0;
 
   private constructor(loaded: LoadedModule, options: EvaluatorOptions) {
     this.#loaded = loaded;
@@ -95,7 +99,8 @@ export class Evaluator {
     const { deadline, signal } = options;
     if (this.#closing.signal.aborted) return Promise.resolve({ kind: 'error', message: 'the evaluator is closed' });
     if (signal?.aborted === true) return Promise.resolve({ kind: 'canceled' });
-    if (deadline <= this.#options.clock.now()) return Promise.resolve({ kind: 'timeout' });
+    const leftMs = deadline - this.#options.clock.now();
+    if (leftMs <= 0) return Promise.resolve({ kind: 'timeout' });
     if (this.#calls.size + this.#suspended.size >= this.#options.queueLimit)
       return Promise.resolve({ kind: 'overloaded' });
     return new Promise((resolve) => {
@@ -105,11 +110,12 @@ export class Evaluator {
         signal?.removeEventListener('abort', cancel);
         resolve(evaluation);
       };
-      const call: Call = { id, input: exactBuffer(input), deadline, finish, sent: false, settled: false };
+      const until = this.#now() + leftMs;
+      const call: Call = { id, input: exactBuffer(input), deadline: until, finish, sent: false, settled: false };
       signal?.addEventListener('abort', cancel);
       this.#calls.set(id, call);
       this.#pump();
-      this.#wakeAt(deadline);
+      this.#wakeAt(until);
     });
   }
 
@@ -136,7 +142,7 @@ export class Evaluator {
     if (thread === undefined || this.#sent >= IN_FLIGHT) return;
     for (const call of this.#calls.values()) {
       if (call.sent) continue;
-      if (this.#sent === 0) this.#headSince = this.#options.clock.now();
+      if (this.#sent === 0) this.#headSince = this.#now();
       call.sent = true;
       this.#sent += 1;
       const { id, input, resumption } = call;
@@ -151,7 +157,7 @@ export class Evaluator {
     if (reply.kind !== 'suspended') this.#settle(call, toEvaluation(reply));
     else if (!call.settled) this.#suspended.add(call, reply.suspension);
     this.#remove(call);
-    this.#headSince = this.#options.clock.now();
+    this.#headSince = this.#now();
     this.#pump();
     const head = this.#head();
     // No deadline wakes us any more for one whose caller has its answer, and it may be the stuck one.
@@ -172,7 +178,7 @@ export class Evaluator {
     this.#timer = undefined;
     // A busy event loop runs timers before it reads replies: those that came in time still count.
     this.#thread?.deliverPending();
-    const now = this.#options.clock.now();
+    const now = this.#now();
     for (const call of this.#openCalls()) {
       if (!call.settled && call.deadline <= now) this.#settle(call, { kind: 'timeout' });
     }
@@ -286,14 +292,21 @@ export class Evaluator {
     return head?.settled === true ? Math.min(next, this.#stuckAt(head)) : next;
   }
 
+  /** The time, which never goes back: with a clock that is set back an evaluation would be stuck for as much longer. */
+  #now(): number {
+    const seen = this.#options.clock.now();
+    this.#setBackMs += Math.max(0, this.#lastSeen - seen);
+    this.#lastSeen = seen;
+    return seen + this.#setBackMs;
+  }
+
   /** One timer for all calls: it is moved only to an earlier time, and looks at every call when it fires. */
   #wakeAt(at: number): void {
     if (at === Number.POSITIVE_INFINITY || (this.#timer !== undefined && this.#timer.at <= at)) return;
     this.#timer?.controller.abort();
     const controller = new AbortController();
     this.#timer = { at, controller };
-    const { clock } = this.#options;
-    clock.sleep(at - clock.now(), controller.signal).then(
+    this.#options.clock.sleep(at - this.#now(), controller.signal).then(
       () => this.#onTimer(),
       () => undefined,
     );
