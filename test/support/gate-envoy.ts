@@ -24,6 +24,8 @@ export async function startGateEnvoy(
   server: Pick<TestServer, 'folder' | 'socket' | 'gate'>,
   /** Further fields of its connection manager. */
   manager: YamlMap = {},
+  /** Where it asks, and by TLS whom it takes for the gate; without, at the first listener. */
+  hop: { readonly address?: string; readonly gateId?: string } = {},
 ): Promise<GateEnvoy> {
   const address = await freeLoopbackAddress();
   const [adminPort = 0, port = 0, strictPort = 0] = await freePorts(address, 3);
@@ -40,7 +42,7 @@ export async function startGateEnvoy(
         ],
         clusters: [
           cluster('svidgate', { pipe: { path: server.socket.replace('unix:', '') } }),
-          cluster('gate', endpointOf(server.gate)),
+          { ...cluster('gate', endpointOf(hop.address ?? server.gate)), ...upstreamTls(hop.gateId) },
         ],
       },
     },
@@ -95,23 +97,42 @@ function listener(name: 'in' | 'strict', socketAddress: YamlMap, manager: YamlMa
   };
 }
 
+const FROM_SVIDGATE: YamlMap = {
+  resource_api_version: 'V3',
+  api_config_source: {
+    api_type: 'GRPC',
+    transport_api_version: 'V3',
+    grpc_services: [{ envoy_grpc: { cluster_name: 'svidgate', authority: 'svidgate' } }],
+  },
+};
+const OWN_SVID: YamlMap = { name: 'spiffe://example.test/envoy', sds_config: FROM_SVIDGATE };
+
+function upstreamTls(gateId: string | undefined): YamlMap {
+  if (gateId === undefined) return {};
+  const match = { match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: gateId } }] };
+  return {
+    transport_socket: {
+      name: 'envoy.transport_sockets.tls',
+      typed_config: {
+        '@type': `${TYPE}.transport_sockets.tls.v3.UpstreamTlsContext`,
+        common_tls_context: {
+          alpn_protocols: ['h2'],
+          tls_certificate_sds_secret_configs: [OWN_SVID],
+          combined_validation_context: {
+            default_validation_context: match,
+            validation_context_sds_secret_config: { name: 'ROOTCA', sds_config: FROM_SVIDGATE },
+          },
+        },
+      },
+    },
+  };
+}
+
 function downstreamTls(): YamlMap {
   return {
     '@type': `${TYPE}.transport_sockets.tls.v3.DownstreamTlsContext`,
     common_tls_context: {
-      tls_certificate_sds_secret_configs: [
-        {
-          name: 'spiffe://example.test/envoy',
-          sds_config: {
-            resource_api_version: 'V3',
-            api_config_source: {
-              api_type: 'GRPC',
-              transport_api_version: 'V3',
-              grpc_services: [{ envoy_grpc: { cluster_name: 'svidgate', authority: 'svidgate' } }],
-            },
-          },
-        },
-      ],
+      tls_certificate_sds_secret_configs: [OWN_SVID],
       validation_context: { trust_chain_verification: 'ACCEPT_UNTRUSTED' },
     },
   };
