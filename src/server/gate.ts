@@ -14,6 +14,7 @@ import type { PolicyEngine } from '../policy/index.ts';
 import { AUTHORIZATION_SERVICE, parseDescriptorSet } from '../proto/index.ts';
 import { trustDomainOf, type SpiffeId } from '../spiffe/index.ts';
 import { startWireServer, type GrpcServer, type Peer } from '../transport/index.ts';
+import { rememberMatches } from './caller-entries.ts';
 import type { GateIdentity } from './gate-identity.ts';
 import { gateIdsOfEntries } from './gate-tls.ts';
 import { openAddress } from './open-address.ts';
@@ -105,6 +106,7 @@ async function sharedOptions({
   readonly gateIdentity: GateIdentity;
 }): Promise<Omit<ExtAuthzOptions, 'access'>> {
   const { config, registry, revocations, evidence } = parts;
+  const remembered = rememberMatches(registry.snapshot, parts.clock);
   return {
     policies,
     ...(evidence === undefined ? {} : { trials: evidence.trials }),
@@ -113,9 +115,7 @@ async function sharedOptions({
     entries: {
       // Who lost its identity asks for nobody any more, even while its process and its entry are there.
       match: (selectors) =>
-        registry.snapshot.value
-          .match(selectors)
-          .filter(({ spiffeId }) => !revocations.snapshot.value.hasSpiffeId(spiffeId)),
+        remembered.match(selectors).filter(({ spiffeId }) => !revocations.snapshot.value.hasSpiffeId(spiffeId)),
     },
     ...(authz.denyUnregistered
       ? {
