@@ -71,7 +71,7 @@ export function httpSendSection(folder: string) {
           max_bytes: integerField({
             description: 'How much is kept for each policy between decisions, where request and answer allow it.',
             min: 0,
-            max: 64 * MIB,
+            max: 32 * MIB,
             default: 16 * MIB,
             unit: 'bytes',
           }),

@@ -37,7 +37,10 @@ export interface OpaBuiltins {
   call(name: string, argumentsText: Uint8Array): BuiltinAnswer | SuspendedCall;
 }
 
-/** Above this it is started anew after the evaluation: memory never shrinks by itself. */
+/**
+ * Above this, and twice what it keeps of responses, it is started anew after the evaluation: memory never shrinks by
+ * itself.
+ */
 const RECYCLE_BYTES = 128 * 2 ** 20;
 /** Values take up to forty times their text. */
 const MAX_ARGUMENT_BYTES = 4 * 2 ** 20;
@@ -59,6 +62,7 @@ interface ProgramExports {
 /** `network`: absent where nothing may be asked; the caller lets no builtin of that kind through then. */
 export function createOpaBuiltins(network?: NetworkLimits): OpaBuiltins {
   const encoder = new TextEncoder();
+  const recycleBytes = RECYCLE_BYTES + 2 * (network?.responseCacheBytes ?? 0);
   let module: WebAssembly.Module | undefined;
   let running: RunningProgram | undefined;
   const start = (): RunningProgram => {
@@ -85,7 +89,7 @@ export function createOpaBuiltins(network?: NetworkLimits): OpaBuiltins {
       start();
     },
     begin(nowNs, resumption) {
-      if (running !== undefined && running.exports.memory.buffer.byteLength > RECYCLE_BYTES) running = undefined;
+      if (running !== undefined && running.exports.memory.buffer.byteLength > recycleBytes) running = undefined;
       guarded((program) => {
         program.begin(nowNs);
         if (resumption === undefined) return;
