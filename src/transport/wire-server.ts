@@ -109,7 +109,7 @@ async function drain(connections: ReadonlySet<WireConnection>, graceMs: number):
     for (const connection of connections) yield* connection.calls;
   };
   const closed = (): Promise<unknown> => Promise.all([...connections].map((connection) => connection.idle()));
-  for (const call of calls()) call.stop();
+  for (const call of calls()) call.stop(shuttingDown());
   await within(graceMs, closed());
   for (const call of calls()) call.fail(shuttingDown());
   for (const connection of connections) connection.close();

@@ -46,6 +46,8 @@ export interface TlsScene extends AsyncDisposable {
 export const WHO = '/t.T/Who';
 /** Tells the caller the number of its connection. */
 export const CONNECTION = '/t.T/Connection';
+/** A stream that says `open` and stays. */
+export const WATCH = '/t.T/Watch';
 
 export async function openTlsScene(options: Partial<ServerTls> = {}): Promise<TlsScene> {
   const domain = await createTestTrustDomain('example.test');
@@ -122,6 +124,14 @@ const METHODS: readonly GrpcMethod[] = [
     kind: 'unary',
     path: CONNECTION,
     handle: (_request, { peer }) => Promise.resolve(Buffer.from(String(peer.connectionId))),
+  },
+  {
+    kind: 'server-stream',
+    path: WATCH,
+    async *handle(_request, { signal }) {
+      yield Buffer.from('open');
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    },
   },
 ];
 

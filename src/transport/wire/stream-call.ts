@@ -70,10 +70,9 @@ export class StreamCall extends WireCall {
     if (this.stream.isPaused()) this.stream.resume();
   }
 
-  override stop(): void {
-    const error = new SvidgateError('shutting_down', 'svidgate is stopping');
-    this.cancel(error);
-    this.fail(error);
+  override stop(reason: SvidgateError): void {
+    this.cancel(reason);
+    this.fail(reason);
   }
 
   override cancel(reason: SvidgateError): void {

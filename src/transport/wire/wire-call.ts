@@ -88,8 +88,8 @@ export abstract class WireCall implements CallContext {
   /** Ends the call with a failure, unless it is answered. */
   abstract fail(error: SvidgateError, status?: GrpcStatusName): void;
 
-  /** The server stops. Unary calls go on: the gate decides as long as the process lives. */
-  stop(): void {
+  /** Ends a stream. Unary calls go on: while the server stops, the gate decides as long as the process lives. */
+  stop(_reason: SvidgateError): void {
     // Only streams end.
   }
 

@@ -104,10 +104,15 @@ export class WireConnection implements Holder {
     try {
       this.#client.assertAccepted();
     } catch (error) {
-      // Whoever has a newer certificate comes back with it.
-      setImmediate(() => this.close());
+      setImmediate(() => this.#leave(toError(error)));
       throw error;
     }
+  }
+
+  /** Whoever has a newer certificate comes back with it. */
+  #leave(reason: SvidgateError): void {
+    for (const call of this.calls) call.stop(reason);
+    this.close();
   }
 
   assertServesStreams(): void {

@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { TLSSocket } from 'node:tls';
+import type { StatusObject } from '@grpc/grpc-js';
 import { pemEncode } from '../../../../src/pki/index.ts';
 import { parseTrustDomain } from '../../../../src/spiffe/index.ts';
 import { startWireServer } from '../../../../src/transport/index.ts';
@@ -20,6 +21,7 @@ import {
   handshake,
   openTlsScene,
   selfSigned,
+  WATCH,
   type ClientIdentity,
   type TlsScene,
 } from '../../../support/tls-scene.ts';
@@ -112,8 +114,17 @@ describe('a listener with TLS', () => {
       const [alice, bob] = [await scene.client('/alice'), await scene.client('/bob')];
       const clients = [grpcClient(scene, alice), grpcClient(scene, bob)] as const;
       assert.deepEqual(await Promise.all(clients.map((client) => ask(client))), [ALICE, 'spiffe://example.test/bob']);
+      const stream = clients[0].makeServerStreamRequest(
+        WATCH,
+        () => Buffer.alloc(0),
+        (bytes) => bytes,
+        new Uint8Array(),
+      );
+      const ended = new Promise<StatusObject>((resolve) => stream.on('status', resolve).on('error', () => undefined));
+      await once(stream, 'data');
       scene.revoke(what === 'serial' ? { serial: alice.serial } : { spiffeId: ALICE });
       assert.equal(await ask(clients[0]), 'fault: certificate_invalid');
+      assert.equal((await ended).details, 'the certificate of this connection is not accepted any more');
       assert.equal(await ask(clients[0]), 'UNAVAILABLE', 'its connection was closed, and it gets no other');
       assert.equal(await ask(clients[1]), 'spiffe://example.test/bob');
       for (const client of clients) client.close();
