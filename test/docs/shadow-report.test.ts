@@ -27,7 +27,7 @@ test('the configuration is one', () => {
     [
       ['default', undefined, undefined],
       ['candidate', 'default', undefined],
-      ['billing', undefined, Date.UTC(2027, 2, 31)],
+      ['billing', undefined, Date.UTC(2027, 0, 31)],
     ],
   );
 });

@@ -60,6 +60,7 @@ const svidgateConfig: Treatment = {
     const config = { trust_domain: 'prod.acme.test', ...topOf(block) };
     const entries = page.find((other) => entriesFile.takes(other));
     await mkdir(join(folder.path, 'policy'));
+    for (const name of ['next', 'billing']) await symlink(join(root, 'policies/rego'), join(folder.path, name));
     await symlink(join(root, 'policies'), join(folder.path, 'policies'));
     await symlink(join(root, SHIPPED_POLICY), join(folder.path, 'policy/authz.rego'));
     await writeFile(join(folder.path, 'entries.yaml'), entries?.text ?? 'entries: []\n');
@@ -210,6 +211,15 @@ const output: Treatment = {
       if (line.startsWith('{')) assertLogLine(JSON.parse(line) as Yaml);
       else assert.ok((/^\w+/.exec(line)?.[0] ?? '').replace(/_(?:bucket|sum|count)$/, '') in METRIC_CATALOGUE, line);
     }
+  },
+};
+
+const shadowReport: Treatment = {
+  name: 'a report on shadow policies, by a test of its own',
+  takes: (block) => block.language === 'text' && block.text.startsWith('$ svidgate policy shadow-report'),
+  async check(block) {
+    const text = readFileSync(join(root, 'test/docs/shadow-report.test.ts'), 'utf8');
+    assert.ok(text.includes(block.page), `${block.page} is not read by it`);
   },
 };
 
@@ -364,6 +374,7 @@ export const TREATMENTS: readonly Treatment[] = [
   logLine,
   output,
   auditLine,
+  shadowReport,
   picture,
   mermaid,
   coveredLines,
