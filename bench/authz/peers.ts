@@ -19,6 +19,9 @@ export interface Peers extends AsyncDisposable {
   readonly opa: Peer;
 }
 
+/** A large policy takes its time to compile on a busy machine. */
+const READY_WITHIN_MS = 120_000;
+
 /** Which processor has the servers, and which the load and Envoy. */
 const SERVER_CORE = 0;
 export const LOAD_CORE = 1;
@@ -40,7 +43,7 @@ export async function startPeers(scenario: Scenario): Promise<Peers> {
   );
   const policy = join(server.folder, 'scenario');
   await scenario.write(policy);
-  await server.process.start();
+  await server.process.start(READY_WITHIN_MS);
   const pid = server.process.child?.pid ?? -1;
   await pin(pid, SERVER_CORE);
   const opa = stack.use(

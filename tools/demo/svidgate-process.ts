@@ -9,8 +9,8 @@ export interface SvidgateProcess {
   /** The last one started; undefined before the first. */
   readonly child: LoggedChild | undefined;
   readonly telemetryUrl: string;
-  /** Starts it and waits until /ready says so. Gives the milliseconds that took. */
-  start(): Promise<number>;
+  /** Starts it and waits until /ready says so, 30 s by default. Gives the milliseconds that took. */
+  start(readyWithinMs?: number): Promise<number>;
   stop(signal: NodeJS.Signals): Promise<ChildExit>;
   /** The value of one metric line, such as `svidgate_entries`, by its name with labels. 0 when there is none. */
   metric(nameWithLabels: string): Promise<number>;
@@ -31,7 +31,7 @@ export function createSvidgateProcess(dir: string, telemetryUrl: string): Svidga
       return child;
     },
     telemetryUrl,
-    async start() {
+    async start(readyWithinMs = READY_WITHIN_MS) {
       const begin = performance.now();
       const started = startLoggedChild({
         name: 'svidgate',
@@ -41,7 +41,7 @@ export function createSvidgateProcess(dir: string, telemetryUrl: string): Svidga
         logFile: join(dir, 'log/svidgate.log'),
       });
       child = started;
-      await waitUntil('svidgate to be ready', READY_WITHIN_MS, async () => {
+      await waitUntil('svidgate to be ready', readyWithinMs, async () => {
         if (!started.isRunning()) return true;
         const response = await fetch(`${telemetryUrl}/ready`, { signal: AbortSignal.timeout(2000) });
         await response.body?.cancel();
