@@ -53,7 +53,7 @@ const changes: Readonly<Record<string, (random: Random) => Change>> = {
 };
 
 /** Back to what most cases are meant for. */
-const MENDED: Change = {
+export const MENDED: Change = {
   roots: ['first', 'partner'],
   tokenKeys: ['issuer'],
   revokedIds: [],

@@ -6,26 +6,14 @@ import type { RequestIdentity } from '../../src/peer/index.ts';
 import type { Decision } from '../../src/policy/index.ts';
 import { isSpiffeId } from '../../src/spiffe/index.ts';
 import { tempFolder } from '../support/temp-folder.ts';
-import { watchThreads } from './events.ts';
+import { MENDED, watchThreads } from './events.ts';
 import { hunt } from './hunt.ts';
 import { createWorld, type Spoil } from './world.ts';
 import { readReply } from './reply.ts';
-import { report, runHunt } from './run-hunt.ts';
+import { huntOverSockets, report } from './run-hunt.ts';
 
 const SEED = 20_261_122;
 const CHECKS = 5000;
-
-test('thousands of checks while faults come: no allow that no policy gives, and each answer is explicit', async () => {
-  const options = { seed: SEED, checks: CHECKS, eventEvery: 60 };
-  const { checks, allows, denies, failures } = await runHunt(options);
-  assert.equal(failures.length, 0, failures.length === 0 ? '' : await report(failures, options));
-  assert.ok(checks >= CHECKS);
-  // Or else nothing was tried: many are allowed, and many are denied for every kind of reason.
-  assert.ok(allows > CHECKS / 5, `${allows} allowed`);
-  for (const reason of ['policy_denied', 'undefined_decision', 'invalid_request', 'wrong_type', 'not_active']) {
-    assert.ok((denies.get(reason) ?? 0) > 0, `none was denied for ${reason}`);
-  }
-});
 
 type Decide = ExtAuthzOptions['policies']['decide'];
 type Verify = ExtAuthzOptions['requests']['verify'];
@@ -59,7 +47,7 @@ const withoutStatus = (reply: Uint8Array): Uint8Array => reply.subarray(2 + (rep
 
 const GET_OPEN = Buffer.from('0a10220e120c120347455422052f6f70656e', 'hex');
 
-const wrong: readonly (readonly [name: string, spoil: Spoil, what: string])[] = [
+const wrong: readonly (readonly [name: string, spoil: Spoil, what: string, events?: readonly string[]])[] = [
   [
     'what is undefined is an allow',
     {
@@ -83,7 +71,12 @@ const wrong: readonly (readonly [name: string, spoil: Spoil, what: string])[] = 
     { options: decideOtherwise((one) => (one.effect === 'deny' && one.reason === 'not_active' ? allowed(one) : one)) },
     'false_allow',
   ],
-  ['revocation is skipped', { options: verifyOtherwise(withoutRevocation) }, 'false_allow'],
+  [
+    'revocation is skipped',
+    { options: verifyOtherwise(withoutRevocation) },
+    'false_allow',
+    ['somebody is revoked', 'a serial is revoked'],
+  ],
   [
     'an unverified peer is believed',
     { options: verifyOtherwise((identity, { principal }) => believed(identity, principal)) },
@@ -116,11 +109,13 @@ const wrong: readonly (readonly [name: string, spoil: Spoil, what: string])[] = 
       }),
     },
     'false_allow',
+    ['the caller has no entry'],
   ],
   [
     'entries of peers are not asked for',
     { options: (options) => ({ ...options, isRegistered: () => true }) },
     'false_allow',
+    ['a peer has no entry'],
   ],
   [
     'a message that cannot be read is taken for a harmless one',
@@ -166,16 +161,36 @@ const wrong: readonly (readonly [name: string, spoil: Spoil, what: string])[] = 
   ],
 ];
 
-test('the hunt finds each gate that is wrong on purpose', async (t) => {
+test('the hunt for an allow that no policy gives', async (t) => {
   await using folder = await tempFolder();
   using threads = watchThreads();
   await using world = await createWorld(folder.path);
-  for (const [name, spoil, what] of wrong) {
-    await t.test(name, async () => {
-      const options = { seed: SEED, checks: CHECKS, eventEvery: 60, maxFailures: 1, shutsDown: false };
-      const { failures } = await hunt(world.spoiled(spoil), threads, options);
+  const options = { seed: SEED, checks: CHECKS, eventEvery: 60 };
+
+  for (const [name, spoil, what, events] of wrong) {
+    await t.test(`finds: ${name}`, async () => {
+      const own = { ...options, events, maxFailures: 1, shutsDown: false };
+      const { failures } = await hunt(world.spoiled(spoil), threads, own);
       // Those that were under way at the first one may have failed, too.
       assert.deepEqual(new Set(failures.map((failure) => failure.what)), new Set([what]));
     });
   }
+
+  await t.test('finds nothing over real sockets', async () => {
+    await world.change(MENDED);
+    const { failures } = await huntOverSockets(world, threads, { ...options, seed: SEED + 1, checks: CHECKS / 10 });
+    assert.equal(failures.length, 0, failures.length === 0 ? '' : await report(failures, options));
+  });
+
+  await t.test('finds nothing in thousands of checks while faults come, and as the gate is shut down', async () => {
+    await world.change(MENDED);
+    const { checks, allows, denies, failures } = await hunt(world, threads, { ...options, seed: SEED + 2 });
+    assert.equal(failures.length, 0, failures.length === 0 ? '' : await report(failures, options));
+    assert.ok(checks >= CHECKS);
+    // Or else nothing was tried: many are allowed, and some are denied for each kind of reason.
+    assert.ok(allows > CHECKS / 5, `${allows} allowed`);
+    for (const reason of ['policy_denied', 'undefined_decision', 'invalid_request', 'wrong_type', 'not_active']) {
+      assert.ok((denies.get(reason) ?? 0) > 0, `none was denied for ${reason}`);
+    }
+  });
 });

@@ -35,10 +35,14 @@ export interface HuntOptions {
   readonly checks: number;
   /** Checks between two events. Default 150. */
   readonly eventEvery?: number;
+  /** Names of those that may come. Default: all. */
+  readonly events?: readonly string[] | undefined;
   /** Ends the hunt. Default 10. */
   readonly maxFailures?: number;
   /** Whether the gate is shut down at the end. Default true. */
   readonly shutsDown?: boolean;
+  /** Whether all callers are proven and stay, as over a Unix socket. Default false. */
+  readonly isOneCaller?: boolean;
 }
 
 const IN_FLIGHT = 32;
@@ -49,7 +53,8 @@ const LATE_FROM_MS = 1000;
 
 /** `threads`: those of the world. */
 export async function hunt(world: World, threads: Threads, options: HuntOptions): Promise<HuntResult> {
-  return await new Hunt(world, makeEvents(threads), options).run();
+  const plan = makeEvents(threads).filter(({ name }) => options.events?.includes(name) ?? true);
+  return await new Hunt(world, plan, options).run();
 }
 
 /** Asks this case alone, and gives what is wrong with its answer. */
@@ -147,7 +152,8 @@ class Hunt {
     this.#open.add(asked);
   }
 
-  async #check(drawn: Case): Promise<void> {
+  async #check(asked: Case): Promise<void> {
+    const drawn = this.#options.isOneCaller === true ? ofOneCaller(asked) : asked;
     const { cast, timeline } = this.#world;
     const bytes = encodeCase(drawn, cast);
     const mark = timeline.mark;
@@ -200,6 +206,11 @@ class Hunt {
   #fail(what: Failure['what'], why: string, drawn: Case): void {
     this.#failures.push({ what, why, drawn });
   }
+}
+
+function ofOneCaller(drawn: Case): Case {
+  const { cancelMs, ...staying } = drawn;
+  return { ...(cancelMs === undefined ? drawn : staying), caller: 'attested' };
 }
 
 /** With other reasons no policy was asked, or it could not answer. */

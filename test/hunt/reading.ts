@@ -19,6 +19,8 @@ export interface Seen {
   readonly headers: ReadonlyMap<string, string>;
   readonly body: Buffer;
   readonly certificate: Credential | undefined;
+  /** Whether there is one that is nobody's: what is in it is not known. */
+  readonly isUnknown: boolean;
   readonly principal: string;
   readonly token: Token | undefined;
   readonly hops: HopHeader | undefined;
@@ -64,6 +66,7 @@ export function see(drawn: Case, cast: Cast): Seen | undefined {
     headers: new Map(rawHeaders ? [] : headersOf(drawn, cast)),
     body: Buffer.from(body),
     certificate: missing === 'certificate' ? undefined : cast.people.credentials.get(drawn.certificate),
+    isUnknown: false,
     principal: principalOf(drawn, cast),
     token: cast.people.tokens.get(drawn.token),
     hops: cast.hops.get(drawn.xfcc),
@@ -131,7 +134,7 @@ function isRevoked(seen: Seen, moment: Moment, peer: string | undefined): boolea
   if ([principal, ...(certificate?.uris ?? [])].some(isOut)) return true;
   if (certificate !== undefined && moment.revokedCertificates.includes(certificate.name)) return true;
   // Where there is no certificate to see, it may be the one that is revoked.
-  const isUnread = certificate === undefined || certificate.der.length === 0;
+  const isUnread = certificate === undefined ? !seen.isUnknown : certificate.der.length === 0;
   if (isUnread && principal !== '' && moment.revokedHolders.includes(principal)) return true;
   if (peer === 'spiffe://example.test/gateway' && hops?.client !== undefined && isOut(hops.client)) return true;
   return token?.key !== undefined && token.spiffeId !== undefined && isOut(token.spiffeId);
@@ -297,6 +300,7 @@ export function recognize(
   cast: Cast,
 ): Seen {
   const { extensions, method, path, headers, anyHeaders, body, certificate, principal } = said;
+  const credential = credentialOf(certificate, cast.people);
   return {
     policy: extensions.get('svidgate.policy') ?? 'default',
     rule: extensions.get('rule') ?? '',
@@ -304,7 +308,8 @@ export function recognize(
     path,
     headers,
     body,
-    certificate: credentialOf(certificate, cast.people),
+    certificate: credential,
+    isUnknown: credential === undefined && certificate !== '',
     principal,
     token: tokenOf(anyHeaders.get('authorization') ?? '', cast.people),
     hops: [...cast.hops.values()].find(({ text }) => text === anyHeaders.get(XFCC)),

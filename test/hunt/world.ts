@@ -9,7 +9,7 @@ import { noAudit, noMetrics, silentLogger, SvidgateError, systemClock, type Cloc
 import { createExtAuthzEndpoint, type ExtAuthzOptions } from '../../src/endpoints/ext-authz/index.ts';
 import { createPolicyEngine, type PolicyEngine } from '../../src/policy/index.ts';
 import { parseSpiffeId } from '../../src/spiffe/index.ts';
-import type { Peer, UnaryMethod } from '../../src/transport/index.ts';
+import type { IdentifyPeer, Peer, UnaryMethod } from '../../src/transport/index.ts';
 import { ownPeer } from '../support/own-peer.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import type { Case } from './case.ts';
@@ -27,6 +27,8 @@ export type Reply =
 export interface World extends AsyncDisposable {
   readonly cast: Cast;
   readonly timeline: Timeline;
+  /** For a server of one's own. */
+  readonly gate: { readonly method: UnaryMethod; readonly identify: IdentifyPeer };
   ask(bytes: Uint8Array, how: Pick<Case, 'caller' | 'deadlineMs' | 'cancelMs'>): Promise<Reply>;
   /** Sets what is the case; resolves when it is in force and `timeline` says so. */
   change(to: Change): Promise<void>;
@@ -112,16 +114,18 @@ export async function createWorld(folder: string): Promise<World> {
     return (bytes, how) => ask(method, bytes, { how, peer: peers[how.caller], clock });
   };
   const closing = open.move();
+  const method = checkMethod(options);
   const world: World = {
+    gate: { method, identify: (fileDescriptor) => caller.tracker.identify(fileDescriptor) },
     cast: { people, hops: makeHopHeaders(people) },
     timeline,
-    ask: askBy(checkMethod(options)),
+    ask: askBy(method),
     change: (to) => identity.change(to),
     swap: (name, version) => swapPolicy({ name, version, folder, engine, timeline }),
     damage: (name) => writeFile(join(folder, name, 'policy.rego'), 'package envoy.authz\n\nallow if {'),
     spoiled(by) {
-      const method = checkMethod(by.options === undefined ? options : by.options(options));
-      return { ...world, ask: askBy(by.method === undefined ? method : by.method(method)) };
+      const spoiled = by.options === undefined ? method : checkMethod(by.options(options));
+      return { ...world, ask: askBy(by.method === undefined ? spoiled : by.method(spoiled)) };
     },
     shutDown: running.stop,
     [Symbol.asyncDispose]: () => closing.disposeAsync(),
