@@ -9,16 +9,13 @@ import type { Peer } from './peer.ts';
 import type { ServerTls } from './server-tls.ts';
 import type { AcceptedClient } from './tls/accepted-client.ts';
 import { TlsDoor } from './tls/tls-door.ts';
+import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './wire/windows.ts';
 import { shuttingDown, WireConnection, type WireListener } from './wire/wire-connection.ts';
 
 const DEFAULT_MAX_HELD_BYTES = 256 * 2 ** 20;
 
 /** As many calls at once as grpc-js is told to take. */
 const MAX_CONCURRENT_STREAMS = 1000;
-/** What one connection may send before it is read: with the default of 64 KiB, 128 checks at a time would wait for one another. */
-const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20;
-const STREAM_WINDOW_BYTES = 256 * 1024;
-
 /** Of a TCP connection that says nothing: one whose other end is gone ends some ten minutes later. */
 const KEEP_ALIVE_MS = 60_000;
 

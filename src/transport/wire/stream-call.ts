@@ -1,6 +1,7 @@
 import { SvidgateError, type GrpcStatusName } from '../../core/index.ts';
 import type { ServerStreamMethod, StreamMethod } from '../grpc-service.ts';
 import { frameMessage, MessageReader, PREFIX_BYTES, type FramedMessage } from './message-reader.ts';
+import { STREAM_WINDOW_BYTES } from './windows.ts';
 import { WireCall, type IncomingCall } from './wire-call.ts';
 
 /** Requests that wait for the handler; beyond it the caller is held back by flow control. */
@@ -43,8 +44,8 @@ export class StreamCall extends WireCall {
       return this.fail(SvidgateError.from(error));
     }
     if (this.#isSettled) return;
-    this.#count();
     if (this.#waiting.length >= MAX_WAITING_REQUESTS) this.stream.pause();
+    this.#count();
     this.#wake?.();
   }
 
@@ -108,8 +109,10 @@ export class StreamCall extends WireCall {
     this.#waitingBytes = 0;
   }
 
+  /** A call that is held back may have filled its window, where nobody sees it. */
   #count(): void {
-    this.holdOnly(this.#reader.heldBytes + this.#waitingBytes);
+    const unseen = this.stream.isPaused() ? STREAM_WINDOW_BYTES : 0;
+    this.holdOnly(this.#reader.heldBytes + this.#waitingBytes + unseen);
   }
 
   /** With backpressure. It ends when the caller half-closes or the call is over. */
@@ -120,8 +123,8 @@ export class StreamCall extends WireCall {
       if (next !== undefined) {
         if (this.#waiting.length === 0) {
           this.#waitingBytes = 0;
-          this.#count();
           if (this.stream.isPaused()) this.stream.resume();
+          this.#count();
         }
         yield next;
       } else if (this.hasEnded) {

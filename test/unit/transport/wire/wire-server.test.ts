@@ -243,6 +243,26 @@ describe('the server of the gate', () => {
     assert.deepEqual((await next.call({ body: [frame(Buffer.from('a'))] })).messages, ['0:a']);
   });
 
+  test('calls whose requests nobody takes count with all that they may have sent', async () => {
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (_: LogFields, message: string) => void warnings.push(message) };
+    await using scene = await startScene('node:http2', { maxHeldBytes: 4 * 2 ** 20, logger });
+    using hoarder = connectWire(scene.socket);
+    const closed = seen(hoarder.session, 'close');
+    const message = frame(Buffer.alloc(1000));
+    for (let call = 0; call < 20; call += 1) {
+      const stream = hoarder.session.request({
+        ':method': 'POST',
+        ':path': '/t.T/Chat',
+        'content-type': 'application/grpc',
+      });
+      stream.on('error', () => undefined).pause(); // it reads no answers, so that no more requests are taken
+      for (let sent = 0; sent < 260; sent += 1) stream.write(message);
+    }
+    await closed;
+    assert.deepEqual(warnings, ['connection closed: it held too much memory']);
+  });
+
   const floods: readonly { readonly name: string; readonly frames: (streamId: number) => Buffer }[] = [
     {
       name: 'calls that are canceled at once',
