@@ -53,6 +53,7 @@ interface ListenerConfig {
 }
 
 interface ConnectionManager {
+  common_http_protocol_options: { idle_timeout: string };
   route_config: { virtual_hosts: { typed_per_filter_config?: unknown; routes: YamlValue[] }[] };
   http_filters: { name: string; typed_config: { grpc_service?: { envoy_grpc: { cluster_name: string } } } }[];
 }
@@ -77,6 +78,8 @@ function listenerFor(name: Listener, original: ListenerConfig, port: number): Li
   listener.name = name;
   listener.address.socket_address.port_value = port;
   for (const { typed_config: manager } of listener.filter_chains.flatMap((chain) => chain.filters)) {
+    // Some connections wait for their turn for minutes.
+    manager.common_http_protocol_options.idle_timeout = '900s';
     for (const host of manager.route_config.virtual_hosts) {
       host.routes = [{ match: { prefix: '/' }, direct_response: { status: 200, body: { inline_string: BODY } } }];
       if (name === 'none') delete host.typed_per_filter_config;
