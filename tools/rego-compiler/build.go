@@ -54,13 +54,11 @@ func build(ctx context.Context, req request) response {
 		return failed(fromError(err)...)
 	}
 	res := response{
-		OK:    true,
-		Wasm:  linker.Bundle().WasmModules[0].Raw,
-		Data:  string(text),
-		Reads: readsOf(compiler, aliases, refs),
-	}
-	for _, builtin := range compiler.Required.Builtins {
-		res.RequiredBuiltins = append(res.RequiredBuiltins, builtin.Name)
+		OK:               true,
+		Wasm:             linker.Bundle().WasmModules[0].Raw,
+		Data:             string(text),
+		Reads:            readsOf(compiler, aliases, refs),
+		RequiredBuiltins: namedBuiltins(compiler, caps),
 	}
 	// What strict mode dislikes (unused imports and variables, deprecated calls) still compiles.
 	strict := newCompiler(caps, data, true)
@@ -68,6 +66,26 @@ func build(ctx context.Context, req request) response {
 	strict.Compile(again)
 	res.Warnings = fromErrors(strict.Errors)
 	return res
+}
+
+// namedBuiltins are in the order of their names. The compiler itself knows of those that are called; one that `with` puts
+// in the place of another function is called, too.
+func namedBuiltins(compiler *ast.Compiler, caps *ast.Capabilities) []string {
+	var names []string
+	for _, builtin := range compiler.Required.Builtins {
+		names = append(names, builtin.Name)
+	}
+	for _, module := range compiler.Modules {
+		ast.WalkRefs(module, func(ref ast.Ref) bool {
+			name := ref.String()
+			if slices.ContainsFunc(caps.Builtins, func(builtin *ast.Builtin) bool { return builtin.Name == name }) {
+				names = append(names, name)
+			}
+			return false
+		})
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // parseModules parses every module, so that a mistake in one does not hide those of another.

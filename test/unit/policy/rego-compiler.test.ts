@@ -29,6 +29,16 @@ describe('build', () => {
     assert.deepEqual(built.warnings, []);
   });
 
+  test('names the builtins that may be called, also those that stand for another function', async () => {
+    const built = await compiler.build(
+      rego('package a\nf(_) := 1\nallow if f("x") != upper("y") with f as uuid.rfc4122\n'),
+      'a/allow',
+      never,
+    );
+    assert.ok(built.kind === 'built');
+    assert.deepEqual(built.calls, ['neq', 'upper', 'uuid.rfc4122']);
+  });
+
   test('reports the mistakes of every file at once, with their places', async () => {
     const problems = await problemsOf({
       modules: { 'authz.rego': 'package a\n\nallow if {', 'b.rego': 'package b\nx := := 1' },
