@@ -39,6 +39,14 @@ export function respondTrailersOnly(stream: ServerHttp2Stream, trailers: Readonl
   stream.respond({ ...RESPONSE_HEADERS, ...trailers }, ALONE);
 }
 
+/**
+ * The caller goes on sending though all is said (RFC 9113 §8.1). What was said leaves with the next turn of the event
+ * loop, and this comes after it.
+ */
+export function closeSoon(stream: ServerHttp2Stream): void {
+  setImmediate(() => setImmediate(() => stream.close()));
+}
+
 export function trailersOf({ status, message }: GrpcFailure): Record<string, string> {
   return { 'grpc-status': NUMBERS[status], 'grpc-message': percentEncode(message) };
 }

@@ -5,6 +5,7 @@ import { BYTES_OF_CALL } from '../held-total.ts';
 import type { Peer } from '../peer.ts';
 import {
   BEFORE_TRAILERS,
+  closeSoon,
   OK_TRAILERS,
   RESPONSE_HEADERS,
   respondTrailersOnly,
@@ -117,7 +118,7 @@ export abstract class WireCall implements CallContext {
 
   sendTrailers(): void {
     this.stream.sendTrailers(this.#trailers);
-    if (!this.hasEnded) this.#closeSoon();
+    if (!this.hasEnded) closeSoon(this.stream);
   }
 
   protected get encoding(): string {
@@ -156,15 +157,7 @@ export abstract class WireCall implements CallContext {
     if (failure !== undefined) this.#trailers = trailersOf(failure);
     if (this.stream.headersSent) return void this.stream.end();
     respondTrailersOnly(this.stream, this.#trailers);
-    if (!this.hasEnded) this.#closeSoon();
-  }
-
-  /**
-   * The caller goes on sending though all is said (RFC 9113 §8.1). The trailers leave with the next turn of the event loop,
-   * and this comes after them.
-   */
-  #closeSoon(): void {
-    setImmediate(() => setImmediate(() => this.stream.close()));
+    if (!this.hasEnded) closeSoon(this.stream);
   }
 }
 

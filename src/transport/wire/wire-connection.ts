@@ -10,7 +10,7 @@ import type { GrpcMethod } from '../grpc-service.ts';
 import type { HeldTotal, Holder } from '../held-total.ts';
 import type { Peer } from '../peer.ts';
 import type { AcceptedClient } from '../tls/accepted-client.ts';
-import { respondTrailersOnly, trailersOf } from './grpc-status.ts';
+import { closeSoon, respondTrailersOnly, trailersOf } from './grpc-status.ts';
 import { StreamCall } from './stream-call.ts';
 import { UnaryCall } from './unary-call.ts';
 import type { WireCall } from './wire-call.ts';
@@ -172,9 +172,9 @@ export class WireConnection implements Holder {
     const path = headers[':path'] ?? '';
     const method = this.#listener.methods.get(path);
     if (method === undefined) {
-      stream.resume();
       const failure = { status: 'UNIMPLEMENTED', message: `The server does not implement the method ${path}` } as const;
-      return respondTrailersOnly(stream, trailersOf(failure));
+      respondTrailersOnly(stream, trailersOf(failure));
+      return leave(stream);
     }
     const incoming = { connection: this, stream, headers, headerBytes: bytesOf(fields) };
     const call = method.kind === 'unary' ? new UnaryCall(incoming, method) : new StreamCall(incoming, method);
@@ -223,8 +223,14 @@ function ignore(): void {
 }
 
 function refuse(stream: ServerHttp2Stream, httpStatus: number): void {
-  stream.resume();
   stream.respond({ ':status': httpStatus }, { endStream: true });
+  leave(stream);
+}
+
+/** Of what is no call nobody counts what it holds. */
+function leave(stream: ServerHttp2Stream): void {
+  stream.resume();
+  closeSoon(stream);
 }
 
 function toError(reason: unknown): SvidgateError {

@@ -223,6 +223,22 @@ describe('the server of the gate', () => {
     assert.equal(stream.rstCode, http2.constants.NGHTTP2_NO_ERROR);
   });
 
+  const refusals: readonly { readonly name: string; readonly headers: http2.OutgoingHttpHeaders }[] = [
+    { name: 'for a method that is not there', headers: { ':path': '/t.T/None', 'content-type': 'application/grpc' } },
+    { name: 'of another type', headers: { ':path': '/t.T/Gate', 'content-type': 'text/plain' } },
+    { name: 'that posts nothing', headers: { ':method': 'GET', ':path': '/t.T/Gate' } },
+  ];
+  for (const { name, headers } of refusals) {
+    test(`ends a request ${name}, though it goes on`, async () => {
+      await using scene = await startScene('node:http2');
+      using client = connectWire(scene.socket);
+      const stream = client.session.request({ ':method': 'POST', ...headers }, { endStream: false });
+      stream.on('error', () => undefined).resume();
+      await once(stream, 'close', { signal: AbortSignal.timeout(LIMIT_MS) });
+      assert.equal(stream.rstCode, http2.constants.NGHTTP2_NO_ERROR);
+    });
+  }
+
   test('headers count, too: whoever opens calls with large ones is closed', async () => {
     const warnings: string[] = [];
     const logger = { ...silentLogger, warn: (_: LogFields, message: string) => void warnings.push(message) };
