@@ -212,8 +212,10 @@ const NO_INTERMEDIATES: readonly Uint8Array[] = [];
 function readLeaf(encoded: string): Certificate {
   if (encoded.length > MAX_ENCODED_LENGTH)
     throw new SvidgateError('too_large', 'the presented certificate is too long');
-  const [leaf, ...others] = pemCertificates(decodeURIComponent(encoded));
-  if (leaf === undefined || others.length > 0) {
+  const text = decodeURIComponent(encoded);
+  const [leaf] = pemCertificates(text);
+  // A second one counts also where it cannot be read.
+  if (leaf === undefined || text.split('-----BEGIN').length > 2) {
     throw new SvidgateError('certificate_invalid', 'Envoy passes exactly one certificate');
   }
   return parseCertificate(leaf);

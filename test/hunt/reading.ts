@@ -322,10 +322,10 @@ function credentialOf(text: string, { credentials }: People): Credential | undef
   const exact = [...credentials.values()].find((known) => known.text === text);
   if (exact !== undefined || text === '') return exact;
   try {
+    const plain = decodeURIComponent(text);
     // Exactly one: of two nobody knows whose it is.
-    const [found, ...others] = decodeURIComponent(text).matchAll(/-----BEGIN CERTIFICATE-----([^-]*)-----END/g);
-    if (others.length > 0) return undefined;
-    const [, base64 = ''] = found ?? [];
+    if (plain.split('-----BEGIN').length !== 2) return undefined;
+    const [, base64 = ''] = /-----BEGIN CERTIFICATE-----([^-]*)-----END/.exec(plain) ?? [];
     const encoded = pem(Buffer.from(base64, 'base64'));
     return [...credentials.values()].find((known) => known.text === encoded);
   } catch {

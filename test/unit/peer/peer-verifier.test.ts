@@ -57,6 +57,11 @@ const refusals = [
   { reason: 'certificate_unreadable', certificate: () => Promise.resolve('%') },
   { reason: 'certificate_unreadable', certificate: () => Promise.resolve('hello') },
   { reason: 'certificate_unreadable', certificate: async () => encode((await leaf(ca)).certificate).repeat(2) },
+  {
+    reason: 'certificate_unreadable',
+    certificate: async () =>
+      `${encode((await leaf(ca)).certificate)}-----BEGIN CERTIFICATE-----%01-----END CERTIFICATE-----`,
+  },
   { reason: 'certificate_unreadable', certificate: () => Promise.resolve('a'.repeat(300_000)) },
   { reason: 'intermediate_unknown', certificate: async () => encode((await leaf(otherCa)).certificate) },
   {
