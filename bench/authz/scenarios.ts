@@ -123,9 +123,33 @@ allow if {
 }
 `;
 
+/** Builtins that svidgate has OPA's own code for, beside the compiled policy. */
+const patterns: Scenario = {
+  name: 'patterns',
+  what: 'a glob and a regular expression',
+  write: (folder) => writePolicy(folder, PATTERNS, {}),
+  requests: () => encoded(64, () => ({ path: '/people/0000000/orders?page=1' })),
+};
+
+const PATTERNS = `package envoy.authz
+
+import input.attributes.request.http
+
+default allow := false
+
+path := split(http.path, "?")[0]
+
+allow if {
+	glob.match("/people/*/orders", ["/"], path)
+	regex.match("^/people/[0-9]+/", path)
+}
+`;
+
 /** `quick` has fewer rules and less data. */
 export function scenarios(size: Size): readonly Scenario[] {
-  return size === 'full' ? [small, rules(1000), data(10_000_000)] : [small, rules(50), data(100_000)];
+  return size === 'full'
+    ? [small, rules(1000), data(10_000_000), patterns]
+    : [small, rules(50), data(100_000), patterns];
 }
 
 async function writePolicy(folder: string, rego: string, document: unknown): Promise<void> {
