@@ -33,6 +33,7 @@ runNode(
   nodePath(),
   [
     '--test',
+    '--no-wasm-code-gc', // as the server: bin/node-flags.mjs
     `--test-concurrency=${Math.max(2, availableParallelism())}`,
     `--test-timeout=${TEST_TIMEOUT_MS}`,
     `--test-reporter=${join(root, 'tools/test/reporter.ts')}`,
