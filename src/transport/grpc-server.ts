@@ -18,7 +18,7 @@ import { AnyAuthorityStream } from './any-authority/any-authority-stream.ts';
 import type { ListenAddress } from './bind.ts';
 import { listen, type ConnectionListener } from './connection-listener.ts';
 import type { CallContext, GrpcMethod, ServerStreamMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
-import type { IdentifyPeer, Peer } from './peer.ts';
+import { ownerOf, type IdentifyPeer, type Peer } from './peer.ts';
 import { createReceiveBudget, type ReceiveBudget } from './receive-budget.ts';
 import { requestsOf, sendOn } from './stream-adapter.ts';
 
@@ -147,7 +147,7 @@ class CallTable {
     Object.defineProperty(socket, 'remotePort', { value: undefined });
     const connection: Connection = { peer, calls: new Set() };
     this.#connections.set(key, connection);
-    this.#budget.addConnection(key, socket);
+    this.#budget.addConnection(key, socket, ownerOf(peer));
     socket.once('close', () => this.#connections.delete(key));
     if (peer.kind !== 'unix') return;
     const { exited } = peer.process;

@@ -2,6 +2,8 @@ import type { Logger } from '../core/index.ts';
 
 /** A connection, as far as it holds memory. */
 export interface Holder {
+  /** Whose it is: see `ownerOf`. */
+  readonly owner: string;
   /** Bytes. Changed through `HeldTotal.change` alone. */
   held: number;
   /** Ends it at once. */
@@ -15,7 +17,10 @@ interface HeldOptions {
   readonly logger: Logger;
 }
 
-/** All connections of a listener, with what they hold; beyond `maxBytes` the one that holds most is closed. */
+/**
+ * All connections of a listener, with what they hold. Beyond `maxBytes` whoever holds most, on all connections together,
+ * loses the largest of them: many small ones push nobody else out.
+ */
 export class HeldTotal {
   readonly #options: HeldOptions;
   readonly #open = new Set<Holder>();
@@ -42,13 +47,23 @@ export class HeldTotal {
 
   #closeLargest(): void {
     const { name, maxBytes, logger } = this.#options;
-    let largest: Holder | undefined;
-    for (const holder of this.#open) if (largest === undefined || holder.held > largest.held) largest = holder;
+    const byOwner = Map.groupBy(this.#open, ({ owner }) => owner);
+    const holders = largestOf([...byOwner.values()], (each) => each.reduce((sum, { held }) => sum + held, 0));
+    const largest = largestOf(holders ?? [], ({ held }) => held);
     if (largest === undefined) return;
     logger.warn({ address: name, limit: maxBytes }, 'connection closed: it held too much memory');
     this.remove(largest);
     largest.destroy();
   }
+}
+
+function largestOf<T>(all: readonly T[], sizeOf: (one: T) => number): T | undefined {
+  let largest: { readonly one: T; readonly size: number } | undefined;
+  for (const one of all) {
+    const size = sizeOf(one);
+    if (largest === undefined || size > largest.size) largest = { one, size };
+  }
+  return largest?.one;
 }
 
 /** What an open call costs before anything has come: some 20 KB were measured, most of it outside of buffers. */

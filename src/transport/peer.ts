@@ -27,5 +27,17 @@ export type Peer =
   | { readonly kind: 'tcp'; readonly connectionId: number; readonly address: string }
   | TlsPeer;
 
+/** Who answers for what the connections of a peer hold: its user, its SPIFFE ID, and for all that are anybody the same. */
+export function ownerOf(peer: Peer): string {
+  switch (peer.kind) {
+    case 'unix':
+      return `uid ${peer.process.uid}`;
+    case 'tls':
+      return peer.spiffeId;
+    case 'tcp':
+      return '';
+  }
+}
+
 /** Reads the credentials of an accepted Unix connection from the kernel. Throws when the kernel gives none. */
 export type IdentifyPeer = (fileDescriptor: number) => PeerProcess;

@@ -8,7 +8,7 @@ import { BYTES_OF_CALL, HeldTotal, type Holder } from './held-total.ts';
 /** What callers have sent and handlers have not taken, and the calls they keep open. */
 export interface ReceiveBudget {
   /** To be told of each connection before its first call; `key` is what grpc-js says of a call's peer. */
-  addConnection(key: string, socket: Duplex): void;
+  addConnection(key: string, socket: Duplex, owner: string): void;
   /** Counts what arrives for each call. It must see grpc-js's own call object. */
   readonly interceptor: ServerInterceptor;
   /** The handler of a stream took a message of so many bytes. */
@@ -27,15 +27,15 @@ const BYTES_BESIDE_CHUNK = 256;
 
 /**
  * Messages are gathered before any handler sees them, for as many calls as a caller opens. Beyond `maxBytes` for all
- * callers together, the connection that holds most is closed: whoever sends messages and ends them holds next to nothing.
+ * callers together, the largest connection of the caller that holds most is closed: whoever sends messages and ends them holds next to nothing.
  */
 export function createReceiveBudget(options: BudgetOptions): ReceiveBudget {
   const connections = new Map<string, Holder>();
   const calls = new WeakMap<Metadata, HeldByCall>();
   const total = new HeldTotal(options);
   return {
-    addConnection(key, socket) {
-      const connection: Holder = { held: 0, destroy: () => void socket.destroy() };
+    addConnection(key, socket, owner) {
+      const connection: Holder = { owner, held: 0, destroy: () => void socket.destroy() };
       connections.set(key, connection);
       total.add(connection);
       socket.once('close', () => {

@@ -8,7 +8,7 @@ import {
 import { describeError, SvidgateError, type Logger } from '../../core/index.ts';
 import type { GrpcMethod } from '../grpc-service.ts';
 import type { HeldTotal, Holder } from '../held-total.ts';
-import type { Peer } from '../peer.ts';
+import { ownerOf, type Peer } from '../peer.ts';
 import type { AcceptedClient } from '../tls/accepted-client.ts';
 import { closeSoon, respondTrailersOnly, trailersOf } from './grpc-status.ts';
 import { StreamCall } from './stream-call.ts';
@@ -48,6 +48,7 @@ interface CallStream extends ServerHttp2Stream {
 /** One HTTP/2 connection with its open calls. */
 export class WireConnection implements Holder {
   held = 0;
+  readonly owner: string;
   readonly peer: Peer;
   readonly maxMessageBytes: number;
   readonly calls = new Set<WireCall>();
@@ -63,6 +64,7 @@ export class WireConnection implements Holder {
     this.#session = session;
     this.#client = client;
     this.peer = peer;
+    this.owner = ownerOf(peer);
     this.maxMessageBytes = listener.maxMessageBytes;
     listener.held.add(this);
     const fields = { connection_id: peer.connectionId };
