@@ -317,10 +317,13 @@ export function recognize(
   };
 }
 
+/** Nobody looks at more: docs/threat-model.md. */
+const MAX_CERTIFICATE_LENGTH = 256 * 1024;
+
 /** By the certificate in it: its text may be written in many ways. */
 function credentialOf(text: string, { credentials }: People): Credential | undefined {
   const exact = [...credentials.values()].find((known) => known.text === text);
-  if (exact !== undefined || text === '') return exact;
+  if (exact !== undefined || text === '' || text.length > MAX_CERTIFICATE_LENGTH) return exact;
   try {
     const plain = decodeURIComponent(text);
     // Exactly one: of two nobody knows whose it is.
