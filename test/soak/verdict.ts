@@ -37,9 +37,19 @@ export interface Growth {
 export function growthOf(vitals: readonly Vitals[]): Growth {
   const half = secondHalf(vitals);
   return {
-    heapMbPerHour: slopePerHour(half.map(({ atMs, heapMb }) => ({ atMs, value: heapMb }))),
-    residentMbPerHour: slopePerHour(half.map(({ atMs, residentMb }) => ({ atMs, value: residentMb }))),
+    heapMbPerHour: slopePerHour(leastOf(half.map(({ atMs, heapMb }) => ({ atMs, value: heapMb })))),
+    residentMbPerHour: slopePerHour(leastOf(half.map(({ atMs, residentMb }) => ({ atMs, value: residentMb })))),
   };
+}
+
+/** How many samples in a row have one that counts: what is let go of once a minute goes up and down by 10 MB. */
+const GROUP = 4;
+
+function leastOf<T extends { readonly value: number }>(points: readonly T[]): readonly T[] {
+  if (points.length < 3 * GROUP) return points;
+  return Array.from({ length: Math.floor(points.length / GROUP) }, (_, group) =>
+    points.slice(group * GROUP, (group + 1) * GROUP).reduce((least, one) => (one.value < least.value ? one : least)),
+  );
 }
 
 /** What is not as it must be; nothing when all is well. */
