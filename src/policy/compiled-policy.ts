@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { hash } from 'node:crypto';
+import type { InputPath } from './input-needs.ts';
 import type { PolicyProblem } from './problem.ts';
 
 /** What the compiler makes of a policy folder. */
@@ -10,8 +11,8 @@ export interface CompiledPolicy {
   readonly data: Uint8Array<ArrayBuffer>;
   /** What compiles but OPA's strict mode refuses. */
   readonly warnings: readonly PolicyProblem[];
-  /** Paths of object keys in the input that the policy can look at; null: all of it. */
-  readonly reads: readonly (readonly string[])[] | null;
+  /** Paths in the input that the policy can look at; null: all of it. */
+  readonly reads: readonly InputPath[] | null;
   /** Names of the builtins that it may call. */
   readonly calls: readonly string[];
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { SvidgateError, type Clock } from '../core/index.ts';
 import { OFFERED_BUILTINS, REDIRECTED_BUILTINS, WITHHELD_BUILTINS } from './builtins/offered.ts';
 import { runCompilerThread } from './compiler-process.ts';
+import type { InputPath } from './input-needs.ts';
 import type { PolicyProblem } from './problem.ts';
 
 /** Rego and data by path below the policy folder, with `/` between segments. */
@@ -23,8 +24,8 @@ export type BuildResult =
       readonly data: string;
       /** What compiles but OPA's strict mode refuses. */
       readonly warnings: readonly PolicyProblem[];
-      /** Paths of object keys in the input that the policy can look at; null: all of it. */
-      readonly reads: readonly (readonly string[])[] | null;
+      /** Paths in the input that the policy can look at; null: all of it. */
+      readonly reads: readonly InputPath[] | null;
       /** Names of the builtins that it may call. */
       readonly calls: readonly string[];
       /** Digest of the compiler that made it: see RegoCompiler.digest. */
@@ -163,7 +164,7 @@ type CompilerResponse =
       readonly wasm?: string;
       readonly data?: string;
       readonly warnings?: readonly PolicyProblem[];
-      readonly reads?: readonly (readonly string[])[] | null;
+      readonly reads?: readonly InputPath[] | null;
       readonly requiredBuiltins?: readonly string[];
       readonly tests?: readonly PolicyTest[];
       readonly value?: string;

@@ -46,7 +46,7 @@ type response struct {
 	Warnings         []problem `json:"warnings,omitempty"`
 	RequiredBuiltins []string  `json:"requiredBuiltins,omitempty"`
 	// Reads are the parts of the input that the policy can look at; null stands for all of it.
-	Reads [][]string `json:"reads"`
+	Reads [][]any `json:"reads"`
 
 	Tests []testResult `json:"tests,omitempty"`
 

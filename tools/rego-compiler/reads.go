@@ -3,22 +3,33 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// inputReads tells which parts of the input a policy can look at: paths of object keys, none of which begins with
-// another one. Nil stands for the whole input. What is not below one of them changes no answer.
+// inputReads tells which parts of the input a policy can look at: paths of object keys and array indexes, none
+// of which begins with another one. Nil stands for the whole input. What is not below one of them changes no answer.
 type inputReads struct {
-	paths   [][]string
+	paths   []inputPath
 	whole   bool
 	aliases map[string]alias
 }
 
 // alias is a rule that stands for a part of the input and for nothing else.
 type alias struct {
-	path, target []string
+	path, target inputPath
 }
+
+// inputPath holds a step for each key: textStep and the key, or the index in decimal digits.
+type inputPath []string
+
+const (
+	textStep = "="
+	// An array of which a later element is read is taken whole.
+	maxIndex = 31
+)
 
 // findAliases makes the compiler note rules such as `request := input.attributes.request.http`: who refers to
 // `request.method` reads the method only. It looks after names have been resolved, and before values are taken apart.
@@ -52,7 +63,7 @@ func findAliases(compiler *ast.Compiler) map[string]alias {
 	return aliases
 }
 
-func aliasTarget(rule *ast.Rule) ([]string, bool) {
+func aliasTarget(rule *ast.Rule) (inputPath, bool) {
 	if rule.Default || rule.Else != nil || len(rule.Head.Args) > 0 || rule.Head.Key != nil || rule.Head.Value == nil {
 		return nil, false
 	}
@@ -68,7 +79,7 @@ func aliasTarget(rule *ast.Rule) ([]string, bool) {
 }
 
 // readsOf looks at the compiled modules, in which all forms of the language have become a few.
-func readsOf(compiler *ast.Compiler, aliases map[string]alias, entrypoints []ast.Ref) [][]string {
+func readsOf(compiler *ast.Compiler, aliases map[string]alias, entrypoints []ast.Ref) [][]any {
 	reads := &inputReads{aliases: aliases}
 	for _, module := range compiler.Modules {
 		for _, rule := range module.Rules {
@@ -85,7 +96,7 @@ func readsOf(compiler *ast.Compiler, aliases map[string]alias, entrypoints []ast
 	if reads.whole {
 		return nil
 	}
-	return shortest(reads.paths)
+	return keysOf(shortest(reads.paths))
 }
 
 func (r *inputReads) visit(node any) {
@@ -128,23 +139,29 @@ func (r *inputReads) ref(ref ast.Ref) {
 	}
 }
 
-func (r *inputReads) add(path []string) {
+func (r *inputReads) add(path inputPath) {
 	r.whole = r.whole || len(path) == 0
 	r.paths = append(r.paths, path)
 }
 
-// constantPath is the part of a reference up to the first key that is not a text known now, and whether that is all.
-func constantPath(ref ast.Ref) ([]string, bool) {
-	var path []string
+// constantPath is the part of a reference up to the first key that is not known now, and whether that is all.
+func constantPath(ref ast.Ref) (inputPath, bool) {
+	var path inputPath
 	for i, term := range ref {
 		switch value := term.Value.(type) {
 		case ast.String:
-			path = append(path, string(value))
+			path = append(path, textStep+string(value))
+		case ast.Number:
+			index, isInt := value.Int()
+			if !isInt || index < 0 || index > maxIndex || i == 0 {
+				return path, false
+			}
+			path = append(path, strconv.Itoa(index))
 		case ast.Var:
 			if i > 0 {
 				return path, false
 			}
-			path = append(path, string(value))
+			path = append(path, textStep+string(value))
 		default:
 			if i == 0 {
 				path = append(path, "")
@@ -155,22 +172,39 @@ func constantPath(ref ast.Ref) ([]string, bool) {
 	return path, true
 }
 
-func pathKey(path []string) string {
+func pathKey(path inputPath) string {
 	return fmt.Sprintf("%q", path)
 }
 
-func isPrefix(prefix, path []string) bool {
+func isPrefix(prefix, path inputPath) bool {
 	return len(prefix) <= len(path) && slices.Equal(prefix, path[:len(prefix)])
 }
 
 // shortest leaves out what stands below another path.
-func shortest(paths [][]string) [][]string {
-	slices.SortFunc(paths, slices.Compare[[]string])
-	kept := [][]string{}
+func shortest(paths []inputPath) []inputPath {
+	slices.SortFunc(paths, slices.Compare[inputPath])
+	kept := []inputPath{}
 	for _, path := range paths {
 		if len(kept) == 0 || !isPrefix(kept[len(kept)-1], path) {
 			kept = append(kept, path)
 		}
 	}
 	return kept
+}
+
+// keysOf gives texts and integers.
+func keysOf(paths []inputPath) [][]any {
+	all := make([][]any, 0, len(paths))
+	for _, path := range paths {
+		keys := make([]any, 0, len(path))
+		for _, step := range path {
+			if text, isText := strings.CutPrefix(step, textStep); isText {
+				keys = append(keys, text)
+			} else if index, err := strconv.Atoi(step); err == nil {
+				keys = append(keys, index)
+			}
+		}
+		all = append(all, keys)
+	}
+	return all
 }

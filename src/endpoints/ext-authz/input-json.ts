@@ -56,13 +56,26 @@ export function encodeInput(
   return Buffer.from(text, 'utf8');
 }
 
-/** What is no object is taken whole: nothing can be looked up in it. */
+/** What is neither an object nor an array is taken whole: nothing can be looked up in it. */
 function pick(value: InputValue | undefined, needs: InputNeeds): InputValue | undefined {
-  if (needs === 'all' || !isObject(value)) return value;
+  if (needs === 'all') return value;
+  if (Array.isArray(value)) return pickElements(value as readonly InputValue[], needs);
+  if (!isObject(value)) return value;
   // Without a prototype: a header may be called `__proto__`.
   const picked = Object.create(null) as Record<string, InputValue | undefined>;
   for (const [key, below] of needs) {
-    if (Object.hasOwn(value, key)) picked[key] = pick(value[key], below);
+    if (typeof key === 'string' && Object.hasOwn(value, key)) picked[key] = pick(value[key], below);
+  }
+  return picked;
+}
+
+/** Each at its place. */
+function pickElements(values: readonly InputValue[], needs: ReadonlyMap<string | number, InputNeeds>): InputValue {
+  const picked: InputValue[] = [];
+  for (const [index, below] of needs) {
+    if (typeof index !== 'number' || index >= values.length) continue;
+    while (picked.length <= index) picked.push(null);
+    picked[index] = pick(values[index], below) ?? null;
   }
   return picked;
 }

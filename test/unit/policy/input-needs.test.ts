@@ -22,7 +22,18 @@ const CASES: readonly Case[] = [
   {
     name: 'an unknown key, and a number',
     rules: 'allow if { some k; input.a.l[k] == 1 }\nallow if input.b[0]',
-    reads: ['a.l', 'b'],
+    reads: ['a.l', 'b.0'],
+  },
+  {
+    name: 'numbers that are places in lists, and those that are not',
+    rules:
+      'allow if input.a[1] == input.a[0]\nallow if input.b[2].c\nallow if input.c[99]\nallow if input.d[-1]\nallow if input.e[0.5]',
+    reads: ['a.0', 'a.1', 'b.2.c', 'c', 'd', 'e'],
+  },
+  {
+    name: 'a list by a number and as a whole',
+    rules: 'allow if input.a[0] == 1\nallow if count(input.a) == 2\nallow if "x" in input.b\nallow if input.b[1]',
+    reads: ['a', 'b'],
   },
   { name: 'a part within another one', rules: 'allow if input.a.b.c == input.a.b', reads: ['a.b'] },
   { name: 'the whole input as a value', rules: 'allow if count(input) == 0', reads: null },
@@ -91,7 +102,22 @@ describe('what of the input a policy can look at', () => {
 });
 
 /** Documents in which the keys that the policies name are there or not, as objects or something else. */
-const leaf = fc.constantFrom<unknown>(1, 0, true, false, null, 'GET', 'x-y', 'b', [1], [], {});
+const leaf = fc.constantFrom<unknown>(
+  1,
+  0,
+  true,
+  false,
+  null,
+  'GET',
+  'x-y',
+  'b',
+  [1],
+  [],
+  {},
+  [1, 1],
+  [0, 1, { c: 1 }],
+  { 0: 1 },
+);
 const below = (value: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
   fc.oneof(
     { weight: 1, arbitrary: leaf },
