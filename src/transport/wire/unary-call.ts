@@ -104,8 +104,9 @@ export class UnaryCall extends WireCall {
   async #handleWhenPlain(plain: Promise<Buffer>): Promise<void> {
     try {
       const request = await plain;
+      if (this.#isAnswered || this.isGone) return;
       this.holdOnly(request.length);
-      if (!this.#isAnswered) this.#handle(request);
+      this.#handle(request);
     } catch (caught) {
       const error = SvidgateError.from(caught);
       this.fail(error, error.code === 'too_large' ? 'RESOURCE_EXHAUSTED' : 'INTERNAL');
@@ -131,6 +132,7 @@ export class UnaryCall extends WireCall {
   }
 
   #write(reply: Uint8Array): void {
+    this.holdOnly(PREFIX_BYTES + reply.length);
     if (this.isGone) return;
     this.sendHeaders();
     this.stream.end(frameMessage(reply));

@@ -46,6 +46,7 @@ export abstract class WireCall implements CallContext {
   /** What it holds without a message. */
   readonly #ownBytes: number;
   #held = 0;
+  #isClosed = false;
   #trailers: Record<string, string> = OK_TRAILERS;
 
   constructor({ connection, stream, headers, headerBytes }: IncomingCall) {
@@ -112,8 +113,8 @@ export abstract class WireCall implements CallContext {
   closed(): void {
     clearTimeout(this.#timer);
     this.cancel(CANCELED);
-    this.connection.changeHeld(-this.#held);
-    this.#held = 0;
+    this.hold(-this.#held);
+    this.#isClosed = true;
   }
 
   sendTrailers(): void {
@@ -126,10 +127,12 @@ export abstract class WireCall implements CallContext {
   }
 
   protected get isGone(): boolean {
-    return this.stream.destroyed || this.stream.closed;
+    return this.#isClosed || this.stream.destroyed || this.stream.closed;
   }
 
+  /** Whoever still works on a call whose stream is gone holds nothing for its caller. */
   protected hold(bytes: number): void {
+    if (this.#isClosed) return;
     this.#held += bytes;
     this.connection.changeHeld(bytes);
   }

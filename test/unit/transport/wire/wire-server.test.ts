@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
+import { pbkdf2 } from 'node:crypto';
 import { once, type EventEmitter } from 'node:events';
 import http2 from 'node:http2';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { gzipSync } from 'node:zlib';
 import * as grpc from '@grpc/grpc-js';
 import { silentLogger, SvidgateError, type LogFields } from '../../../../src/core/index.ts';
 import { FRAME_HEADER_BYTES, PREFACE } from '../../../../src/transport/any-authority/frames.ts';
+import type { GrpcMethod } from '../../../../src/transport/index.ts';
 import { connectWire, SERVERS, startScene, type RunningScene, type ServerKind } from '../../../support/both-servers.ts';
 import { frame } from '../../../support/raw-grpc.ts';
 import { waitUntil } from '../../../support/wait-until.ts';
@@ -279,6 +283,52 @@ describe('the server of the gate', () => {
     assert.deepEqual(warnings, ['connection closed: it held too much memory']);
   });
 
+  test('what is decompressed for a call that was canceled meanwhile counts no more', async () => {
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (_: LogFields, message: string) => void warnings.push(message) };
+    await using scene = await startScene('node:http2', { maxHeldBytes: 2 ** 20, logger });
+    using client = connectWire(scene.socket);
+    const body = frame(gzipSync(Buffer.alloc(60_000)));
+    body[0] = 1;
+    const headers = {
+      ':method': 'POST',
+      ':path': '/t.T/Gate',
+      'content-type': 'application/grpc',
+      'grpc-encoding': 'gzip',
+    };
+    for (let round = 0; round < 3; round += 1) {
+      const busy = Array.from({ length: 8 }, () => derive('password', 'salt', 100_000, 32, 'sha512'));
+      const streams = Array.from({ length: 10 }, () => client.session.request(headers));
+      for (const stream of streams) stream.on('error', () => undefined).end(body);
+      await ping(client.session);
+      for (const stream of streams) stream.close(http2.constants.NGHTTP2_CANCEL);
+      await Promise.all(busy);
+      await ping(client.session);
+    }
+    assert.deepEqual((await client.call({ body: [frame(Buffer.from('a'))] })).messages, ['0:a']);
+    assert.deepEqual(warnings, []);
+  });
+
+  test('answers that nobody reads count', async () => {
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (_: LogFields, message: string) => void warnings.push(message) };
+    const large: GrpcMethod = {
+      kind: 'unary',
+      path: '/t.T/Large',
+      handle: () => Promise.resolve(Buffer.alloc(100_000)),
+    };
+    await using scene = await startScene('node:http2', { maxHeldBytes: 2 ** 20, logger, methods: [large] });
+    using hoarder = connectWire(scene.socket);
+    const closed = seen(hoarder.session, 'close');
+    for (let call = 0; call < 20; call += 1) {
+      const headers = { ':method': 'POST', ':path': '/t.T/Large', 'content-type': 'application/grpc' };
+      const stream = hoarder.session.request(headers).on('error', () => undefined);
+      stream.pause().end(frame(Buffer.alloc(0)));
+    }
+    await closed;
+    assert.deepEqual(warnings, ['connection closed: it held too much memory']);
+  });
+
   const floods: readonly { readonly name: string; readonly frames: (streamId: number) => Buffer }[] = [
     {
       name: 'calls that are canceled at once',
@@ -309,6 +359,15 @@ describe('the server of the gate', () => {
     });
   }
 });
+
+const derive = promisify(pbkdf2);
+
+/** The server has seen all that was sent before, and its event loop had a turn. */
+async function ping(session: http2.ClientHttp2Session): Promise<void> {
+  for (let round = 0; round < 2; round += 1) {
+    await new Promise<void>((resolve) => void session.ping(() => resolve()));
+  }
+}
 
 function wireFrame(type: number, flags: number, streamId: number, payload: Buffer): Buffer {
   const header = Buffer.alloc(FRAME_HEADER_BYTES);
