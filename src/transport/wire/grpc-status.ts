@@ -47,8 +47,11 @@ export function closeSoon(stream: ServerHttp2Stream): void {
   setImmediate(() => setImmediate(() => stream.close()));
 }
 
+/** Of characters: a block of trailers beyond 64 KiB ends the connection, and a message may repeat what was sent. */
+const MAX_MESSAGE_LENGTH = 1024;
+
 export function trailersOf({ status, message }: GrpcFailure): Record<string, string> {
-  return { 'grpc-status': NUMBERS[status], 'grpc-message': percentEncode(message) };
+  return { 'grpc-status': NUMBERS[status], 'grpc-message': percentEncode(message.slice(0, MAX_MESSAGE_LENGTH)) };
 }
 
 /** As gRPC has it for `grpc-message`: UTF-8, all but printable ASCII encoded, and the percent sign. */

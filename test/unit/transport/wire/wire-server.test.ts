@@ -243,6 +243,18 @@ describe('the server of the gate', () => {
     });
   }
 
+  test('cuts a message that repeats what was sent, and the connection goes on', async () => {
+    await using scene = await startScene('node:http2');
+    using client = connectWire(scene.socket);
+    const long = 'ü%'.repeat(15_000);
+    const unknown = await client.call({ path: `/${long}` });
+    assert.equal(unknown.status, '12');
+    assert.match(unknown.message ?? '', /^The server does not implement the method \/%C3%BC%25/);
+    const failed = await client.call({ path: '/t.T/Fail', body: [frame(Buffer.from(long))] });
+    assert.equal(failed.status, '5');
+    assert.deepEqual((await client.call({ body: [frame(Buffer.from('a'))] })).messages, ['0:a']);
+  });
+
   test('headers count, too: whoever opens calls with large ones is closed', async () => {
     const warnings: string[] = [];
     const logger = { ...silentLogger, warn: (_: LogFields, message: string) => void warnings.push(message) };
