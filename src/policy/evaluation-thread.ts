@@ -93,7 +93,7 @@ export async function startEvaluationThread(
     throw error;
   }
   return {
-    post: (message) => port.postMessage(message),
+    post: postTogether(port),
     deliverPending() {
       let next = receiveMessageOnPort(port);
       while (next !== undefined) {
@@ -102,6 +102,22 @@ export async function startEvaluationThread(
       }
     },
     end,
+  };
+}
+
+/**
+ * What comes in one turn of the event loop goes as one message: a message wakes the thread, which costs more than an
+ * evaluation.
+ */
+function postTogether(port: MessagePort): (message: EvaluateMessage) => void {
+  let waiting: EvaluateMessage[] = [];
+  const flush = (): void => {
+    const messages = waiting;
+    waiting = [];
+    port.postMessage(messages);
+  };
+  return (message) => {
+    if (waiting.push(message) === 1) setImmediate(flush);
   };
 }
 

@@ -35,7 +35,7 @@ export interface ProgramMessage {
   readonly program: WebAssembly.Module;
 }
 
-/** To the thread: evaluate. */
+/** To the thread, in lists: evaluate. */
 export interface EvaluateMessage {
   readonly id: number;
   /** JSON text of the input in UTF-8. */

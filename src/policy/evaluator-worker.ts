@@ -25,7 +25,7 @@ async function serve(job: EvaluatorJob): Promise<void> {
     // A policy may fail on an empty input.
     if (!(error instanceof EvaluationSuspended && error.isSound)) instance = undefined;
   }
-  port.on('message', ({ id, input, resumption }: EvaluateMessage) => {
+  const evaluate = ({ id, input, resumption }: EvaluateMessage): void => {
     try {
       instance ??= instantiatePolicy(job, host);
       const results = instance.evaluate(input, resumption);
@@ -43,7 +43,8 @@ async function serve(job: EvaluatorJob): Promise<void> {
       instance = undefined;
       reply({ kind: 'error', id, message: describeThrown(error) });
     }
-  });
+  };
+  port.on('message', (messages: readonly EvaluateMessage[]) => messages.forEach(evaluate));
   reply({ kind: 'ready' });
 }
 
