@@ -39,21 +39,25 @@ func findAliases(compiler *ast.Compiler) map[string]alias {
 		Name:       "FindInputAliases",
 		MetricName: "find_input_aliases",
 		Stage: func(compiler *ast.Compiler) *ast.Error {
-			count := map[string]int{}
+			var all []inputPath
 			for _, module := range compiler.Modules {
 				for _, rule := range module.Rules {
 					path, isPlain := constantPath(rule.Ref())
-					if !isPlain {
-						continue
-					}
-					count[pathKey(path)]++
-					if target, isAlias := aliasTarget(rule); isAlias {
+					all = append(all, path)
+					if target, isAlias := aliasTarget(rule); isAlias && isPlain {
 						aliases[pathKey(path)] = alias{path: path, target: target}
 					}
 				}
 			}
-			for key := range aliases {
-				if count[key] > 1 {
+			// Where another rule may give a value to the same place, both values are compared, and all of them is read.
+			for key, alias := range aliases {
+				count := 0
+				for _, path := range all {
+					if isPrefix(path, alias.path) || isPrefix(alias.path, path) {
+						count++
+					}
+				}
+				if count > 1 {
 					delete(aliases, key)
 				}
 			}

@@ -101,6 +101,21 @@ describe('what of the input a policy can look at', () => {
   }
 });
 
+test('a part that a rule stands for is needed whole where another rule may contradict it', async () => {
+  const { reads, wasm } = await build('g.x.y := input.c\ng.x[k] := {"d": 1} if some k in ["y"]\nallow if g.x.y.d == 1');
+  const module = await WebAssembly.compile(wasm);
+  for (const [input, isContradicted] of [
+    [{ c: { d: 1 } }, false],
+    [{ c: { d: 1, e: 2 } }, true],
+  ] as const) {
+    const limits = { recycleBytes: 2 ** 28, maxBytes: 2 ** 29 };
+    const policy = instantiatePolicy({ module, data: json({}), entrypoint: 'test/allow', limits });
+    const answer = (): unknown => policy.evaluate(exactBuffer(encodeInput(input, {}, toInputNeeds(reads))));
+    if (isContradicted) assert.throws(answer, /conflict/);
+    else assert.deepEqual(answer(), [{ result: true }]);
+  }
+});
+
 /** Documents in which the keys that the policies name are there or not, as objects or something else. */
 const leaf = fc.constantFrom<unknown>(
   1,
