@@ -46,10 +46,15 @@ export function createExtAuthzEndpoint(options: ExtAuthzOptions): readonly GrpcM
   ];
 }
 
-/** For a call that never became a check, and for one that broke on the way to its reply. */
+/**
+ * For a call that never became a check, and for one that broke on the way to its reply. A caller whose certificate is not
+ * accepted any more is denied whatever `on_error` says, as one without a right on a Unix socket.
+ */
 function answerFault(error: SvidgateError, options: ExtAuthzOptions): Uint8Array | undefined {
-  if (options.onError === 'grpc') return undefined;
-  const outcome = { kind: 'failure', policy: '', reason: error.code, detail: error.message } as const;
+  const facts = { policy: '', reason: error.code, detail: error.message };
+  const outcome: CheckOutcome =
+    error.code === 'certificate_invalid' ? { kind: 'deny', httpStatus: 403, ...facts } : { kind: 'failure', ...facts };
+  if (options.onError === 'grpc' && outcome.kind === 'failure') return undefined;
   const decisionId = randomUUID();
   try {
     record(outcome, decisionId, { startedAt: performance.now(), options });

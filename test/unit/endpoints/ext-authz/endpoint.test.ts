@@ -111,6 +111,15 @@ describe('an allow comes of nothing but an allow', () => {
         if (onError === 'deny') assert.notEqual(response, 'grpc error');
       });
     }
+
+    test(`a caller whose certificate is not accepted any more, with on_error: ${onError}`, async () => {
+      const [method] = createExtAuthzEndpoint({ ...GOOD, onError });
+      assert.ok(method?.kind === 'unary');
+      const reply = method.onFault?.(new SvidgateError('certificate_invalid', 'the certificate is revoked'));
+      assert.ok(reply !== undefined, 'a gRPC error');
+      const { status, deniedResponse } = decodeMessage(CheckResponse, reply, 1024 * 1024);
+      assert.deepEqual([status?.code, deniedResponse?.status?.code], [7, 403]);
+    });
   }
 
   test('a policy that does not decide yet allows what can be read, is not asked, and nothing else is let through', async () => {
