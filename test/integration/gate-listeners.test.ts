@@ -89,6 +89,9 @@ async function health(client: RawClient, service = ''): Promise<number> {
 const { SERVING, NOT_SERVING } = HealthCheckResponse.ServingStatus;
 const gateOf = (server: TestServer, name: string): string => server.running.addresses[`gate:${name}`] ?? '';
 
+/** The default of `clock_skew`. */
+const CLOCK_SKEW_S = 30;
+
 const TENANTS = `
   listen: unix:./gate.sock
   callers:
@@ -106,12 +109,15 @@ const TENANTS = `
 describe('tenants', () => {
   let server: TestServer;
   let issuer: JwtIssuer;
+  /** Seconds since 1970. */
+  let startedBy = 0;
   const gates = new Map<string, RawClient>();
   const at = (name: string): RawClient => gates.get(name)!;
   before(async () => {
     issuer = await makeJwtIssuer('one');
     const files = { 'jwks.json': jwksOf(issuer) };
     server = await start({ policies: ['default', 'red', 'blue', 'unserved'], authz: TENANTS, files });
+    startedBy = Math.ceil(Date.now() / 1000);
     gates.set('gate', connect(server.gate));
     for (const name of ['red', 'blue', 'closed', 'plain']) gates.set(name, connect(gateOf(server, name)));
   });
@@ -196,8 +202,10 @@ describe('tenants', () => {
   });
 
   test('a token for a single use is good once for each policy, and none learns where else it was used', async () => {
-    const now = Math.floor(Date.now() / 1000) + 1;
-    const claims = { iss: 'https://issuer.test', aud: 'api', sub: 'me', jti: 'one', iat: now, exp: now + 60 };
+    // Issued after the start, even by a clock that is ahead of ours by all that it may be.
+    const iat = startedBy + CLOCK_SKEW_S;
+    await waitUntil('the next second', 2000, () => Date.now() >= startedBy * 1000);
+    const claims = { iss: 'https://issuer.test', aud: 'api', sub: 'me', jti: 'one', iat, exp: iat + 60 };
     const headers = { authorization: `Bearer ${await signJwt(issuer, claims)}` };
     const tokenAt = async (name: string): Promise<string | undefined> =>
       headersOf(await send(at(name), { headers })).get('x-token');

@@ -68,7 +68,7 @@ test('the Rego compiles without warnings and passes its tests', async () => {
 });
 
 test('every builtin that is withheld is named, and none that is offered as left out', () => {
-  const [, section = ''] = text.split('## Builtins');
+  const [section = ''] = (text.split('\n## Builtins\n')[1] ?? '').split('\n### ');
   for (const name of Object.keys(WITHHELD_BUILTINS)) assert.ok(section.includes(`\`${name}\``), name);
   const named = [...section.matchAll(/`([a-z0-9_]+\.[a-z0-9_]+)`/g)].map(([, name = '']) => name);
   for (const name of named) assert.ok(!OFFERED_BUILTINS.includes(name), name);
