@@ -1,13 +1,9 @@
-import { once } from 'node:events';
-import http2 from 'node:http2';
-import { createConnection } from 'node:net';
 import { join } from 'node:path';
-import { AUTHORIZATION_SERVICE } from '../src/proto/index.ts';
-import { frame } from '../test/support/raw-grpc.ts';
 import { tempFolder } from '../test/support/temp-folder.ts';
 import type { Benchmark, BenchmarkContext, Figure } from './benchmark.ts';
-import type { AuthorityJobs } from './parts/authority-worker.ts';
 import { medianPerSecond, measureRound, type Round } from './parts/measure.ts';
+import { connectTransport } from './parts/transport-client.ts';
+import type { TransportJobs } from './parts/transport-worker.ts';
 import { startWorker } from './parts/worker.ts';
 import { interleaved, median } from './statistics.ts';
 
@@ -17,8 +13,6 @@ const SIZES = {
 };
 
 const CONCURRENCY = 16;
-/** Of an ordinary check request. */
-const REQUEST_BYTES = 900;
 
 export const authority: Benchmark = {
   name: 'authority',
@@ -35,24 +29,10 @@ interface Client extends Disposable {
 }
 
 function connect(path: string, name: string): Client {
-  const session = http2.connect('http://svidgate', { createConnection: () => createConnection(path) });
-  const headers = {
-    ':method': 'POST',
-    ':path': AUTHORIZATION_SERVICE.check.path,
-    ':authority': name,
-    'content-type': 'application/grpc',
-    te: 'trailers',
-  };
-  const body = frame(Buffer.alloc(REQUEST_BYTES, 1));
-  const ask = async (): Promise<void> => {
-    const stream = session.request(headers);
-    stream.resume().end(body);
-    const [trailers] = (await once(stream, 'trailers')) as [http2.IncomingHttpHeaders];
-    if (trailers['grpc-status'] !== '0') throw new Error('answered with another status than 0');
-  };
+  const client = connectTransport(path, { ':authority': name });
   return {
-    round: (durationMs) => measureRound({ concurrency: CONCURRENCY, durationMs }, ask),
-    [Symbol.dispose]: () => session.destroy(),
+    round: (durationMs) => measureRound({ concurrency: CONCURRENCY, durationMs }, () => client.ask()),
+    [Symbol.dispose]: () => client[Symbol.dispose](),
   };
 }
 
@@ -60,10 +40,10 @@ async function run({ size, progress }: BenchmarkContext): Promise<readonly Figur
   const { rounds, roundMs, warmUpMs } = SIZES[size];
   await using folder = await tempFolder();
   const paths = { without: join(folder.path, 'without.sock'), with: join(folder.path, 'with.sock') };
-  await using without = startWorker<AuthorityJobs>('authority-worker.ts');
-  await using withStage = startWorker<AuthorityJobs>('authority-worker.ts');
-  await without.ask('listen', { path: paths.without, anyAuthority: false });
-  await withStage.ask('listen', { path: paths.with, anyAuthority: true });
+  await using without = startWorker<TransportJobs>('transport-worker.ts');
+  await using withStage = startWorker<TransportJobs>('transport-worker.ts');
+  await without.ask('listen', { path: paths.without, library: 'grpc-js', anyAuthority: false });
+  await withStage.ask('listen', { path: paths.with, library: 'grpc-js', anyAuthority: true });
   using plain = connect(paths.without, 'svidgate');
   using good = connect(paths.with, 'svidgate');
   using mended = connect(paths.with, 'outbound|8080||x');

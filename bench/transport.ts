@@ -1,13 +1,9 @@
-import { once } from 'node:events';
-import http2 from 'node:http2';
-import { createConnection } from 'node:net';
 import { join } from 'node:path';
-import { AUTHORIZATION_SERVICE } from '../src/proto/index.ts';
-import { frame } from '../test/support/raw-grpc.ts';
 import { tempFolder } from '../test/support/temp-folder.ts';
 import type { Benchmark, BenchmarkContext, Figure } from './benchmark.ts';
 import { measureRound } from './parts/measure.ts';
 import { cpuMsOf } from './parts/process-usage.ts';
+import { connectTransport } from './parts/transport-client.ts';
 import type { TransportJobs, TransportServer } from './parts/transport-worker.ts';
 import { startWorker } from './parts/worker.ts';
 import { interleaved, median, medianRatio } from './statistics.ts';
@@ -18,8 +14,6 @@ const SIZES = {
 };
 
 const CONCURRENCY = 32;
-/** Of an ordinary check request. */
-const REQUEST_BYTES = 900;
 
 export const transport: Benchmark = {
   name: 'transport',
@@ -40,30 +34,15 @@ interface Scene extends AsyncDisposable {
 async function openScene(server: TransportServer): Promise<Scene> {
   const worker = startWorker<TransportJobs>('transport-worker.ts');
   await worker.ask('listen', server);
-  const session = http2.connect('http://svidgate', { createConnection: () => createConnection(server.path) });
-  const headers = {
-    ':method': 'POST',
-    ':path': AUTHORIZATION_SERVICE.check.path,
-    ':authority': 'svidgate',
-    'content-type': 'application/grpc',
-    'grpc-timeout': '200m',
-    te: 'trailers',
-  };
-  const body = frame(Buffer.alloc(REQUEST_BYTES, 1));
-  const ask = async (): Promise<void> => {
-    const stream = session.request(headers);
-    stream.resume().end(body);
-    const [trailers] = (await once(stream, 'trailers')) as [http2.IncomingHttpHeaders];
-    if (trailers['grpc-status'] !== '0') throw new Error('answered with another status than 0');
-  };
+  const client = connectTransport(server.path, { ':authority': 'svidgate', 'grpc-timeout': '200m' });
   return {
     async round(durationMs) {
       const before = await cpuMsOf(worker.pid);
-      const { latenciesMs } = await measureRound({ concurrency: CONCURRENCY, durationMs }, ask);
+      const { latenciesMs } = await measureRound({ concurrency: CONCURRENCY, durationMs }, () => client.ask());
       return (1000 * ((await cpuMsOf(worker.pid)) - before)) / latenciesMs.length;
     },
     async [Symbol.asyncDispose]() {
-      session.destroy();
+      client[Symbol.dispose]();
       await worker[Symbol.asyncDispose]();
     },
   };
