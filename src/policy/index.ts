@@ -14,4 +14,5 @@ export type { InputNeeds, PolicyInput } from './input-needs.ts';
 export { createPolicyEngine, type PolicyEngine, type PolicyEngineOptions } from './policy-engine.ts';
 export type { PolicyData } from './policy-data.ts';
 export type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
+export { folderSource, type PolicySnapshot, type SnapshotSource } from './snapshot-source.ts';
 export { formatProblem, type PolicyProblem } from './problem.ts';

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import {
   describeError,
-  fileChanges,
   SvidgateError,
   Watchable,
   type Clock,
@@ -16,7 +15,7 @@ import type { PolicyData } from './policy-data.ts';
 import type { PolicyLoader } from './policy-loader.ts';
 import type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
 import type { PolicyProblem } from './problem.ts';
-import { readSnapshot, type PolicySnapshot } from './snapshot.ts';
+import { folderSource, type PolicySnapshot, type SnapshotSource } from './snapshot-source.ts';
 
 export interface LivePolicyOptions {
   readonly clock: Clock;
@@ -43,9 +42,10 @@ export interface ActivePolicy {
 /** How many mistakes of one snapshot are logged, so that a broken file does not flood the log; status has all. */
 const MAX_LOGGED_PROBLEMS = 20;
 
-/** One policy by name: what decides now, and the folder it follows. */
+/** One policy by name: what decides now, and the source it follows. */
 export class LivePolicy {
   readonly #source: PolicySource;
+  readonly #origin: SnapshotSource;
   readonly #options: LivePolicyOptions;
   readonly #draining = new Set<Promise<void>>();
   readonly #closing = new AbortController();
@@ -57,6 +57,7 @@ export class LivePolicy {
 
   constructor(source: PolicySource, options: LivePolicyOptions) {
     this.#source = source;
+    this.#origin = typeof source.path === 'string' ? folderSource(source.path, options.clock) : source.path;
     this.#options = options;
   }
 
@@ -78,9 +79,9 @@ export class LivePolicy {
     return this.#data;
   }
 
-  /** Reloads whenever the files change, until the signal is aborted. */
+  /** Reloads whenever the source changes, until the signal is aborted. */
   async follow(signal: AbortSignal): Promise<void> {
-    for await (const _ of fileChanges(this.#source.path, { clock: this.#options.clock, signal })) {
+    for await (const _ of this.#origin.changes(signal)) {
       await this.reload(signal);
     }
   }
@@ -90,7 +91,7 @@ export class LivePolicy {
     const either = AbortSignal.any([signal, this.#closing.signal]);
     let snapshot: PolicySnapshot | undefined;
     try {
-      snapshot = await readSnapshot(this.#source.path);
+      snapshot = await this.#origin.read(either);
       if (snapshot.digest === this.#refusedDigest) return;
       this.#refusedDigest = undefined;
       if (snapshot.digest === this.#active?.digest) return this.#setError(undefined);
@@ -165,7 +166,7 @@ export class LivePolicy {
 
   #logProblems(problems: readonly PolicyProblem[], message: string): void {
     for (const { code, message: reason, file, line, column } of problems.slice(0, MAX_LOGGED_PROBLEMS)) {
-      const place = file === '' ? {} : { file: join(this.#source.path, file), line, column };
+      const place = file === '' ? {} : { file: join(this.#origin.description, file), line, column };
       this.#options.logger.warn({ error_code: code, reason, ...place }, message);
     }
   }

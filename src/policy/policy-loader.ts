@@ -7,7 +7,7 @@ import { Evaluator } from './evaluator.ts';
 import { toInputNeeds, type InputNeeds } from './input-needs.ts';
 import type { PolicyProblem } from './problem.ts';
 import type { RegoCompiler } from './rego-compiler.ts';
-import type { PolicySnapshot } from './snapshot.ts';
+import type { PolicySnapshot } from './snapshot-source.ts';
 import type { PolicyNetwork } from './suspended-calls.ts';
 
 export interface PolicyLoaderOptions {

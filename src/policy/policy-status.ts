@@ -1,11 +1,12 @@
 import type { PolicyProblem } from './problem.ts';
+import type { SnapshotSource } from './snapshot-source.ts';
 
-/** A policy on disk. */
+/** A policy by name. */
 export interface PolicySource {
   /** What requests choose it by. */
   readonly name: string;
-  /** Folder with .rego files and data.json or data.yaml documents, or one .rego file. */
-  readonly path: string;
+  /** Folder with .rego files and data.json or data.yaml documents, or one .rego file; or what reads it from elsewhere. */
+  readonly path: string | SnapshotSource;
   /** Slash-separated path of the rule that decides, such as `envoy/authz/allow`. */
   readonly entrypoint: string;
   /** Whether its evaluations stand back where others want the processor. Default false. */

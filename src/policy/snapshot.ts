@@ -3,17 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isFresh, QUIET_MS, SvidgateError } from '../core/index.ts';
-import type { PolicyFiles } from './rego-compiler.ts';
-
-/** The files of a policy as they were at one moment. */
-export interface PolicySnapshot {
-  /** What is compiled, and its data. */
-  readonly files: PolicyFiles;
-  /** The _test.rego files, which are not part of the policy nor of its digest. */
-  readonly tests: Readonly<Record<string, string>>;
-  /** Over paths and bytes of the files, sha256 in hex. */
-  readonly digest: string;
-}
+import type { PolicySnapshot } from './snapshot-source.ts';
 
 export interface SnapshotLimits {
   readonly maxFiles: number;

@@ -7,7 +7,8 @@ import { silentLogger, systemClock } from '../../src/core/index.ts';
 import { decide } from '../../src/policy/decision.ts';
 import { Evaluator } from '../../src/policy/evaluator.ts';
 import { createRegoCompiler } from '../../src/policy/rego-compiler.ts';
-import { readSnapshot, type PolicySnapshot } from '../../src/policy/snapshot.ts';
+import type { PolicySnapshot } from '../../src/policy/snapshot-source.ts';
+import { readSnapshot } from '../../src/policy/snapshot.ts';
 
 const never = new AbortController().signal;
 const compiler = createRegoCompiler({ clock: systemClock });

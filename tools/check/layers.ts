@@ -27,7 +27,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['core'],
   ['pki', 'proto', 'telemetry', 'spiffe'],
   ['config', 'datastore', 'policy', 'transport'],
-  ['authority', 'registration', 'attestation', 'federation'],
+  ['authority', 'registration', 'attestation', 'federation', 'authoring'],
   ['identity', 'peer', 'secrets', 'evidence', 'offload'],
   ['endpoints'],
   ['server'],

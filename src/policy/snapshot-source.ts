@@ -1,0 +1,39 @@
+import { fileChanges, type Clock } from '../core/index.ts';
+import type { PolicyFiles } from './rego-compiler.ts';
+import { readSnapshot } from './snapshot.ts';
+
+/** A policy as it was at one moment, wherever it comes from. */
+export interface PolicySnapshot {
+  /** What is compiled, and its data. */
+  readonly files: PolicyFiles;
+  /** The _test.rego files, which are not part of the policy nor of its digest. */
+  readonly tests: Readonly<Record<string, string>>;
+  /** Over paths and bytes of the files, sha256 in hex. */
+  readonly digest: string;
+  /** What its bundle calls itself: `revision` of the manifest. Absent without one. */
+  readonly revision?: string;
+  /** Name of the configured key that its bundle was signed with; absent where nothing was to be verified. */
+  readonly signedBy?: string;
+}
+
+/** Where a policy comes from. */
+export interface SnapshotSource {
+  /** For people: a path, or an address without credentials. */
+  readonly description: string;
+  /**
+   * The policy as it is now. Throws `policy_invalid` for what is refused for good (the same bytes are refused again), and other
+   * codes for what may pass by itself.
+   */
+  read(signal: AbortSignal): Promise<PolicySnapshot>;
+  /** Yields once at the beginning, then whenever read() may give something else, until the signal is aborted. */
+  changes(signal: AbortSignal): AsyncIterable<void>;
+}
+
+/** A folder with Rego and data, or one .rego file. */
+export function folderSource(path: string, clock: Clock): SnapshotSource {
+  return {
+    description: path,
+    read: () => readSnapshot(path),
+    changes: (signal) => fileChanges(path, { clock, signal }),
+  };
+}
