@@ -63,10 +63,18 @@ export interface RecordedContext {
   readonly request_id?: string;
   /** Made before from the same values. */
   readonly cached: boolean;
+  /**
+   * What the policy could look at, and what was recorded but for what was removed: all of the input, or these paths in it, made
+   * by recordedPaths(). Another policy that looks at nothing else can be asked the same. Absent: unknown.
+   */
+  readonly recorded?: RecordedPaths;
   /** Whether the input and `nd_builtin_cache` are all that the decision was made of. */
   readonly replayable: boolean;
   /** JSON pointers to what the policy could look at and is not here; empty when replayable. */
   readonly unreplayable?: readonly string[];
 }
+
+/** `all`, or paths of keys of objects (texts) and of indexes of arrays (numbers). */
+export type RecordedPaths = 'all' | readonly (readonly (string | number)[])[];
 
 export type JsonRecord = Readonly<Record<string, unknown>>;
