@@ -2,14 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { unservedPolicies, type AuthzConfig, type GateListenerConfig } from '../config/index.ts';
 import { combine, SvidgateError, Watchable, type Logger } from '../core/index.ts';
-import {
-  createExtAuthzEndpoint,
-  createGrpcBodyReader,
-  type CheckRules,
-  type ExtAuthzOptions,
-  type GrpcBodyReader,
-} from '../endpoints/ext-authz/index.ts';
+import { createExtAuthzEndpoint, type ExtAuthzOptions } from '../endpoints/ext-authz/index.ts';
 import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
+import { createGrpcBodyReader, type CheckRules, type GrpcBodyReader } from '../gate/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { AUTHORIZATION_SERVICE, parseDescriptorSet } from '../proto/index.ts';
 import { trustDomainOf, type SpiffeId } from '../spiffe/index.ts';

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { SvidgateError } from '../../src/core/index.ts';
-import { parsedBody } from '../../src/endpoints/ext-authz/body/parsed-body.ts';
-import { parseTarget } from '../../src/endpoints/ext-authz/go-url.ts';
+import { parsedBody } from '../../src/gate/body/parsed-body.ts';
+import { parseTarget } from '../../src/gate/go-url.ts';
 import { BUILD_LIMIT_MS } from '../support/conformance-client.ts';
 import { parseExactly, startGoBodies, type GoBodies, type GoQuestion } from '../support/go-bodies.ts';
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { SvidgateError } from '../../src/core/index.ts';
-import { createGrpcBodyReader } from '../../src/endpoints/ext-authz/body/grpc-body.ts';
+import { createGrpcBodyReader } from '../../src/gate/body/grpc-body.ts';
 import { messageJson, parseDescriptorSet, type DescriptorSet } from '../../src/proto/index.ts';
 import { BUILD_LIMIT_MS } from '../support/conformance-client.ts';
 import { parseExactly, startGoBodies, type GoBodies } from '../support/go-bodies.ts';

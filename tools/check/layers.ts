@@ -29,6 +29,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['config', 'datastore', 'policy', 'transport'],
   ['authority', 'registration', 'attestation', 'federation', 'authoring'],
   ['identity', 'peer', 'secrets', 'evidence', 'offload'],
+  ['gate'],
   ['endpoints'],
   ['server'],
   ['cli'],
@@ -38,7 +39,10 @@ const LAYERS: readonly (readonly string[])[] = [
 const WITHIN_LAYER: Readonly<Record<string, readonly string[]>> = { spiffe: ['pki'] };
 
 /** Lower rooms that a room must reach through others. */
-const FORBIDDEN: Readonly<Record<string, readonly string[]>> = { endpoints: ['datastore', 'config'] };
+const FORBIDDEN: Readonly<Record<string, readonly string[]>> = {
+  endpoints: ['datastore', 'config'],
+  gate: ['datastore', 'config'],
+};
 
 /** The rooms that may import a package; one that ends with a slash is a whole scope. */
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {

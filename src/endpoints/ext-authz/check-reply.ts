@@ -1,4 +1,5 @@
-import type { AllowEffects, DenyEffects, HeaderField } from '../../policy/index.ts';
+import { denyBody, type DenyBody, type DenyReply, type ReplyFacts } from '../../gate/index.ts';
+import type { AllowEffects, HeaderField } from '../../policy/index.ts';
 import {
   CheckResponse,
   encodeMessage,
@@ -7,24 +8,6 @@ import {
   type JsonObject,
   type StructInit,
 } from '../../proto/index.ts';
-import { denyBody, type BodyForm, type DenyBody } from './deny-body.ts';
-
-/** What Envoy keeps as dynamic metadata of the request, for its access log. */
-export interface ReplyFacts {
-  readonly decisionId: string;
-  readonly policy: string;
-  /** Why the request was denied, or would have been: `authz.dry_run`. */
-  readonly reason?: string;
-  readonly isDryRun?: boolean;
-}
-
-export interface DenyReply {
-  /** Where the policy gives none. */
-  readonly httpStatus: number;
-  readonly effects?: DenyEffects;
-  /** The form of the body where the policy gives none; without it there is none. */
-  readonly form?: BodyForm;
-}
 
 /** google.rpc.Code. Envoy takes an absent status, and code 0, for an allow, whatever else is set. */
 const OK = 0;

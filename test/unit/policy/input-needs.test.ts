@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
-import { encodeInput, type InputObject } from '../../../src/endpoints/ext-authz/input-json.ts';
+import { encodeInput, type InputObject } from '../../../src/gate/input-json.ts';
 import { toInputNeeds } from '../../../src/policy/input-needs.ts';
 import { exactBuffer, instantiatePolicy } from '../../../src/policy/policy-instance.ts';
 import { compiler, json, never } from './support.ts';

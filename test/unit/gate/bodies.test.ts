@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { SvidgateError } from '../../../../src/core/index.ts';
-import { parsedBody } from '../../../../src/endpoints/ext-authz/body/parsed-body.ts';
+import { SvidgateError } from '../../../src/core/index.ts';
+import { parsedBody } from '../../../src/gate/body/parsed-body.ts';
 
 /** The JSON text, or `refused`. test/conformance/go-bodies.test.ts compares what is read with Go. */
 function read(type: string, body: Buffer | string): string {

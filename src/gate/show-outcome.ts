@@ -1,4 +1,4 @@
-import type { ShadowAnswer } from '../../evidence/index.ts';
+import type { ShadowAnswer } from '../evidence/index.ts';
 import { effectsOf, toOutcome, type CheckOutcome, type CheckSources } from './check.ts';
 
 /** Hands a request that was decided to the policies that are tried on it. It costs the answer nothing. */

@@ -1,5 +1,5 @@
-import type { RequestIdentity, VerifiedPeer, VerifiedToken, VerifiedXfccElement } from '../../peer/index.ts';
-import type { HttpRequest } from '../../proto/index.ts';
+import type { RequestIdentity, VerifiedPeer, VerifiedToken, VerifiedXfccElement } from '../peer/index.ts';
+import type { HttpRequest } from '../proto/index.ts';
 import { exactJson, type InputValue } from './input-json.ts';
 
 type InputObject = Readonly<Record<string, InputValue | undefined>>;

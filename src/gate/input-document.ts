@@ -1,6 +1,6 @@
-import type { RequestIdentity } from '../../peer/index.ts';
-import type { InputNeeds } from '../../policy/index.ts';
-import type { CheckRequest } from '../../proto/index.ts';
+import type { RequestIdentity } from '../peer/index.ts';
+import type { InputNeeds } from '../policy/index.ts';
+import type { CheckRequest } from '../proto/index.ts';
 import { attributesInput } from './attributes.ts';
 import { NO_BODY, parsedBody, type GrpcBodyReader } from './body/parsed-body.ts';
 import type { Caller } from './caller.ts';

@@ -1,4 +1,4 @@
-import type { InputNeeds } from '../../policy/index.ts';
+import type { InputNeeds } from '../policy/index.ts';
 
 declare const rawNumberBrand: unique symbol;
 

@@ -1,4 +1,4 @@
-import { SvidgateError } from '../../../core/index.ts';
+import { SvidgateError } from '../../core/index.ts';
 
 export interface MediaType {
   /** In lower case; it may be a disposition, such as `form-data`. */

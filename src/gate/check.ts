@@ -1,6 +1,6 @@
-import { SvidgateError, type Clock } from '../../core/index.ts';
-import type { PolicyTrials } from '../../evidence/index.ts';
-import type { PresentedRequest, RequestIdentity, RequestVerifier } from '../../peer/index.ts';
+import { SvidgateError, type Clock } from '../core/index.ts';
+import type { PolicyTrials } from '../evidence/index.ts';
+import type { PresentedRequest, RequestIdentity, RequestVerifier } from '../peer/index.ts';
 import {
   isFailure,
   type AllowEffects,
@@ -8,10 +8,10 @@ import {
   type DenyEffects,
   type PolicyEngine,
   type PolicyInput,
-} from '../../policy/index.ts';
-import { CheckRequest, decodeMessage, type AttributeContext } from '../../proto/index.ts';
-import type { SpiffeId } from '../../spiffe/index.ts';
-import type { Peer } from '../../transport/index.ts';
+} from '../policy/index.ts';
+import type { AttributeContext, CheckRequest } from '../proto/index.ts';
+import type { SpiffeId } from '../spiffe/index.ts';
+import type { Peer } from '../transport/index.ts';
 import { identifyCaller, mayAsk, type Caller, type CallerSources } from './caller.ts';
 import { bodyForm, type BodyForm } from './deny-body.ts';
 import { headerReader } from './identity-input.ts';
@@ -62,15 +62,36 @@ export interface CheckSources extends CallerSources {
   readonly trials?: PolicyTrials;
   /** Set when `authz.deny_unregistered` is on: whether some entry gives this SPIFFE ID. */
   readonly isRegistered?: (id: SpiffeId) => boolean;
-  readonly maxRequestBytes: number;
   readonly rules: CheckRules;
   readonly clock: Clock;
 }
 
-export interface CheckContext {
+/** What a door was asked. */
+export interface CheckQuestion {
+  /** Of what was sent, in bytes. */
+  readonly size: number;
+  /**
+   * Reads it, once it is known who asks. Throws a SvidgateError where it is no question: that is a failure. A refused one is a
+   * deny, whatever `authz.on_error` says.
+   */
+  readonly read: () => CheckRequest | RefusedQuestion;
+}
+
+export interface RefusedQuestion {
+  readonly refused: string;
+}
+
+/** How a door was asked. */
+export interface CheckCall {
   readonly peer: Peer;
-  readonly deadline: number;
+  /** Epoch milliseconds; undefined when the caller set none. */
+  readonly deadline: number | undefined;
+  /** Gives the call up. */
   readonly signal: AbortSignal;
+}
+
+interface CheckContext extends CheckCall {
+  readonly deadline: number;
 }
 
 /** Which policy a route asks for: Envoy's `context_extensions` of the ext_authz filter. */
@@ -81,20 +102,27 @@ const MAX_POLICY_NAME = 64;
 const KEYS_SHARE = 2;
 
 /** Decides one check request. Rejects only on a defect; the caller of this function denies then, too. */
-export async function check(bytes: Uint8Array, context: CheckContext, sources: CheckSources): Promise<CheckOutcome> {
+export async function check(
+  question: CheckQuestion,
+  context: CheckContext,
+  sources: CheckSources,
+): Promise<CheckOutcome> {
   // First, so that a caller that we do not know costs no reading of what it sends.
   const caller = await identifyCaller(context.peer, sources).catch((error: unknown) => SvidgateError.from(error));
   if (caller instanceof SvidgateError) {
     return { kind: 'deny', policy: '', reason: callerRefusal(caller), httpStatus: 403, detail: caller.message };
   }
-  let request: CheckRequest;
+  let request: CheckRequest | RefusedQuestion;
   try {
-    request = decodeMessage(CheckRequest, bytes, sources.maxRequestBytes);
+    request = question.read();
   } catch (error) {
     const { code, message } = SvidgateError.from(error);
     return { kind: 'failure', policy: '', reason: code, detail: message };
   }
-  const outcome = await decideRequest(request, caller, { ...context, sources, size: bytes.length });
+  if ('refused' in request) {
+    return { kind: 'deny', policy: '', reason: 'request_refused', httpStatus: 403, detail: request.refused };
+  }
+  const outcome = await decideRequest(request, caller, { ...context, sources, size: question.size });
   if (outcome.kind === 'allow' || outcome.kind === 'dry_run') return outcome;
   return { ...outcome, form: bodyForm(request.attributes?.request?.http?.headers ?? {}) };
 }

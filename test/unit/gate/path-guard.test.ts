@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { guardTarget, isAmbiguous, normalizeTarget } from '../../../../src/endpoints/ext-authz/path-guard.ts';
+import { guardTarget, isAmbiguous, normalizeTarget } from '../../../src/gate/path-guard.ts';
 
 const ambiguous: readonly (readonly [target: string, normalized: string])[] = [
   ['/a/../b', '/b'],

@@ -1,5 +1,5 @@
-import { SvidgateError } from '../../../core/index.ts';
-import { messageJson, type DescriptorSet } from '../../../proto/index.ts';
+import { SvidgateError } from '../../core/index.ts';
+import { messageJson, type DescriptorSet } from '../../proto/index.ts';
 import { NO_BODY, TRUNCATED_BODY, type GrpcBodyReader } from './parsed-body.ts';
 
 /** A byte for compression, four for the length. */

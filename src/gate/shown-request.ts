@@ -1,6 +1,6 @@
-import { shadowSubject, type AnsweredRequest, type PolicyTrials } from '../../evidence/index.ts';
-import type { RequestIdentity } from '../../peer/index.ts';
-import type { CheckRequest } from '../../proto/index.ts';
+import { shadowSubject, type AnsweredRequest, type PolicyTrials } from '../evidence/index.ts';
+import type { RequestIdentity } from '../peer/index.ts';
+import type { CheckRequest } from '../proto/index.ts';
 import type { Caller } from './caller.ts';
 
 /** A request as policies that are tried on it see it. */

@@ -1,4 +1,4 @@
-import { SvidgateError } from '../../core/index.ts';
+import { SvidgateError } from '../core/index.ts';
 import { goText } from './body/go-text.ts';
 
 /**

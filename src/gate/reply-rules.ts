@@ -1,6 +1,6 @@
-import { SvidgateError } from '../../core/index.ts';
-import type { AllowEffects, DenyEffects, HeaderField } from '../../policy/index.ts';
-import { jsonToStruct } from '../../proto/index.ts';
+import { SvidgateError } from '../core/index.ts';
+import type { AllowEffects, DenyEffects, HeaderField } from '../policy/index.ts';
+import { jsonToStruct } from '../proto/index.ts';
 
 /** What policies may do to a request or a response that is refused otherwise. */
 export interface ReplyRules {

@@ -6,7 +6,7 @@ import {
   type Metadata,
   type Peer,
   type Timestamp,
-} from '../../proto/index.ts';
+} from '../proto/index.ts';
 import { rawNumber, type InputValue } from './input-json.ts';
 
 type InputObject = Readonly<Record<string, InputValue | undefined>>;

@@ -1,5 +1,5 @@
-import { SvidgateError } from '../../core/index.ts';
-import type { Attestation } from '../../attestation/index.ts';
+import { SvidgateError } from '../core/index.ts';
+import type { Attestation } from '../attestation/index.ts';
 import {
   isSpiffeId,
   matchesSpiffeId,
@@ -7,8 +7,8 @@ import {
   type Selector,
   type SpiffeId,
   type SpiffeIdPattern,
-} from '../../spiffe/index.ts';
-import type { Peer, PeerProcess } from '../../transport/index.ts';
+} from '../spiffe/index.ts';
+import type { Peer, PeerProcess } from '../transport/index.ts';
 
 /** Who asks the gate: a registered process on a Unix socket, the holder of a certificate, or anybody on loopback TCP. */
 export type Caller = {

@@ -1,15 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { SvidgateError } from '../../../../src/core/index.ts';
-import {
-  identifyCaller,
-  mayAsk,
-  type CallerSources,
-  type GateAccess,
-} from '../../../../src/endpoints/ext-authz/caller.ts';
-import { parseSpiffeId, parseSpiffeIdPattern } from '../../../../src/spiffe/index.ts';
-import type { Peer } from '../../../../src/transport/index.ts';
+import { SvidgateError } from '../../../src/core/index.ts';
+import { identifyCaller, mayAsk, type CallerSources, type GateAccess } from '../../../src/gate/caller.ts';
+import { parseSpiffeId, parseSpiffeIdPattern } from '../../../src/spiffe/index.ts';
+import type { Peer } from '../../../src/transport/index.ts';
 
 const ID = 'spiffe://example.test';
 

@@ -1,4 +1,4 @@
-import { SvidgateError } from '../../../core/index.ts';
+import { SvidgateError } from '../../core/index.ts';
 
 /** What Go's encoding/json refuses beyond. */
 const MAX_DEPTH = 10_000;

@@ -1,4 +1,4 @@
-import { SvidgateError } from '../../../core/index.ts';
+import { SvidgateError } from '../../core/index.ts';
 import { goText } from './go-text.ts';
 import { checkedJson } from './json-text.ts';
 import { parseMediaType } from './media-type.ts';

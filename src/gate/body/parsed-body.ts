@@ -1,5 +1,5 @@
-import { SvidgateError } from '../../../core/index.ts';
-import type { HttpRequest } from '../../../proto/index.ts';
+import { SvidgateError } from '../../core/index.ts';
+import type { HttpRequest } from '../../proto/index.ts';
 import { parseQuery } from '../go-url.ts';
 import { goText } from './go-text.ts';
 import { checkedJson } from './json-text.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { SvidgateError } from '../../../../src/core/index.ts';
-import { parseTarget } from '../../../../src/endpoints/ext-authz/go-url.ts';
+import { SvidgateError } from '../../../src/core/index.ts';
+import { parseTarget } from '../../../src/gate/go-url.ts';
 
 const good = [
   { target: '', path: [''], query: {} },

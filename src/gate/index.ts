@@ -1,0 +1,13 @@
+/**
+ * gate: the one way from a request that somebody asks about to its decision, whatever door it came through.
+ * Promises: every check gets an answer before its deadline; an allow is made of one policy answer, or for a policy that does
+ * not decide yet, and of nothing else; what is tried beside it delays nothing. Must not know how a door's messages look, Rego,
+ * how callers are attested, or how certificates are checked.
+ */
+export { answerCheck, answerFault, type GateOptions } from './answer-check.ts';
+export { createGrpcBodyReader } from './body/grpc-body.ts';
+export type { GrpcBodyReader } from './body/parsed-body.ts';
+export type { GateAccess } from './caller.ts';
+export type { CheckCall, CheckQuestion, CheckRules } from './check.ts';
+export { denyBody, type BodyForm, type DenyBody } from './deny-body.ts';
+export type { DenyReply, GateReply, ReplyFacts } from './gate-reply.ts';
