@@ -11,6 +11,14 @@ export { isFailure, type AllowDecision, type Decision, type DenyDecision, type D
 export type { AllowEffects, DenyEffects, HeaderField } from './decision-effects.ts';
 export type { EvaluationOptions } from './evaluation.ts';
 export type { InputNeeds, PolicyInput } from './input-needs.ts';
+export {
+  openPolicy,
+  PolicyRefusedError,
+  snapshotSource,
+  type AskOptions,
+  type OpenedPolicy,
+  type OpenPolicyOptions,
+} from './open-policy.ts';
 export { createPolicyEngine, type PolicyEngine, type PolicyEngineOptions } from './policy-engine.ts';
 export type { PolicyData } from './policy-data.ts';
 export type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
