@@ -164,6 +164,12 @@ export const ERROR_CATALOGUE = {
     fault: 'operator',
     remedy: 'Mend the policy at the place named; the last good one stays in force.',
   },
+  policy_source_failed: {
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    fault: 'operator',
+    remedy: 'Check that the source of the policy can be reached and gives a bundle; the last good one stays in force.',
+  },
   server_unreachable: {
     grpc: 'UNAVAILABLE',
     http: 503,

@@ -54,6 +54,26 @@ export const METRIC_CATALOGUE = {
     help: 'What policies asked others by `http.send` and `net.lookup_ip_addr`, by result.',
     labels: ['policy', 'result'],
   },
+  svidgate_policy_keep_failures_total: {
+    kind: 'counter',
+    help: 'Bundles in force that could not be kept on disk; they are tried again.',
+    labels: ['policy'],
+  },
+  svidgate_policy_source_contact_seconds: {
+    kind: 'gauge',
+    help: 'When the source of a policy was last reached, in seconds since the epoch; 0 for never.',
+    labels: ['policy'],
+  },
+  svidgate_policy_source_from_disk: {
+    kind: 'gauge',
+    help: '1 while a policy is the one kept on disk, since its source has not answered since the start.',
+    labels: ['policy'],
+  },
+  svidgate_policy_source_polls_total: {
+    kind: 'counter',
+    help: 'Questions to the source of a policy by result: `changed`, `unchanged`, `refused` (no good bundle) or `failed`.',
+    labels: ['policy', 'result'],
+  },
   svidgate_policy_unenforced_until_seconds: {
     kind: 'gauge',
     help: 'When a policy with `unenforced` begins to decide, in seconds since the epoch; 0 once it does.',

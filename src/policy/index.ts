@@ -22,5 +22,5 @@ export {
 export { createPolicyEngine, type PolicyEngine, type PolicyEngineOptions } from './policy-engine.ts';
 export type { PolicyData } from './policy-data.ts';
 export type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
-export { folderSource, type PolicySnapshot, type SnapshotSource } from './snapshot-source.ts';
+export { folderSource, type PolicySnapshot, type SnapshotSource, type SourceStatus } from './snapshot-source.ts';
 export { formatProblem, type PolicyProblem } from './problem.ts';

@@ -1,4 +1,4 @@
-import { fileChanges, type Clock } from '../core/index.ts';
+import { fileChanges, type Clock, type ReadonlyWatchable } from '../core/index.ts';
 import type { PolicyFiles } from './rego-compiler.ts';
 import { readSnapshot } from './snapshot.ts';
 
@@ -16,6 +16,21 @@ export interface PolicySnapshot {
   readonly signedBy?: string;
 }
 
+/** How it stands with a source that is elsewhere. Times in epoch milliseconds. */
+export interface SourceStatus {
+  readonly kind: 'http' | 'oci';
+  /** For people: an address without credentials. */
+  readonly description: string;
+  /** When it last gave a bundle, or said that there is no newer one. Over a restart, to the minute. Absent: never. */
+  readonly lastContactAt?: number;
+  /** When it gave the bundle that is there now. Absent while there is none. */
+  readonly lastChangeAt?: number;
+  /** Whether that bundle was kept on disk, and the source has not answered since the start. */
+  readonly fromDisk: boolean;
+  /** Why its last answer, or that there was none, counts for nothing; absent when all is well. */
+  readonly lastError?: string;
+}
+
 /** Where a policy comes from. */
 export interface SnapshotSource {
   /** For people: a path, or an address without credentials. */
@@ -27,6 +42,8 @@ export interface SnapshotSource {
   read(signal: AbortSignal): Promise<PolicySnapshot>;
   /** Yields once at the beginning, then whenever read() may give something else, until the signal is aborted. */
   changes(signal: AbortSignal): AsyncIterable<void>;
+  /** Of a source that can be away. */
+  readonly status?: ReadonlyWatchable<SourceStatus>;
 }
 
 /** A folder with Rego and data, or one .rego file. */
