@@ -5,6 +5,19 @@
  * bounded, and a failing datastore costs counts alone.
  * Must not know Envoy's messages, how callers are proven, or how policies are evaluated.
  */
+export {
+  readRecords,
+  recordedText,
+  type LossLine,
+  type ReadCounts,
+  type ReadProgress,
+  type ReadRecordsOptions,
+  type RecordCursor,
+  type RecordLog,
+  type RecordLogOptions,
+  type RecordLogStatus,
+  type RecordReading,
+} from './log/index.ts';
 export { openPolicyEvidence, type PolicyEvidence, type TrialPolicy } from './policy-evidence.ts';
 export { COMPARISONS, type Comparison, type ShadowAnswer } from './shadow-answer.ts';
 export type { ShadowDifference, ShadowReport, ShadowReportFilter, ShadowSummary } from './shadow-report.ts';

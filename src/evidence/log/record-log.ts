@@ -1,0 +1,81 @@
+import type { Clock, Logger, Metrics } from '../../core/index.ts';
+import type { LossLine } from './log-line.ts';
+
+export interface RecordLogOptions {
+  /** Made with mode 0700 when it is missing. One process at a time: the caller holds the lock of the data directory. */
+  readonly folder: string;
+  /** Of all segments; the oldest goes first. At least 1 MiB. */
+  readonly maxBytes: number;
+  /** A segment is closed at this size; default 16 MiB, at most an eighth of `maxBytes`. */
+  readonly segmentBytes?: number;
+  /** A segment is closed at this age; default an hour. */
+  readonly segmentMs?: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Decision records on disk, in segments of whole lines, written by one thread. What was written stays through a kill -9, and
+ * at most the last second is lost by a power cut.
+ */
+export interface RecordLog extends AsyncDisposable {
+  /**
+   * Appends records, each one line of JSON without a newline, with one write. Never throws: while the disk refuses, they wait
+   * in memory, and beyond its bound they are lost and counted. `written`: they are in the file.
+   */
+  append(lines: readonly string[]): 'written' | 'waiting' | 'lost';
+  /** Decisions of which no record was made: counted, and written into the log. Losses of one reason are added up for a second. */
+  lose(reason: string, count: number): void;
+  /** A reader that goes on where it was, by its name; a new one begins with what is appended from now on. */
+  cursor(name: string): RecordCursor;
+  status(): RecordLogStatus;
+}
+
+/** Where a sink is in the log. */
+export interface RecordCursor {
+  readonly name: string;
+  /**
+   * The next lines, records and losses, in order; the same ones again until `commit`. Waits until there is one. Rejects with
+   * the signal's reason.
+   */
+  read(limits: ReadLimits): Promise<RecordBatch>;
+  /** The first `count` lines of what was read last are done: after a restart they are not read again, but for the last second. */
+  commit(count: number): void;
+  /** Records that were removed before they were read, since the log was made. */
+  readonly lost: number;
+  /** Records that were not committed. */
+  readonly behind: number;
+}
+
+export interface ReadLimits {
+  readonly maxLines: number;
+  /** At least one line is given. */
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+}
+
+export interface RecordBatch {
+  /** Without their newlines. */
+  readonly lines: readonly RecordLine[];
+}
+
+export interface RecordLine {
+  readonly kind: 'record' | 'loss';
+  readonly bytes: Buffer;
+}
+
+export interface RecordLogStatus {
+  readonly bytes: number;
+  readonly segments: number;
+  /** Written since the log was opened. */
+  readonly written: number;
+  /** In memory, because the disk refuses. */
+  readonly waiting: number;
+  /** Since the log was opened, by reason. */
+  readonly lost: Readonly<Record<string, number>>;
+  /** What the disk last said; undefined when the last write was good. */
+  readonly failure: string | undefined;
+}
+
+export type { LossLine };
