@@ -1,12 +1,10 @@
 import { Buffer } from 'node:buffer';
-import { hash, webcrypto } from 'node:crypto';
-import { open } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
-import { SvidgateError, type Clock } from '../core/index.ts';
+import { hash } from 'node:crypto';
+import type { Clock } from '../core/index.ts';
 import { OFFERED_BUILTINS, REDIRECTED_BUILTINS, WITHHELD_BUILTINS } from './builtins/offered.ts';
-import { runCompilerThread } from './compiler-process.ts';
 import type { InputPath } from './input-needs.ts';
 import type { PolicyProblem } from './problem.ts';
+import { createRegoProgram, digestRegoProgram, type RegoProgram } from './rego-program.ts';
 
 /** Rego and data by path below the policy folder, with `/` between segments. */
 export interface PolicyFiles {
@@ -72,6 +70,8 @@ export interface RegoCompilerOptions {
   readonly timeLimitMs?: number;
   /** What policies may call. Default: OFFERED_BUILTINS. */
   readonly builtins?: readonly string[];
+  /** Shared by those that run it for something else, too. Default: one of its own, with the time limit above. */
+  readonly program?: RegoProgram;
 }
 
 /** OPA's compiler and test runner. Each run is a new program in a thread of its own, without files or network. */
@@ -89,28 +89,10 @@ export interface RegoCompiler {
   digest(): Promise<string>;
 }
 
-const DEFAULT_TIME_LIMIT_MS = 20_000;
-/** A compiled policy is some hundred KB; a response beyond this is a mistake. */
-const OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024;
-const KEEP_PROGRAM_MS = 60_000;
-/** Holds for src/policy and for dist/policy. */
-const PROGRAM_URL = new URL('../../tools/rego-compiler/build/rego-compiler.wasm', import.meta.url);
-
-/**
- * The program stays compiled for a minute after a run, so that the next edit costs a third of the first: it holds 100
- * to 200 MB meanwhile, and 0 later.
- */
 export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
-  const { clock, timeLimitMs = DEFAULT_TIME_LIMIT_MS, builtins = OFFERED_BUILTINS } = options;
-  const program = keepForAWhile(loadProgram, KEEP_PROGRAM_MS);
+  const { builtins = OFFERED_BUILTINS, program = createRegoProgram(options) } = options;
   const run = async (request: unknown, signal: AbortSignal): Promise<CompilerResponse> => {
-    const { module } = await program();
-    const job = { module, request: Buffer.from(JSON.stringify(request)), outputLimitBytes: OUTPUT_LIMIT_BYTES };
-    const { exitCode, stdout, stderr } = await runCompilerThread(job, { clock, signal, timeLimitMs });
-    if (exitCode !== 0) {
-      throw new SvidgateError('internal', 'the Rego compiler failed', { cause: stderr.slice(0, 2000) });
-    }
-    return JSON.parse(Buffer.from(stdout).toString('utf8')) as CompilerResponse;
+    return (await program.run(request, signal)) as CompilerResponse;
   };
   const digestWith = (programDigest: string): string =>
     hash('sha256', JSON.stringify([programDigest, builtins, REDIRECTED_BUILTINS, WITHHELD_BUILTINS]));
@@ -118,7 +100,7 @@ export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
   return {
     async build(files, entrypoint, signal) {
       // Not digest(): an upgrade may have replaced the program since.
-      const compilerDigest = digestWith((await program()).digest);
+      const compilerDigest = digestWith(await program.digest());
       const request = {
         op: 'build',
         ...files,
@@ -135,7 +117,7 @@ export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
       return { kind: 'built', wasm, data, warnings, reads, calls, compilerDigest };
     },
     async digest() {
-      firstDigest ??= readProgram().then(digestOf);
+      firstDigest ??= digestRegoProgram();
       try {
         return digestWith(await firstDigest);
       } catch (error) {
@@ -169,56 +151,3 @@ type CompilerResponse =
       readonly tests?: readonly PolicyTest[];
       readonly value?: string;
     };
-
-interface Program {
-  readonly module: WebAssembly.Module;
-  /** Over its bytes. */
-  readonly digest: string;
-}
-
-async function loadProgram(): Promise<Program> {
-  const bytes = await readProgram();
-  const [module, digest] = await Promise.all([WebAssembly.compile(bytes), digestOf(bytes)]);
-  return { module, digest };
-}
-
-async function readProgram(): Promise<Buffer<ArrayBuffer>> {
-  try {
-    await using file = await open(PROGRAM_URL);
-    const { size } = await file.stat();
-    // In one piece: readFile comes back to the event loop 80 times, which at the start of the server is busy.
-    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(size), 0, size, 0);
-    if (bytesRead < size) throw new Error('it ends early');
-    return buffer;
-  } catch (error) {
-    const path = fileURLToPath(PROGRAM_URL);
-    throw new SvidgateError('file_unreadable', `the Rego compiler ${path} cannot be read; run npm run setup`, {
-      cause: error,
-    });
-  }
-}
-
-/** Of 40 MB, so in the thread pool. */
-async function digestOf(bytes: Buffer<ArrayBuffer>): Promise<string> {
-  return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('hex');
-}
-
-/** Loads once, and again when nothing asked for `keepMs` or loading failed. */
-function keepForAWhile<T>(load: () => Promise<T>, keepMs: number): () => Promise<T> {
-  let kept: Promise<T> | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  const drop = (): void => {
-    kept = undefined;
-    clearTimeout(timer);
-  };
-  return async () => {
-    clearTimeout(timer);
-    // Not the Clock: it frees memory, nothing is decided by it, and it must not keep a process alive.
-    timer = setTimeout(drop, keepMs).unref();
-    kept ??= load();
-    return await kept.catch((error: unknown) => {
-      drop();
-      throw error;
-    });
-  };
-}
