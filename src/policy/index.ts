@@ -7,9 +7,22 @@
  */
 export { checkPolicyFolder } from './check-policy-folder.ts';
 export type { CompiledPolicyCache } from './compiled-policy-cache.ts';
-export { isFailure, type AllowDecision, type Decision, type DenyDecision, type DenyReason } from './decision.ts';
-export type { AllowEffects, DenyEffects, HeaderField } from './decision-effects.ts';
-export type { EvaluationOptions } from './evaluation.ts';
+export {
+  isFailure,
+  type AllowDecision,
+  type Decision,
+  type DenyDecision,
+  type DenyReason,
+  type EvaluatedDecision,
+} from './decision.ts';
+export {
+  readAnswer,
+  type AllowEffects,
+  type DenyEffects,
+  type HeaderField,
+  type PolicyAnswer,
+} from './decision-effects.ts';
+export type { EvaluationOptions, NdBuiltinCache } from './evaluation.ts';
 export type { InputNeeds, PolicyInput } from './input-needs.ts';
 export {
   openPolicy,
