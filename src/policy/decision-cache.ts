@@ -11,8 +11,14 @@ const MAX_INPUT_BYTES = 16 * 2 ** 10;
 /** A value of an object with headers or a body; a larger one is not kept. */
 const MAX_VALUE_LENGTH = 16 * 2 ** 10;
 
-interface Kept {
+/** What was decided before. */
+export interface KnownDecision {
   readonly decision: Decision;
+  /** The value of the entrypoint; absent when there was none. */
+  readonly value?: unknown;
+}
+
+interface Kept extends KnownDecision {
   readonly bytes: number;
 }
 
@@ -37,18 +43,20 @@ export class DecisionCache {
     return Buffer.from(input.buffer, input.byteOffset, input.byteLength).toString('latin1');
   }
 
-  get(key: string): Decision | undefined {
+  get(key: string): KnownDecision | undefined {
     const young = this.#young.get(key);
-    if (young !== undefined) return young.decision;
+    if (young !== undefined) return young;
     const old = this.#old.get(key);
     if (old !== undefined) this.#put(key, old);
-    return old?.decision;
+    return old;
   }
 
   /** Keeps what the policy itself gave: failures may pass. */
   set(key: string, evaluation: Evaluation, decision: Decision): void {
     const length = keptLength(evaluation);
-    if (length !== undefined) this.#put(key, { decision, bytes: key.length + 4 * length + ENTRY_BYTES });
+    if (length === undefined) return;
+    const bytes = key.length + 8 * length + ENTRY_BYTES;
+    this.#put(key, { decision, ...(evaluation.kind === 'value' ? { value: evaluation.value } : {}), bytes });
   }
 
   #put(key: string, kept: Kept): void {

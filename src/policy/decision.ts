@@ -1,5 +1,6 @@
 import { readAnswer, type AllowEffects, type DenyEffects } from './decision-effects.ts';
-import type { Evaluation } from './evaluation.ts';
+import type { Evaluation, NdBuiltinCache } from './evaluation.ts';
+import type { InputNeeds } from './input-needs.ts';
 
 /** Why a request is denied. The set is closed: it is a metric label and part of records. */
 export type DenyReason =
@@ -24,6 +25,7 @@ export interface AllowDecision {
   readonly digest: string;
   /** What the policy asks for beyond the allow. */
   readonly effects?: AllowEffects;
+  readonly evaluated?: EvaluatedDecision;
 }
 
 export interface DenyDecision {
@@ -36,6 +38,25 @@ export interface DenyDecision {
   readonly detail?: string;
   /** What the policy tells the client; with `policy_denied` only. */
   readonly effects?: DenyEffects;
+  readonly evaluated?: EvaluatedDecision;
+}
+
+/** What a decision was made of; absent where no policy was asked. */
+export interface EvaluatedDecision {
+  /** What of the input the policy could look at, as JSON text in UTF-8. */
+  readonly input: Uint8Array;
+  /** Which part of the input that is. */
+  readonly needs: InputNeeds;
+  /** The value of the entrypoint; absent when there is none. */
+  readonly value?: unknown;
+  /** See Evaluation. */
+  readonly nd?: NdBuiltinCache;
+  readonly ndLost?: readonly string[];
+  /** Decided before from the same values. */
+  readonly cached: boolean;
+  readonly entrypoint: string;
+  /** What the policy's bundle calls itself. */
+  readonly revision?: string;
 }
 
 /** Whether the deny means that no decision could be made (`authz.on_error` applies) rather than that policy said no. */

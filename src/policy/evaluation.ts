@@ -1,11 +1,23 @@
 /** How one evaluation of a policy ended. */
 export type Evaluation =
   /** The entrypoint has a value: any JSON. */
-  | { readonly kind: 'value'; readonly value: unknown; readonly nd?: NdBuiltinCache }
+  | {
+      readonly kind: 'value';
+      readonly value: unknown;
+      readonly nd?: NdBuiltinCache;
+      readonly ndLost?: readonly string[];
+    }
   /** No rule of the entrypoint gave a value. */
-  | { readonly kind: 'undefined'; readonly nd?: NdBuiltinCache }
+  | { readonly kind: 'undefined'; readonly nd?: NdBuiltinCache; readonly ndLost?: readonly string[] }
   /** Rego or the thread failed. */
-  | { readonly kind: 'error'; readonly message: string; readonly nd?: NdBuiltinCache }
+  | {
+      readonly kind: 'error';
+      readonly message: string;
+      /** What it got so far. */
+      readonly nd?: NdBuiltinCache;
+      /** Names of builtins of which `nd` lacks some answer. */
+      readonly ndLost?: readonly string[];
+    }
   /** The deadline passed first. */
   | { readonly kind: 'timeout' }
   /** The queue was full. */
@@ -15,7 +27,8 @@ export type Evaluation =
 
 /**
  * What builtins answered that depend on more than their arguments, as in OPA's decision logs: by the builtin's name and the JSON
- * text of its arguments, the JSON text of the answer, whose numbers are exact.
+ * text of its arguments, the JSON text of the answer, whose numbers are exact; empty for a call that was undefined. Of what
+ * depends on the time alone it has `time.now_ns`.
  */
 export type NdBuiltinCache = Readonly<Record<string, Readonly<Record<string, string>>>>;
 

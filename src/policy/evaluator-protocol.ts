@@ -1,4 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
+import type { NdAnswers } from './builtins/nd-book.ts';
+import type { NdBuiltinCache } from './evaluation.ts';
 
 /** A policy ready to be loaded into an evaluation thread. */
 export interface LoadedModule {
@@ -42,6 +44,8 @@ export interface EvaluateMessage {
   readonly input: ArrayBuffer;
   /** Absent at the first attempt. */
   readonly resumption?: Resumption;
+  /** See EvaluationOptions. */
+  readonly nd?: NdBuiltinCache;
 }
 
 /** What an evaluation goes on with that was given up: it is run once more, at the same time and with the same luck. */
@@ -92,7 +96,7 @@ export type EvaluatorReply =
   | { readonly kind: 'needs_program' }
   | { readonly kind: 'ready' }
   | { readonly kind: 'refused'; readonly message: string }
-  | { readonly kind: 'value'; readonly id: number; readonly value: unknown }
-  | { readonly kind: 'undefined'; readonly id: number }
+  | { readonly kind: 'value'; readonly id: number; readonly value: unknown; readonly answers?: NdAnswers }
+  | { readonly kind: 'undefined'; readonly id: number; readonly answers?: NdAnswers }
   | { readonly kind: 'suspended'; readonly id: number; readonly suspension: Suspension }
-  | { readonly kind: 'error'; readonly id: number; readonly message: string };
+  | { readonly kind: 'error'; readonly id: number; readonly message: string; readonly answers?: NdAnswers };

@@ -1,6 +1,7 @@
 /** Evaluation thread: one instance of one compiled policy, one evaluation at a time. */
 import { workerData, type MessagePort } from 'node:worker_threads';
 import { createBuiltinHost } from './builtins/builtin-host.ts';
+import type { NdAnswers } from './builtins/nd-book.ts';
 import type { EvaluateMessage, EvaluatorJob, EvaluatorReply, ProgramMessage } from './evaluator-protocol.ts';
 import { giveWay } from './give-way.ts';
 import { describeThrown, EvaluationSuspended, instantiatePolicy, type PolicyInstance } from './policy-instance.ts';
@@ -25,14 +26,16 @@ async function serve(job: EvaluatorJob): Promise<void> {
     // A policy may fail on an empty input.
     if (!(error instanceof EvaluationSuspended && error.isSound)) instance = undefined;
   }
-  const evaluate = ({ id, input, resumption }: EvaluateMessage): void => {
+  const answers = (): { readonly answers?: NdAnswers } =>
+    host.ndAnswers === undefined ? {} : { answers: host.ndAnswers };
+  const evaluate = ({ id, input, resumption, nd }: EvaluateMessage): void => {
     try {
       instance ??= instantiatePolicy(job, host);
-      const results = instance.evaluate(input, resumption);
+      const results = instance.evaluate(input, resumption, nd);
       const [first] = results;
       if (results.length > 1) reply({ kind: 'error', id, message: 'the entrypoint has more than one value' });
-      else if (first === undefined) reply({ kind: 'undefined', id });
-      else reply({ kind: 'value', id, value: first.result });
+      else if (first === undefined) reply({ kind: 'undefined', id, ...answers() });
+      else reply({ kind: 'value', id, value: first.result, ...answers() });
       if (instance.isGrown()) instance = undefined;
     } catch (error) {
       if (error instanceof EvaluationSuspended) {
@@ -41,7 +44,7 @@ async function serve(job: EvaluatorJob): Promise<void> {
       }
       // What was thrown left the instance in the middle of a call, its stack not unwound: never use it again.
       instance = undefined;
-      reply({ kind: 'error', id, message: describeThrown(error) });
+      reply({ kind: 'error', id, message: describeThrown(error), ...answers() });
     }
   };
   port.on('message', (messages: readonly EvaluateMessage[]) => messages.forEach(evaluate));

@@ -1,6 +1,7 @@
 import { createBackoff, describeError, type Clock, type Logger } from '../core/index.ts';
 import { createBuiltinsProgram, type BuiltinsProgram } from './builtins/builtins-program.ts';
-import type { Evaluation, EvaluationOptions } from './evaluation.ts';
+import type { NdAnswers } from './builtins/nd-book.ts';
+import type { Evaluation, EvaluationOptions, NdBuiltinCache } from './evaluation.ts';
 import { startEvaluationThread, type EvaluationReply, type EvaluationThread } from './evaluation-thread.ts';
 import type { LoadedModule, MemoryLimits, Resumption } from './evaluator-protocol.ts';
 import { exactBuffer } from './policy-instance.ts';
@@ -36,6 +37,7 @@ const STUCK_AFTER_MS = 20;
 interface Call {
   readonly id: number;
   readonly input: ArrayBuffer;
+  readonly nd?: NdBuiltinCache;
   /** By the time that never goes back. */
   readonly deadline: number;
   readonly finish: (evaluation: Evaluation) => void;
@@ -96,7 +98,7 @@ export class Evaluator {
   }
 
   evaluate(input: Uint8Array, options: EvaluationOptions): Promise<Evaluation> {
-    const { deadline, signal } = options;
+    const { deadline, signal, nd } = options;
     if (this.#closing.signal.aborted) return Promise.resolve({ kind: 'error', message: 'the evaluator is closed' });
     if (signal?.aborted === true) return Promise.resolve({ kind: 'canceled' });
     const leftMs = deadline - this.#options.clock.now();
@@ -111,7 +113,16 @@ export class Evaluator {
         resolve(evaluation);
       };
       const until = this.#now() + leftMs;
-      const call: Call = { id, input: exactBuffer(input), deadline: until, finish, sent: false, settled: false };
+      const again = nd === undefined ? {} : { nd };
+      const call: Call = {
+        id,
+        input: exactBuffer(input),
+        ...again,
+        deadline: until,
+        finish,
+        sent: false,
+        settled: false,
+      };
       signal?.addEventListener('abort', cancel);
       this.#calls.set(id, call);
       this.#pump();
@@ -145,8 +156,9 @@ export class Evaluator {
       if (this.#sent === 0) this.#headSince = this.#now();
       call.sent = true;
       this.#sent += 1;
-      const { id, input, resumption } = call;
-      thread.post({ id, input, ...(resumption === undefined ? {} : { resumption }) });
+      const { id, input, nd, resumption } = call;
+      const more = { ...(nd === undefined ? {} : { nd }), ...(resumption === undefined ? {} : { resumption }) };
+      thread.post({ id, input, ...more });
       if (this.#sent >= IN_FLIGHT) return;
     }
   }
@@ -316,10 +328,15 @@ export class Evaluator {
 function toEvaluation(reply: Exclude<EvaluationReply, { kind: 'suspended' }>): Evaluation {
   switch (reply.kind) {
     case 'value':
-      return { kind: 'value', value: reply.value };
+      return { kind: 'value', value: reply.value, ...ndOf(reply.answers) };
     case 'undefined':
-      return { kind: 'undefined' };
+      return { kind: 'undefined', ...ndOf(reply.answers) };
     case 'error':
-      return { kind: 'error', message: reply.message };
+      return { kind: 'error', message: reply.message, ...ndOf(reply.answers) };
   }
+}
+
+function ndOf(answers: NdAnswers | undefined): { readonly nd?: NdBuiltinCache; readonly ndLost?: readonly string[] } {
+  if (answers === undefined) return {};
+  return { nd: answers.nd, ...(answers.lost.length === 0 ? {} : { ndLost: answers.lost }) };
 }

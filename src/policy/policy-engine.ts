@@ -2,9 +2,9 @@ import { supervise, Watchable, type Clock, type Logger, type Metrics, type Reado
 import { createBuiltinsProgram } from './builtins/builtins-program.ts';
 import { offeredBuiltins } from './builtins/offered.ts';
 import { keptPolicies, type CompiledPolicyCache } from './compiled-policy-cache.ts';
-import { decide, type Decision } from './decision.ts';
-import type { EvaluationOptions } from './evaluation.ts';
-import { DecisionCache } from './decision-cache.ts';
+import { decide, type Decision, type EvaluatedDecision } from './decision.ts';
+import type { Evaluation, EvaluationOptions } from './evaluation.ts';
+import { DecisionCache, type KnownDecision } from './decision-cache.ts';
 import type { PolicyInput } from './input-needs.ts';
 import { LivePolicy, type ActivePolicy } from './live-policy.ts';
 import type { HttpSendRules } from './network/http-send-rules.ts';
@@ -55,6 +55,7 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
   const { clock, evalTimeoutMs, cache, httpSend, metrics, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
   const compiler = createRegoCompiler({ clock, builtins: offeredBuiltins(httpSend !== undefined) });
   const publish = (): void => status.set(new Map([...policies].map(([name, policy]) => [name, policy.status])));
+  const entrypoints = new Map(options.policies.map(({ name, entrypoint }) => [name, entrypoint]));
   const program = createBuiltinsProgram();
   const networks = createPolicyNetworks(httpSend, { clock, metrics });
   const policies = new Map(
@@ -103,7 +104,8 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
         return { effect: 'deny', reason: policies.has(name) ? 'not_active' : 'no_policy', policy: name };
       }
       const earlier = Math.min(deadline, clock.now() + evalTimeoutMs);
-      const question = { name, input, ...(signal === undefined ? {} : { signal }), deadline: earlier };
+      const entrypoint = entrypoints.get(name) ?? '';
+      const question = { name, entrypoint, input, ...(signal === undefined ? {} : { signal }), deadline: earlier };
       return await decideBy(active, question, metrics);
     },
   };
@@ -111,22 +113,37 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
 
 interface Question extends EvaluationOptions {
   readonly name: string;
+  readonly entrypoint: string;
   readonly input: PolicyInput;
 }
 
 /** Evaluates what was not decided before from the same values. */
 async function decideBy(active: ActivePolicy, question: Question, metrics: Metrics): Promise<Decision> {
-  const { name, input, ...options } = question;
+  const { name, entrypoint, input, ...options } = question;
   const { decisions, evaluator, digest, needs } = active;
   const bytes = typeof input === 'function' ? input(needs) : input;
+  const about = {
+    input: bytes,
+    needs: typeof input === 'function' ? needs : 'all',
+    entrypoint,
+    cached: false,
+  } as const;
   const key = decisions === undefined || typeof input !== 'function' ? undefined : DecisionCache.keyOf(bytes);
   const known = key === undefined ? undefined : decisions?.get(key);
   if (known !== undefined) {
     metrics.count('svidgate_policy_cached_decisions_total', { policy: name });
-    return known;
+    return { ...known.decision, evaluated: { ...about, ...valueOf(known), cached: true } };
   }
   const evaluation = await evaluator.evaluate(bytes, options);
   const decision = decide({ policy: name, digest }, evaluation);
   if (key !== undefined) decisions?.set(key, evaluation, decision);
-  return decision;
+  return { ...decision, evaluated: { ...about, ...valueOf(evaluation) } };
+}
+
+function valueOf(found: KnownDecision | Evaluation): Partial<EvaluatedDecision> {
+  return {
+    ...('value' in found ? { value: found.value } : {}),
+    ...('nd' in found && found.nd !== undefined ? { nd: found.nd } : {}),
+    ...('ndLost' in found && found.ndLost !== undefined ? { ndLost: found.ndLost } : {}),
+  };
 }

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import type * as OpaWasm from '@open-policy-agent/opa-wasm';
 import { createBuiltinHost, type BuiltinHost } from './builtins/builtin-host.ts';
 import { createPolicyImports, textAt, type PolicyExports } from './builtins/policy-imports.ts';
+import type { NdBuiltinCache } from './evaluation.ts';
 import type { LoadedModule, MemoryLimits, Resumption, Suspension } from './evaluator-protocol.ts';
 
 /** Its ES module exports this only inside a default that its types do not have. */
@@ -29,7 +30,7 @@ const MAX_MESSAGE_LENGTH = 1000;
  */
 export interface PolicyInstance {
   /** The result set: empty when undefined. Throws strings and plain objects as well as errors: see describeThrown. */
-  evaluate(input: ArrayBuffer, resumption?: Resumption): ResultSet;
+  evaluate(input: ArrayBuffer, resumption?: Resumption, nd?: NdBuiltinCache): ResultSet;
   /** Whether evaluations made its memory grow so far that it should be replaced. */
   isGrown(): boolean;
 }
@@ -68,10 +69,10 @@ export function instantiatePolicy(
   policy.setData(exactBuffer(source.data));
   const recycleAt = policy.mem.buffer.byteLength + limits.recycleBytes;
   return {
-    evaluate(input, resumption) {
+    evaluate(input, resumption, nd) {
       if (input.byteLength > MAX_INPUT_BYTES) throw new Error(`the input is larger than ${MAX_INPUT_BYTES} bytes`);
       const document = parseInput(policy, input);
-      host.begin(resumption);
+      host.begin(resumption, nd);
       let isSound = false;
       try {
         const results = evaluateInput(policy, entrypointId, document);

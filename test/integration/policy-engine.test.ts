@@ -263,8 +263,9 @@ describe('an edit', () => {
     const { digest, activatedAt } = await until(engine, (status) => status.digest !== first);
     assert.ok(Math.abs(Date.now() - (activatedAt ?? 0)) < WAIT_MS);
     assert.equal(await outcome(engine, { x: 1 }), 'undefined_decision');
-    const decision = await ask(engine, { x: 2 });
+    const { evaluated, ...decision } = await ask(engine, { x: 2 });
     assert.deepEqual(decision, { effect: 'allow', policy: 'default', digest });
+    assert.deepEqual([evaluated?.value, evaluated?.needs, evaluated?.cached], [true, 'all', false]);
     assert.equal(counts.filter((count) => count === 'svidgate_policy_activations_total default activated').length, 2);
     assert.ok(lines.some(({ message, fields }) => message === 'policy activated' && fields.digest === digest));
   });
