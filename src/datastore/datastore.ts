@@ -14,9 +14,10 @@ export interface Datastore {
   readonly documents: DocumentStore;
   readonly issued: IssuedStore;
   readonly shadow: ShadowStore;
+  readonly policyHistory: PolicyHistoryStore;
   /**
-   * All rows of all tables at one moment, save issued SVIDs that have ended and counts of shadow policies, for a backup: one
-   * JSON document that any implementation can load.
+   * All rows of all tables at one moment, save issued SVIDs that have ended, counts of shadow policies and the history of
+   * policies, for a backup: one JSON document that any implementation can load.
    */
   dump(): Promise<string>;
   /**
@@ -99,6 +100,31 @@ export interface ShadowStore {
   list(): Promise<readonly ShadowCount[]>;
   /** Deletes, then puts each in the place of the one with its id: all or nothing. No id is put twice in one call. */
   apply(changes: { readonly put?: readonly ShadowCount[]; readonly deleted?: readonly string[] }): Promise<void>;
+}
+
+/** What became of a policy at one moment; see policy. */
+export interface PolicyEventRecord {
+  readonly policy: string;
+  readonly kind: 'activated' | 'refused' | 'rolled_back' | 'released';
+  /** Epoch milliseconds. */
+  readonly at: number;
+  readonly source: string;
+  readonly entrypoint: string;
+  readonly by: string;
+  readonly digest?: string;
+  readonly revision?: string;
+  readonly signedBy?: string;
+  readonly gate?: string;
+  readonly reason?: string;
+  readonly heldFrom?: readonly string[];
+  readonly forced?: boolean;
+}
+
+export interface PolicyHistoryStore {
+  /** Of one policy, oldest first, without rows that cannot be read. */
+  list(policy: string): Promise<readonly PolicyEventRecord[]>;
+  /** Puts it after those of its policy; the oldest of these go: 100 refusals and 100 others are kept of each policy. */
+  append(event: PolicyEventRecord): Promise<void>;
 }
 
 /** An X.509-SVID that was issued. */

@@ -5,6 +5,7 @@
 export { MIN_PASSPHRASE_LENGTH, openBackup, sealBackup, type BackupContent, type BackupKey } from './backup-file.ts';
 export { createCompiledPolicies, type CompiledPolicies } from './compiled-policies.ts';
 export { openDataDirectory, type DataDirectory } from './data-directory.ts';
+export { createPolicySnapshots, type PolicySnapshots } from './policy-snapshots.ts';
 export { openPrivateFolder } from './private-folder.ts';
 export { openSqliteDatastore, type SqliteDatastoreOptions } from './sqlite-datastore.ts';
 export type {
@@ -15,6 +16,8 @@ export type {
   EntryStore,
   IssuedStore,
   IssuedSvid,
+  PolicyEventRecord,
+  PolicyHistoryStore,
   RevocationStore,
   ShadowCount,
   ShadowStore,

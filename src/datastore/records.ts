@@ -11,7 +11,7 @@ import {
   type SpiffeId,
   type TrustBundle,
 } from '../spiffe/index.ts';
-import type { IssuedSvid, ShadowCount, StoredEntry } from './datastore.ts';
+import type { IssuedSvid, PolicyEventRecord, ShadowCount, StoredEntry } from './datastore.ts';
 import {
   encodeBytes,
   listOf,
@@ -147,6 +147,25 @@ export const readShadowCount: Reader<ShadowCount> = objectOf<ShadowCount>(
     sampleDecisionId: readText,
   },
   [],
+);
+
+export const readPolicyEvent: Reader<PolicyEventRecord> = objectOf<PolicyEventRecord>(
+  {
+    policy: readText,
+    kind: oneOf(['activated', 'refused', 'rolled_back', 'released']),
+    at: readInteger,
+    source: readText,
+    entrypoint: readText,
+    by: readText,
+    digest: readText,
+    revision: readText,
+    signedBy: readText,
+    gate: readText,
+    reason: readText,
+    heldFrom: listOf(readText),
+    forced: readBoolean,
+  },
+  ['digest', 'revision', 'signedBy', 'gate', 'reason', 'heldFrom', 'forced'],
 );
 
 /** The record as it will be read back. Throws `invalid_request` for one that could not be, before it is written. */

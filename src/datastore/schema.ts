@@ -21,6 +21,13 @@ export interface Tables {
     readonly not_after: number;
   };
   readonly shadow_counts: { readonly id: string; readonly record: string };
+  /** `number` counts up within a policy; `refused` is 0 or 1. */
+  readonly policy_history: {
+    readonly policy: string;
+    readonly number: number;
+    readonly refused: number;
+    readonly record: string;
+  };
 }
 
 /**
@@ -70,6 +77,18 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .createTable('shadow_counts')
         .addColumn('id', 'text', (column) => column.primaryKey())
         .addColumn('record', 'text', (column) => column.notNull())
+        .execute();
+    },
+  },
+  '0003_policy_history': {
+    async up(db) {
+      await db.schema
+        .createTable('policy_history')
+        .addColumn('policy', 'text', (column) => column.notNull())
+        .addColumn('number', 'bigint', (column) => column.notNull())
+        .addColumn('refused', 'bigint', (column) => column.notNull())
+        .addColumn('record', 'text', (column) => column.notNull())
+        .addPrimaryKeyConstraint('policy_history_key', ['policy', 'number'])
         .execute();
     },
   },

@@ -3,6 +3,7 @@ import type { Clock, Logger } from '../core/index.ts';
 import type { Datastore } from './datastore.ts';
 import { readDump, writeDump } from './dump.ts';
 import { createWriteBehind } from './issued-store.ts';
+import { sqlPolicyHistory } from './policy-history-store.ts';
 import type { Tables } from './schema.ts';
 import { sqlShadow } from './shadow-store.ts';
 import { sqlBundles, sqlDocuments, sqlEntries, sqlIssued, sqlRevocations } from './sql-tables.ts';
@@ -29,6 +30,7 @@ export function createSqlDatastore(options: SqlDatastoreOptions): Datastore {
     documents: sqlDocuments(transactions),
     issued,
     shadow: sqlShadow(transactions),
+    policyHistory: sqlPolicyHistory(transactions),
     async dump() {
       await issued.flush();
       return await transactions.read((db) => writeDump(db, clock.now()));

@@ -17,6 +17,7 @@ import {
   shadowCountOf,
   storedEntry,
 } from './datastore-fixtures.ts';
+import { policyHistoryChecks } from './policy-history-contract.ts';
 
 /** Where datastores of one implementation keep what they keep; empty at first. */
 export interface DatastoreBackend extends AsyncDisposable {
@@ -57,6 +58,7 @@ export function datastoreContract(name: string, create: () => Promise<DatastoreB
     recordChecks(check);
     issuedChecks(check);
     shadowChecks(check);
+    policyHistoryChecks(check);
     dumpChecks(check, create);
 
     check('finds everything again when it is opened anew', async (store, backend) => {
@@ -110,7 +112,7 @@ export function datastoreContract(name: string, create: () => Promise<DatastoreB
   });
 }
 
-type Check = (title: string, test: (store: Datastore, backend: DatastoreBackend) => Promise<void>) => void;
+export type Check = (title: string, test: (store: Datastore, backend: DatastoreBackend) => Promise<void>) => void;
 
 function entryChecks(check: Check): void {
   check('gives entries back with every field they have, and no other', async (store) => {
