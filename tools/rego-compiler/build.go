@@ -30,7 +30,7 @@ func build(ctx context.Context, req request) response {
 	refs, refProblems := parseEntrypoints(req.Entrypoints)
 	problems = append(problems, refProblems...)
 	if len(problems) == 0 {
-		problems = missingEntrypoints(compiler, refs, req.Entrypoints)
+		problems = append(missingEntrypoints(compiler, refs, req.Entrypoints), unusableResults(compiler, refs, req.Entrypoints)...)
 	}
 	if len(problems) > 0 {
 		return failed(problems...)
