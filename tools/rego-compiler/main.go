@@ -14,7 +14,7 @@ import (
 
 // request is one job. Which fields are read depends on Op.
 type request struct {
-	// Op is "build", "test" or "eval".
+	// Op is "build", "bundle", "delta", "test" or "eval".
 	Op string `json:"op"`
 	// Modules holds Rego sources by file name.
 	Modules map[string]string `json:"modules"`
@@ -32,6 +32,9 @@ type request struct {
 	// Input is the JSON text of the input of "eval", and NowNs the time of its evaluation.
 	Input string `json:"input"`
 	NowNs int64  `json:"nowNs,string"`
+	// Bundle is what "bundle" reads, Delta what "delta" applies.
+	Bundle *bundleRequest `json:"bundle"`
+	Delta  *deltaRequest  `json:"delta"`
 }
 
 // response is either OK with the result of the operation, or not OK with every error that was found.
@@ -52,6 +55,9 @@ type response struct {
 
 	// Value is the JSON text of what "eval" gave; empty when undefined.
 	Value string `json:"value,omitempty"`
+
+	// Bundle is what "bundle" gave.
+	Bundle *bundleContent `json:"bundle,omitempty"`
 }
 
 // problem is one mistake and its place. Line and Column count from 1 and are 0 where no place is known.
@@ -92,6 +98,10 @@ func handle(ctx context.Context, req request) (res response) {
 	switch req.Op {
 	case "build":
 		return build(ctx, req)
+	case "bundle":
+		return readBundle(ctx, req)
+	case "delta":
+		return applyDelta(ctx, req)
 	case "test":
 		return test(ctx, req)
 	case "eval":
