@@ -34,6 +34,8 @@ export interface ActivePolicy {
   /** Absent when its answers depend on more than its input. */
   readonly decisions?: DecisionCache;
   readonly digest: string;
+  /** See PolicySnapshot. */
+  readonly revision?: string;
   /** JSON text of the base documents. */
   readonly data: Uint8Array;
   readonly activatedAt: number;
@@ -130,7 +132,8 @@ export class LivePolicy {
     if (signal.aborted) return await evaluator.close();
     const old = this.#active;
     const decisions = isPure ? { decisions: new DecisionCache() } : {};
-    this.#active = { evaluator, needs, ...decisions, digest, data, activatedAt: clock.now() };
+    const revision = snapshot.revision === undefined ? {} : { revision: snapshot.revision };
+    this.#active = { evaluator, needs, ...decisions, digest, ...revision, data, activatedAt: clock.now() };
     if (old !== undefined) this.#drain(old.evaluator);
     if (old === undefined || Buffer.compare(old.data, data) !== 0) this.#data?.set(parseData(data));
     const durationMs = clock.now() - startedAt;
