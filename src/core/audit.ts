@@ -52,6 +52,14 @@ export type AuditEvent =
       readonly trust_domain: string;
     } & AuditEventFields)
   | ({ readonly event: 'revoked'; readonly change: 'revoked' | 'undone'; readonly reason?: string } & AuditEventFields)
+  | ({
+      readonly event: 'policy_changed';
+      /** `released`: what a rollback held back may come into force again. */
+      readonly change: 'rolled_back' | 'released';
+      /** Of the policy that is in force then. */
+      readonly digest: string;
+      readonly reason?: string;
+    } & AuditEventFields)
   | ({ readonly event: 'call_refused' } & AuditEventFields)
   | ({ readonly event: 'admin_call'; readonly role?: string } & AuditEventFields)
   | ({ readonly event: 'state_restored' } & AuditEventFields);
@@ -83,7 +91,7 @@ type AuditFieldName =
  */
 export const AUDIT_FIELD_CATALOGUE = {
   event: { type: 'text', meaning: 'What happened; see above.' },
-  change: { type: 'text', meaning: 'What became of the entry, authority, bundle or revocation.' },
+  change: { type: 'text', meaning: 'What became of the entry, authority, bundle, policy or revocation.' },
   result: { type: 'text', meaning: '`success` or `failure`.' },
   failure_reason: { type: 'text', meaning: 'Failures only: why, as an [error code](errors.md) and its message.' },
   method: { type: 'text', meaning: 'The RPC, command or part of svidgate that caused it.' },
@@ -100,10 +108,11 @@ export const AUDIT_FIELD_CATALOGUE = {
   entry_id: { type: 'text', meaning: 'The registration entry that gave it, or that was changed.' },
   serial: { type: 'text', meaning: 'The serial number of a certificate in hex, or the key id of a token.' },
   authority_id: { type: 'text', meaning: 'The authority that signed it, or that was changed.' },
-  policy: { type: 'text', meaning: 'The policy whose shadow report was cleared.' },
+  policy: { type: 'text', meaning: 'The policy that was changed, or whose shadow report was cleared.' },
+  digest: { type: 'text', meaning: 'The state of the policy that is in force then.' },
   trust_domain: { type: 'text', meaning: 'The foreign trust domain whose bundle was changed.' },
   rotation: { type: 'flag', meaning: 'Whether the SVID replaces one that its holder has.' },
-  reason: { type: 'text', meaning: 'Why it was revoked.' },
+  reason: { type: 'text', meaning: 'Why it was revoked, or the policy changed.' },
   expires_at: { type: 'text', meaning: 'When what was given ends, ISO 8601 in UTC.' },
   ttl_seconds: { type: 'number', meaning: 'For how long it was given, in seconds.' },
   duration_ms: { type: 'number', meaning: 'How long it took, in milliseconds.' },
@@ -117,6 +126,7 @@ export const AUDIT_EVENT_MEANINGS = {
   authority_changed: 'A CA or JWT key was prepared, activated, retired, tainted, revoked or pruned.',
   bundle_changed: 'The bundle of a foreign trust domain was set or deleted.',
   revoked: 'An SVID or a SPIFFE ID was revoked, or that was undone.',
+  policy_changed: 'A policy was rolled back, or such a rollback ended.',
   call_refused: 'A call of SDS or the Workload API was refused.',
   admin_call: 'The admin API was called.',
   state_restored: 'A backup took the place of entries, bundles, authorities and their keys; newer revocations stayed.',

@@ -36,6 +36,10 @@ export const LOG_FIELD_CATALOGUE = {
   error_code: { type: 'text', meaning: 'The error; see [errors](errors.md).' },
   expires_at: { type: 'text', meaning: 'When it ends, ISO 8601 in UTC.' },
   file: { type: 'text', meaning: 'The file it is about.' },
+  gate: {
+    type: 'text',
+    meaning: 'What refused a policy: `source`, `compiler`, `result_type`, `trial`, `tests`, `replay` or `load`.',
+  },
   grpc_status: { type: 'text', meaning: 'The status that ended a call, such as `PERMISSION_DENIED`.' },
   limit: { type: 'number', meaning: 'The limit that was met.' },
   line: { type: 'number', meaning: 'The line of `file`, counting from 1.' },

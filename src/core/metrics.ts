@@ -74,6 +74,21 @@ export const METRIC_CATALOGUE = {
     help: 'Questions to the source of a policy by result: `changed`, `unchanged`, `refused` (no good bundle) or `failed`.',
     labels: ['policy', 'result'],
   },
+  svidgate_policy_held: {
+    kind: 'gauge',
+    help: 'Whether a policy was rolled back, so that what its source offers is not in force.',
+    labels: ['policy'],
+  },
+  svidgate_policy_history_failures_total: {
+    kind: 'counter',
+    help: 'Events of the history of policies, and files to go back to, that could not be written or read.',
+    labels: ['policy'],
+  },
+  svidgate_policy_refusals_total: {
+    kind: 'counter',
+    help: 'Policies that were not activated, by what refused them.',
+    labels: ['policy', 'gate'],
+  },
   svidgate_policy_unenforced_until_seconds: {
     kind: 'gauge',
     help: 'When a policy with `unenforced` begins to decide, in seconds since the epoch; 0 once it does.',
