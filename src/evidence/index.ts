@@ -19,6 +19,11 @@ export {
   type RecordReading,
 } from './log/index.ts';
 export { openPolicyEvidence, type PolicyEvidence, type TrialPolicy } from './policy-evidence.ts';
+export { replay, type ReplayOptions, type ReplayPolicy } from './replay/replay.ts';
+export type { AnswerChange } from './replay/recorded-answer.ts';
+export type { ReplayChange, ReplayReport } from './replay/replay-report.ts';
+export type { DecisionRecord, RecordedPaths } from './records/decision-record.ts';
+export { recordedPaths } from './records/recorded-paths.ts';
 export { COMPARISONS, type Comparison, type ShadowAnswer } from './shadow-answer.ts';
 export type { ShadowDifference, ShadowReport, ShadowReportFilter, ShadowSummary } from './shadow-report.ts';
 export { shadowSubject, type ShadowSubject, type SubjectParts } from './shadow-subject.ts';
