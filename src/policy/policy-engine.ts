@@ -120,12 +120,13 @@ interface Question extends EvaluationOptions {
 /** Evaluates what was not decided before from the same values. */
 async function decideBy(active: ActivePolicy, question: Question, metrics: Metrics): Promise<Decision> {
   const { name, entrypoint, input, ...options } = question;
-  const { decisions, evaluator, digest, needs } = active;
+  const { decisions, evaluator, digest, needs, revision } = active;
   const bytes = typeof input === 'function' ? input(needs) : input;
   const about = {
     input: bytes,
     needs: typeof input === 'function' ? needs : 'all',
     entrypoint,
+    ...(revision === undefined ? {} : { revision }),
     cached: false,
   } as const;
   const key = decisions === undefined || typeof input !== 'function' ? undefined : DecisionCache.keyOf(bytes);
