@@ -40,7 +40,12 @@ type Yaml = Readonly<Record<string, unknown>>;
 
 const run = promisify(execFile);
 const CONFIG_KEYS = new Set(configReference().map(({ key }) => key.split('.')[0] ?? ''));
-const SHIPPED_POLICY = 'policies/rego/authz.rego';
+/** The service table, and what it imports. */
+const SHIPPED_POLICY = ['authz.rego', 'paths.rego'];
+
+async function linkShippedPolicy(folder: string): Promise<void> {
+  for (const name of SHIPPED_POLICY) await symlink(join(root, 'policies/rego', name), join(folder, name));
+}
 
 function topOf(block: CodeBlock): Yaml | undefined {
   if (block.language !== 'yaml') return undefined;
@@ -62,7 +67,7 @@ const svidgateConfig: Treatment = {
     await mkdir(join(folder.path, 'policy'));
     for (const name of ['next', 'billing']) await symlink(join(root, 'policies/rego'), join(folder.path, name));
     await symlink(join(root, 'policies'), join(folder.path, 'policies'));
-    await symlink(join(root, SHIPPED_POLICY), join(folder.path, 'policy/authz.rego'));
+    await linkShippedPolicy(join(folder.path, 'policy'));
     await writeFile(join(folder.path, 'entries.yaml'), entries?.text ?? 'entries: []\n');
     const file = join(folder.path, 'svidgate.yaml');
     await writeFile(file, stringify(config));
@@ -111,7 +116,7 @@ const policyData: Treatment = {
   takes: (block) => Array.isArray(topOf(block)?.['rules']),
   async check(block) {
     await using folder = await tempFolder();
-    await symlink(join(root, SHIPPED_POLICY), join(folder.path, 'authz.rego'));
+    await linkShippedPolicy(folder.path);
     await writeFile(join(folder.path, 'data.yaml'), block.text);
     await assertCompiles(folder.path, 'envoy/authz/allow');
     const rows = topOf(block)?.['rules'] as readonly Yaml[];

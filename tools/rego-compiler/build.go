@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -34,6 +35,18 @@ func build(ctx context.Context, req request) response {
 	}
 	if len(problems) > 0 {
 		return failed(problems...)
+	}
+
+	// A policy among others is what it would be alone: what another one of the folder reads or calls is not its own.
+	if used := reachableModules(compiler, refs); len(used) < len(modules) {
+		maps.DeleteFunc(modules, func(name string, _ *ast.Module) bool { return !used[name] })
+		compiler = newCompiler(caps, data, false)
+		calls = findCalls(compiler, req.Redirected)
+		aliases = findAliases(compiler)
+		compiler.Compile(copyModules(modules))
+		if compiler.Failed() {
+			return failed(fromErrors(compiler.Errors)...)
+		}
 	}
 
 	redirectCalls(modules, calls)
