@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { describeError, type Logger, type Metrics, type SvidgateError } from '../core/index.ts';
+import { describeError, type ErrorCode, type Logger, type Metrics, type SvidgateError } from '../core/index.ts';
 import { check, type CheckCall, type CheckOutcome, type CheckQuestion, type CheckSources } from './check.ts';
 import { replyTo, type GateReply, type ReplySettings } from './gate-reply.ts';
 import { record } from './record.ts';
@@ -29,14 +29,18 @@ export async function answerCheck(question: CheckQuestion, call: CheckCall, opti
   return replyTo(outcome, decisionId, options);
 }
 
+/** A caller whose certificate is not accepted any more has no right, as an unregistered one on a Unix socket. */
+const ALWAYS_DENIED: ReadonlySet<ErrorCode> = new Set(['certificate_invalid']);
+
 /**
- * For a call that never became a check, and for one that broke on the way to its reply. A caller whose certificate is not
- * accepted any more is denied whatever `on_error` says, as one without a right on a Unix socket.
+ * For a call that never became a check, and for one that broke on the way to its reply.
+ * @param denied what is a deny whatever `on_error` says
  */
-export function answerFault(error: SvidgateError, options: GateOptions): GateReply {
+export function answerFault(error: SvidgateError, options: GateOptions, denied = ALWAYS_DENIED): GateReply {
   const facts = { policy: '', reason: error.code, detail: error.message };
-  const outcome: CheckOutcome =
-    error.code === 'certificate_invalid' ? { kind: 'deny', httpStatus: 403, ...facts } : { kind: 'failure', ...facts };
+  const outcome: CheckOutcome = denied.has(error.code)
+    ? { kind: 'deny', httpStatus: 403, ...facts }
+    : { kind: 'failure', ...facts };
   const decisionId = randomUUID();
   const reply = replyTo(outcome, decisionId, options);
   if (reply.kind === 'grpc_error') return reply;

@@ -74,7 +74,7 @@ export interface CheckQuestion {
    * Reads it, once it is known who asks. Throws a SvidgateError where it is no question: that is a failure. A refused one is a
    * deny, whatever `authz.on_error` says.
    */
-  readonly read: () => CheckRequest | RefusedQuestion;
+  readonly read: (caller: Caller) => CheckRequest | RefusedQuestion;
 }
 
 export interface RefusedQuestion {
@@ -114,7 +114,7 @@ export async function check(
   }
   let request: CheckRequest | RefusedQuestion;
   try {
-    request = question.read();
+    request = question.read(caller);
   } catch (error) {
     const { code, message } = SvidgateError.from(error);
     return { kind: 'failure', policy: '', reason: code, detail: message };

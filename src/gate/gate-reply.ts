@@ -1,7 +1,7 @@
 import { SvidgateError } from '../core/index.ts';
 import type { AllowEffects, DenyEffects } from '../policy/index.ts';
 import type { CheckOutcome } from './check.ts';
-import type { BodyForm } from './deny-body.ts';
+import { denyBody, type BodyForm, type DenyBody } from './deny-body.ts';
 
 /** What every reply says about its decision, for the asking proxy's access log. */
 export interface ReplyFacts {
@@ -28,6 +28,20 @@ export type GateReply =
   | { readonly kind: 'error'; readonly facts: ReplyFacts }
   /** As `error`, told as opa-envoy-plugin does it: `authz.on_error: grpc`. */
   | { readonly kind: 'grpc_error'; readonly facts: ReplyFacts; readonly error: SvidgateError };
+
+/** The HTTP status for the client. */
+export function statusOf({ httpStatus, effects }: DenyReply): number {
+  return effects?.httpStatus ?? httpStatus;
+}
+
+/** The policy's body, or ours: none for what has none, nor one that a content type of the policy might not fit. */
+export function bodyOf(reply: DenyReply, { decisionId }: Pick<ReplyFacts, 'decisionId'>): DenyBody {
+  const { effects, form } = reply;
+  if (effects?.body !== undefined) return { text: effects.body };
+  const hasType = effects?.headers.some(({ name }) => name.toLowerCase() === 'content-type') === true;
+  if (form === undefined || statusOf(reply) < 400 || hasType) return { text: '' };
+  return denyBody(form, statusOf(reply), decisionId);
+}
 
 export interface ReplySettings {
   /** How it is told that no decision could be made. */

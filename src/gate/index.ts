@@ -7,7 +7,7 @@
 export { answerCheck, answerFault, type GateOptions } from './answer-check.ts';
 export { createGrpcBodyReader } from './body/grpc-body.ts';
 export type { GrpcBodyReader } from './body/parsed-body.ts';
-export type { GateAccess } from './caller.ts';
-export type { CheckCall, CheckQuestion, CheckRules } from './check.ts';
-export { denyBody, type BodyForm, type DenyBody } from './deny-body.ts';
-export type { DenyReply, GateReply, ReplyFacts } from './gate-reply.ts';
+export type { Caller, GateAccess } from './caller.ts';
+export type { CheckCall, CheckQuestion, CheckRules, RefusedQuestion } from './check.ts';
+export type { DenyBody } from './deny-body.ts';
+export { bodyOf, statusOf, type DenyReply, type GateReply, type ReplyFacts } from './gate-reply.ts';

@@ -8,6 +8,13 @@ export interface ReplyRules {
   readonly allowedHeaders: readonly string[];
   /** Whether a deny may have a status below 300, which clients take for a success. */
   readonly allowsSuccessOnDeny: boolean;
+  /** Set where replies are HTTP responses, which carry less. What they cannot carry is never left out in silence. */
+  readonly http?: HttpReplyLimits;
+}
+
+export interface HttpReplyLimits {
+  /** Whether who asks takes headers out of the request when it is told. */
+  readonly removesHeaders: boolean;
 }
 
 /** RFC 9110 §5.1, and a colon before it for pseudo headers. */
@@ -23,7 +30,8 @@ export function refusedInAllow(effects: AllowEffects, rules: ReplyRules): string
   return (
     refusedHeader([...effects.headers, ...effects.responseHeadersToAdd], rules) ??
     refusedRemoval(effects.requestHeadersToRemove, rules) ??
-    refusedMetadata(effects)
+    refusedMetadata(effects) ??
+    (rules.http === undefined ? undefined : refusedOverHttp(effects, rules.http))
   );
 }
 
@@ -31,7 +39,34 @@ export function refusedInAllow(effects: AllowEffects, rules: ReplyRules): string
 export function refusedInDeny(effects: DenyEffects, rules: ReplyRules): string | undefined {
   const { httpStatus = 403 } = effects;
   if (httpStatus < 300 && !rules.allowsSuccessOnDeny) return `http_status ${httpStatus} of a deny`;
-  return refusedHeader(effects.headers, rules) ?? refusedMetadata(effects);
+  const refused = refusedHeader(effects.headers, rules) ?? refusedMetadata(effects);
+  return refused ?? (rules.http === undefined ? undefined : reservedHeader(effects.headers));
+}
+
+/** The response has one list of headers, for the request on its way on and for the client. */
+function refusedOverHttp(effects: AllowEffects, { removesHeaders }: HttpReplyLimits): string | undefined {
+  const { headers, responseHeadersToAdd, queryParametersToSet, queryParametersToRemove } = effects;
+  if (queryParametersToSet.length + queryParametersToRemove.length > 0) {
+    return 'a change of the query, which HTTP replies cannot carry';
+  }
+  if (effects.requestHeadersToRemove.length > 0 && !removesHeaders) {
+    return 'the removal of headers, which this kind of caller does not do';
+  }
+  const forRequest = new Set(headers.map(({ name }) => name.toLowerCase()));
+  const both = responseHeadersToAdd.find(({ name }) => forRequest.has(name.toLowerCase()));
+  if (both !== undefined) return `${shown(both.name)} for the request and for the response, which HTTP replies mix`;
+  return reservedHeader([...headers, ...responseHeadersToAdd]);
+}
+
+/** They are of the reply itself, whatever `allow_headers` says. */
+const OF_THE_REPLY = new Set([...GUARDED, 'keep-alive', 'proxy-connection', 'x-envoy-auth-headers-to-remove']);
+
+function reservedHeader(headers: readonly HeaderField[]): string | undefined {
+  const reserved = headers.find(({ name }) => {
+    const lower = name.toLowerCase();
+    return lower.startsWith(':') || lower.startsWith('x-svidgate-') || OF_THE_REPLY.has(lower);
+  });
+  return reserved === undefined ? undefined : `the header ${shown(reserved.name)}, which HTTP replies cannot carry`;
 }
 
 function refusedHeader(headers: readonly HeaderField[], rules: ReplyRules): string | undefined {

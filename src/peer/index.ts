@@ -21,6 +21,7 @@ export {
   type RequestIdentity,
   type RequestVerifier,
 } from './request-verifier.ts';
+export { readXfcc, type XfccElement } from './xfcc.ts';
 export type { TokenRefusal } from './token-issuer.ts';
 export {
   createXfccVerifier,

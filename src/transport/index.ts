@@ -8,6 +8,8 @@ export { connectGrpc, type GrpcCallOptions, type GrpcClient, type GrpcClientOpti
 export { startGrpcServer, type GrpcServer, type GrpcServerOptions } from './grpc-server.ts';
 export type { CallContext, GrpcMethod, ServerStreamMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
 export { startHttpServer, type HttpServer } from './http-server.ts';
+export type { HttpCall, HttpHeader, HttpReply } from './http/http-call.ts';
 export type { IdentifyPeer, Peer, PeerProcess, TlsPeer } from './peer.ts';
+export { startPeerHttpServer, type PeerHttpServer, type PeerHttpServerOptions } from './peer-http-server.ts';
 export type { ClientJudge, ClientVerdict, ServerIdentity, ServerTls } from './server-tls.ts';
 export { startWireServer, type WireServerOptions } from './wire-server.ts';

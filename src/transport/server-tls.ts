@@ -31,7 +31,7 @@ export interface ClientJudge {
   epoch(): unknown;
 }
 
-/** TLS 1.2 or newer with a client certificate, ALPN `h2`, no resumption. On TCP only. */
+/** TLS 1.2 or newer with a client certificate, ALPN, no resumption. On TCP only. */
 export interface ServerTls {
   /**
    * New connections get the newest one, old ones stay. While it is undefined, connections are closed; one that is broken is

@@ -1,4 +1,4 @@
-import { denyBody, type DenyBody, type DenyReply, type ReplyFacts } from '../../gate/index.ts';
+import { bodyOf, statusOf, type DenyReply, type ReplyFacts } from '../../gate/index.ts';
 import type { AllowEffects, HeaderField } from '../../policy/index.ts';
 import {
   CheckResponse,
@@ -24,16 +24,16 @@ export function allowReply(facts: ReplyFacts, effects?: AllowEffects): Uint8Arra
 
 /** A deny with its HTTP status for the client. */
 export function denyReply(facts: ReplyFacts, reply: DenyReply): Uint8Array {
-  const { httpStatus, effects } = reply;
-  const code = effects?.httpStatus ?? httpStatus;
+  const { effects } = reply;
+  const code = statusOf(reply);
   const headers = (effects?.headers ?? []).map((header) => option(header, false));
-  const body = ownBody(code, reply, facts);
-  if (body?.contentType !== undefined) {
+  const body = bodyOf(reply, facts);
+  if (body.contentType !== undefined) {
     headers.push(option({ name: 'content-type', value: body.contentType }, false));
   }
   return encode({
     status: { code: PERMISSION_DENIED, message: facts.reason ?? '' },
-    deniedResponse: { status: { code }, headers, body: effects?.body ?? body?.text ?? '' },
+    deniedResponse: { status: { code }, headers, body: body.text },
     dynamicMetadata: metadata(facts, effects?.dynamicMetadata),
   });
 }
@@ -89,13 +89,6 @@ type HeaderOption = ReturnType<typeof option>;
 /** `append` in all cases: versions of Envoy differ in what its absence means (1.37.0 appended). */
 function option({ name, value }: HeaderField, append: boolean) {
   return { header: { key: name.toLowerCase(), value }, append: { value: append } };
-}
-
-/** No body for what has none, nor one that a content type of the policy might not fit. */
-function ownBody(code: number, { effects, form }: DenyReply, facts: ReplyFacts): DenyBody | undefined {
-  if (form === undefined || code < 400 || effects?.body !== undefined) return undefined;
-  if (effects?.headers.some(({ name }) => name.toLowerCase() === 'content-type') === true) return undefined;
-  return denyBody(form, code, facts.decisionId);
 }
 
 /** What the policy gives, ours beside it; the decision id is always ours. */

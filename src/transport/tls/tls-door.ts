@@ -13,6 +13,8 @@ export interface TlsDoorOptions {
   /** Of the listener, in metrics and log lines. */
   readonly name: string;
   readonly tls: ServerTls;
+  /** By ALPN. A client that names none speaks HTTP/1.1, and where that is served is let in. Default `h2`. */
+  readonly protocol?: 'h2' | 'http/1.1';
   /** Takes the connection over: nothing but the handshake has been read. */
   readonly onClient: (socket: TLSSocket, client: AcceptedClient) => void;
   readonly logger: Logger;
@@ -68,7 +70,7 @@ export class TlsDoor {
     this.#server = createServer({
       requestCert: true,
       rejectUnauthorized: false,
-      ALPNProtocols: ['h2'],
+      ALPNProtocols: [options.protocol ?? 'h2'],
       handshakeTimeout: options.tls.handshakeTimeoutMs ?? DEFAULT_TIMEOUT_MS,
     });
     this.#server.on('secureConnection', (socket) => this.#judge(socket));
@@ -123,7 +125,7 @@ export class TlsDoor {
     const address = addressOf(socket);
     const peer = this.#handshakes.get(address)?.peer;
     if (peer === undefined) return void socket.destroy(); // it has gone
-    if (socket.alpnProtocol !== 'h2') return this.#refuse(socket, 'failed', 'no_http2');
+    if (!this.#isServed(socket.alpnProtocol)) return this.#refuse(socket, 'failed', 'no_http2');
     const chain = chainOf(socket);
     if (chain.length === 0) return this.#refuse(socket, 'no_certificate', 'no_certificate');
     const { clients } = this.#options.tls;
@@ -137,6 +139,12 @@ export class TlsDoor {
     const tlsPeer = { kind: 'tls', connectionId, address, spiffeId, serial } as const;
     const seen = { chain, clients, now: this.#now, epoch, validUntil };
     this.#options.onClient(socket, new AcceptedClient(tlsPeer, seen));
+  }
+
+  /** `false`: the client named none. */
+  #isServed(protocol: string | false | null): boolean {
+    const { protocol: served = 'h2' } = this.#options;
+    return protocol === served || (served === 'http/1.1' && protocol === false);
   }
 
   #refuse(socket: TLSSocket, result: HandshakeResult, reason: string): void {
