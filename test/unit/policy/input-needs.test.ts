@@ -63,7 +63,11 @@ const CASES: readonly Case[] = [
   { name: 'an input put in its place', rules: 'p if input.a.b\nallow if p with input as {"a": input.c}', reads: null },
   { name: 'a negation', rules: 'allow if not input.denied.all', reads: ['denied.all'] },
   { name: 'text with values', rules: 'allow if $"{input.a.b}-x" == "1-x"', reads: ['a.b'] },
-  { name: 'the head of a rule', rules: 'allow := {"x": input.a.b, "y": [input.c]}', reads: ['a.b', 'c'] },
+  {
+    name: 'the head of a rule',
+    rules: 'allow := {"allowed": true, "x": input.a.b, "y": [input.c]}',
+    reads: ['a.b', 'c'],
+  },
   {
     name: 'keys of partial rules',
     rules: 's contains input.a.b\nm[input.c] := input.d\nallow if count(s) + count(m) > 1',
@@ -148,3 +152,47 @@ const inputs: fc.Arbitrary<InputObject> = fc.dictionary(
   below(below(below(leaf))),
   { maxKeys: 6 },
 ) as fc.Arbitrary<InputObject>;
+
+describe('of several policies in one folder', () => {
+  const other = 'package other\n\np if input.o == time.now_ns()\n\nf(x) := x if input.f\n';
+  const cases = [
+    { name: 'what another one reads is not read', rules: 'allow if input.a', reads: ['a'], hasTime: false },
+    { name: 'what it refers to is', rules: 'allow if data.other.p', reads: ['f', 'o'], hasTime: true },
+    { name: 'what it calls is', rules: 'allow if data.other.f(1)', reads: ['f', 'o'], hasTime: true },
+    {
+      name: 'what `with` puts in place is',
+      rules: 'g(x) := x\nallow if g(1) with g as data.other.f',
+      reads: ['f', 'o'],
+      hasTime: true,
+    },
+    {
+      name: 'what it may refer to is',
+      rules: 'allow if { some k; data[k].p }',
+      reads: ['f', 'never', 'o'],
+      hasTime: true,
+    },
+    {
+      name: 'what an import names is',
+      rules: 'import data.other as o\nallow if o.p',
+      reads: ['f', 'o'],
+      hasTime: true,
+    },
+    { name: 'what another file of its package reads is', rules: 'allow if q', reads: ['q'], hasTime: false },
+  ];
+  for (const { name, rules, reads, hasTime } of cases) {
+    test(name, async () => {
+      const modules = {
+        'a.rego': `package test\n\n${rules}\n`,
+        'b.rego': name.includes('another file')
+          ? 'package test\n\nq if input.q\n'
+          : 'package none\n\nx := input.never\n',
+        'other.rego': other,
+      };
+      const built = await compiler.build({ modules, data: {} }, 'test/allow', never);
+      assert.ok(built.kind === 'built', JSON.stringify(built));
+      const found = built.reads?.map((path) => path.join('.'));
+      assert.deepEqual(found, reads);
+      assert.equal(built.calls.includes('time.now_ns'), hasTime);
+    });
+  }
+});
