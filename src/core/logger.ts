@@ -56,6 +56,7 @@ export const LOG_FIELD_CATALOGUE = {
   selectors: { type: 'texts', meaning: 'What attestation found out about the caller.' },
   serial: { type: 'text', meaning: 'The serial number of a certificate, in hex.' },
   signal: { type: 'text', meaning: 'The signal that was received.' },
+  sink: { type: 'text', meaning: 'A receiver of the decision log: `stdout`, `opa` or `otlp`.' },
   spiffe_id: { type: 'text', meaning: 'The SPIFFE ID it is about.' },
   trust_domain: { type: 'text', meaning: 'The trust domain it is about, without `spiffe://`.' },
   version: { type: 'text', meaning: 'The version of a discovery response: a hash of its content.' },

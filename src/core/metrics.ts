@@ -38,6 +38,54 @@ export const METRIC_CATALOGUE = {
     labels: ['policy', 'outcome', 'reason'],
   },
   svidgate_connections: { kind: 'gauge', help: 'Open connections by listener.', labels: ['listener'] },
+  svidgate_decision_log_bytes: { kind: 'gauge', help: 'What the decision log takes on disk.', labels: [] },
+  svidgate_decision_log_failures_total: {
+    kind: 'counter',
+    help: 'Writes of the decision log that failed, by what was tried: `write`, `sync` or `cursor`; they are tried again.',
+    labels: ['operation'],
+  },
+  svidgate_decision_log_lost_total: {
+    kind: 'counter',
+    help: 'Decisions that are not in the decision log, by reason.',
+    labels: ['reason'],
+  },
+  svidgate_decision_log_records_total: {
+    kind: 'counter',
+    help: 'Records written to the decision log.',
+    labels: [],
+  },
+  svidgate_decision_log_sink_delivered_total: {
+    kind: 'counter',
+    help: 'Records that a receiver of the decision log has taken.',
+    labels: ['sink'],
+  },
+  svidgate_decision_log_sink_failures_total: {
+    kind: 'counter',
+    help: 'Deliveries of decision records that failed; they are tried again.',
+    labels: ['sink'],
+  },
+  svidgate_decision_log_sink_lag_records: {
+    kind: 'gauge',
+    help: 'Records that a receiver of the decision log has not taken yet.',
+    labels: ['sink'],
+  },
+  svidgate_decision_log_sink_lag_seconds: {
+    kind: 'gauge',
+    help: 'Age of the oldest record that a receiver of the decision log has not taken yet.',
+    labels: ['sink'],
+  },
+  svidgate_decision_log_sink_lost_total: {
+    kind: 'counter',
+    help:
+      'Records that a receiver of the decision log never gets: removed before (`overrun`), `too_large`, `refused` by it, or ' +
+      '`damaged` on disk.',
+    labels: ['sink', 'reason'],
+  },
+  svidgate_decision_log_unclean_ends_total: {
+    kind: 'counter',
+    help: 'Starts after an end that left the decision log open.',
+    labels: [],
+  },
   svidgate_entries: { kind: 'gauge', help: 'Registration entries in force.', labels: [] },
   svidgate_policy_activations_total: {
     kind: 'counter',

@@ -6,9 +6,11 @@
  * Must not know Envoy's messages, how callers are proven, or how policies are evaluated.
  */
 export {
+  openRecordLog,
   readRecords,
   recordedText,
   type LossLine,
+  type LossReason,
   type ReadCounts,
   type ReadProgress,
   type ReadRecordsOptions,

@@ -1,5 +1,6 @@
 /** Decision records on disk: written by one thread, read by sinks and by tools. */
 export type { LossLine } from './log-line.ts';
+export { openRecordLog } from './open-record-log.ts';
 export {
   readRecords,
   type ReadCounts,
@@ -8,4 +9,11 @@ export {
   type RecordReading,
 } from './read-records.ts';
 export { recordedText } from './recorded-text.ts';
-export type { RecordCursor, RecordLog, RecordLogOptions, RecordLogStatus } from './record-log.ts';
+export type {
+  LossReason,
+  RecordCursor,
+  RecordLine,
+  RecordLog,
+  RecordLogOptions,
+  RecordLogStatus,
+} from './record-log.ts';

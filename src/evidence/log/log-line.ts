@@ -4,6 +4,8 @@
 export interface LossLine {
   /** Why: `disk`, `too_large`, `queue`, `sampled`, `torn`, `unclean_end`, … */
   readonly reason: string;
+  /** Of the policy; absent: of all. */
+  readonly policy?: string;
   /** Null: unknown. */
   readonly count: number | null;
   /** RFC 3339. */
@@ -25,8 +27,8 @@ const HEADER = 'svidgate_segment';
 const OWN_START = Buffer.from('{"svidgate_');
 
 export function formatLoss(loss: LossLine): string {
-  const { reason, count, from, until } = loss;
-  return JSON.stringify({ [LOSS]: { reason, count, from, until } });
+  const { reason, policy, count, from, until } = loss;
+  return JSON.stringify({ [LOSS]: { reason, policy, count, from, until } });
 }
 
 export function formatHeader(header: SegmentHeader): string {
@@ -43,10 +45,10 @@ export function isOwnLine(line: Buffer): boolean {
 export function lossOf(value: Readonly<Record<string, unknown>>): LossLine | undefined {
   const loss = objectIn(value, LOSS);
   if (loss === undefined) return undefined;
-  const { reason, count, from, until } = loss;
+  const { reason, policy, count, from, until } = loss;
   if (typeof reason !== 'string' || typeof from !== 'string' || typeof until !== 'string') return undefined;
   if (count !== null && (typeof count !== 'number' || !Number.isSafeInteger(count) || count < 0)) return undefined;
-  return { reason, count, from, until };
+  return { reason, ...(typeof policy === 'string' ? { policy } : {}), count, from, until };
 }
 
 /** What a line says that was parsed; undefined for all but headers. */

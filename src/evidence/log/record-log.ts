@@ -1,8 +1,7 @@
 import type { Clock, Logger, Metrics } from '../../core/index.ts';
-import type { LossLine } from './log-line.ts';
 
 export interface RecordLogOptions {
-  /** Made with mode 0700 when it is missing. One process at a time: the caller holds the lock of the data directory. */
+  /** Made with mode 0700 when it is missing. */
   readonly folder: string;
   /** Of all segments; the oldest goes first. At least 1 MiB. */
   readonly maxBytes: number;
@@ -21,16 +20,23 @@ export interface RecordLogOptions {
  */
 export interface RecordLog extends AsyncDisposable {
   /**
-   * Appends records, each one line of JSON without a newline, with one write. Never throws: while the disk refuses, they wait
-   * in memory, and beyond its bound they are lost and counted. `written`: they are in the file.
+   * Appends records, each one line of JSON without a newline. Never throws: while the disk refuses, they wait in memory, and
+   * beyond its bound they are lost and counted. `written`: all are in the file; `lost`: at least one is not and will not be.
    */
   append(lines: readonly string[]): 'written' | 'waiting' | 'lost';
-  /** Decisions of which no record was made: counted, and written into the log. Losses of one reason are added up for a second. */
-  lose(reason: string, count: number): void;
+  /** Decisions of which no record was made: counted, added up for a second, and written into the log. */
+  lose(loss: { readonly reason: LossReason; readonly policy?: string; readonly count: number }): void;
   /** A reader that goes on where it was, by its name; a new one begins with what is appended from now on. */
   cursor(name: string): RecordCursor;
   status(): RecordLogStatus;
 }
+
+/**
+ * `queue`: they came faster than they could be recorded; `sampled`: left out on purpose; `failed`: no record could be made of
+ * them; `too_large`: their record was; `disk`: it could not be written; `torn`: half of it was in the file; `unclean_end`: what
+ * was not in the file yet when the process ended.
+ */
+export type LossReason = 'queue' | 'sampled' | 'failed' | 'too_large' | 'disk' | 'torn' | 'unclean_end';
 
 /** Where a sink is in the log. */
 export interface RecordCursor {
@@ -39,10 +45,10 @@ export interface RecordCursor {
    * The next lines, records and losses, in order; the same ones again until `commit`. Waits until there is one. Rejects with
    * the signal's reason.
    */
-  read(limits: ReadLimits): Promise<RecordBatch>;
+  read(limits: ReadLimits): Promise<readonly RecordLine[]>;
   /** The first `count` lines of what was read last are done: after a restart they are not read again, but for the last second. */
   commit(count: number): void;
-  /** Records that were removed before they were read, since the log was made. */
+  /** Records that were removed before they were read, since the cursor was made. */
   readonly lost: number;
   /** Records that were not committed. */
   readonly behind: number;
@@ -55,11 +61,7 @@ export interface ReadLimits {
   readonly signal: AbortSignal;
 }
 
-export interface RecordBatch {
-  /** Without their newlines. */
-  readonly lines: readonly RecordLine[];
-}
-
+/** Without its newline. */
 export interface RecordLine {
   readonly kind: 'record' | 'loss';
   readonly bytes: Buffer;
@@ -77,5 +79,3 @@ export interface RecordLogStatus {
   /** What the disk last said; undefined when the last write was good. */
   readonly failure: string | undefined;
 }
-
-export type { LossLine };
