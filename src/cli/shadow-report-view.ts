@@ -1,5 +1,6 @@
 import { int64ToBigInt, type svidgate } from '../proto/index.ts';
 import { formatTable } from './table.ts';
+import { thousands } from './thousands.ts';
 import { formatWhen, isoTime } from './when.ts';
 
 type Summary = svidgate.admin.v1.ShadowSummary;
@@ -123,9 +124,4 @@ function countsOf(summary: Summary): Readonly<Record<(typeof COUNTS)[number], nu
 
 function numberOf(value: Summary['same']): number {
   return Number(int64ToBigInt(value));
-}
-
-/** `12,345` */
-function thousands(count: number): string {
-  return String(count).replaceAll(/\B(?=(?:\d{3})+$)/g, ',');
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { clientOptions, examples, outputOption, type CliContext, type ClientOptions } from '../command-line.ts';
 import type { OutputFormat } from '../terminal.ts';
+import { addPolicyRecordCommands } from './policy-records.ts';
 
 /** `svidgate policy …` */
 export function addPolicyGroup(program: Command, { terminal, finish }: CliContext): void {
@@ -21,6 +22,7 @@ export function addPolicyGroup(program: Command, { terminal, finish }: CliContex
   examples(importOpa, 'svidgate policy import-opa-config opa-config.yaml > authz.yaml');
 
   addShadowReport(group, { terminal, finish });
+  addPolicyRecordCommands(group, { terminal, finish });
 }
 
 function addShadowReport(group: Command, { terminal, finish }: CliContext): void {

@@ -33,8 +33,6 @@ export interface LeftOut {
   readonly otherPolicies: number;
   /** No policy was asked. */
   readonly undecided: number;
-  /** Before or after what was asked for. */
-  readonly otherTimes: number;
 }
 
 /** Requests of one principal to one route whose answer changes in one way. */

@@ -11,10 +11,6 @@ export type ReplayPolicy = Pick<OpenedPolicy, 'decide' | 'needs'>;
 export interface ReplayOptions {
   /** Records of the policy with this name; default: of all. */
   readonly policy?: string;
-  /** Epoch milliseconds: from then on. */
-  readonly since?: number;
-  /** Epoch milliseconds: before then. */
-  readonly until?: number;
   /** Decision ids that each kind of change shows. Default 5. */
   readonly samples?: number;
   /** Kinds of changes that are told apart. Default 1000. */
@@ -56,7 +52,7 @@ class ReplayRun {
   readonly #needs: InputNeeds;
   readonly #answers = new Map<string, Promise<Decision>>();
   readonly #open = new Set<Promise<void>>();
-  readonly #leftOut = { anonymous: 0, otherPolicies: 0, undecided: 0, otherTimes: 0 };
+  readonly #leftOut = { anonymous: 0, otherPolicies: 0, undecided: 0 };
   readonly #reasons = new Tally(MAX_REASONS);
   readonly #changes: ChangeBook;
   #keptLength = 0;
@@ -115,13 +111,9 @@ class ReplayRun {
     };
   }
 
-  #leaveOut({ timestamp, svidgate }: DecisionRecord): keyof LeftOut | undefined {
-    const { policy, since, until } = this.#options;
+  #leaveOut({ svidgate }: DecisionRecord): keyof LeftOut | undefined {
+    const { policy } = this.#options;
     if (policy !== undefined && svidgate.policy !== policy) return 'otherPolicies';
-    if (since !== undefined || until !== undefined) {
-      const at = Date.parse(timestamp);
-      if (!(at >= (since ?? -Infinity) && at < (until ?? Infinity))) return 'otherTimes';
-    }
     return svidgate.caller === 'anonymous' ? 'anonymous' : undefined;
   }
 

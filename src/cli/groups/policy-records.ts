@@ -1,0 +1,70 @@
+import { InvalidArgumentError, type Command } from 'commander';
+import { examples, outputOption, repeated, type CliContext } from '../command-line.ts';
+import type { DecisionLogFlags } from '../decision-log.ts';
+import type { OutputFormat } from '../terminal.ts';
+
+/** `svidgate policy replay|…`: tools that read decision logs. */
+export function addPolicyRecordCommands(group: Command, context: CliContext): void {
+  addReplay(group, context);
+}
+
+interface OutputFlag {
+  readonly output: OutputFormat;
+}
+
+/** Flags of `policy replay`. */
+export interface ReplayFlags extends DecisionLogFlags {
+  readonly policy: string;
+  readonly entrypoint: string;
+  readonly maxChanged: number;
+  readonly minReplayable: number;
+  readonly samples: number;
+}
+
+function addReplay(group: Command, { terminal, finish }: CliContext): void {
+  const replay = logOptions(
+    group
+      .command('replay')
+      .description('what a policy would have answered to recorded decisions; 1 when too many would change')
+      .requiredOption('--policy <path>', 'the policy that is tried: a folder, or one file'),
+  )
+    .option('-e, --entrypoint <path>', 'the rule that decides', DEFAULT_ENTRYPOINT)
+    .option('--max-changed <number>', 'how many decisions may change', count, 0)
+    .option('--min-replayable <percent>', 'how much of the log must be replayable', percent, 0)
+    .option('--samples <number>', 'decision ids shown for each change', count, 3)
+    .addOption(outputOption('form of the result'));
+  replay.action(async (flags: ReplayFlags & OutputFlag) => {
+    const { replayPolicy } = await import('../commands/policy-replay.ts');
+    finish(await replayPolicy({ ...flags, terminal }));
+  });
+  examples(
+    replay,
+    'svidgate policy replay --from ./data/decisions --policy ./policies/rego',
+    'svidgate policy replay --from decisions.jsonl.gz --policy ./new --name payments --since 24h --max-changed 10',
+  );
+}
+
+const DEFAULT_ENTRYPOINT = 'envoy/authz/allow';
+
+function logOptions(command: Command): Command {
+  return command
+    .requiredOption(
+      '--from <path>',
+      'a decision log: its folder, or a .jsonl file, also with gzip, also of OPA; may be given several times',
+      repeated,
+    )
+    .option('--name <policy>', 'decisions of the policy with this name; default: of all')
+    .option('--since <when>', 'a time, or how long ago: 24h')
+    .option('--until <when>', 'a time, or how long ago');
+}
+
+function count(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('not a whole number');
+  return Number(text);
+}
+
+function percent(text: string): number {
+  const value = Number(text.replace(/%$/, ''));
+  if (text === '' || !(value >= 0 && value <= 100)) throw new InvalidArgumentError('not between 0 and 100');
+  return value;
+}
