@@ -40,7 +40,14 @@ export interface ReadCounts {
   /** Records between two segments that somebody removed. */
   missing: number;
   /** What the log itself says is lost, by reason. */
-  readonly losses: Record<string, { lines: number; records: number; unknown: number }>;
+  readonly losses: Map<string, LossCount>;
+}
+
+export interface LossCount {
+  readonly lines: number;
+  readonly records: number;
+  /** Of the lines, those that do not know how many. */
+  readonly unknown: number;
 }
 
 /** The records in the order of the log; `counts` grows while they are read. */
@@ -64,7 +71,7 @@ export function readRecords(paths: readonly string[] | string, options: ReadReco
     damaged: 0,
     unfinished: 0,
     missing: 0,
-    losses: Object.create(null) as ReadCounts['losses'],
+    losses: new Map(),
   };
   const all = typeof paths === 'string' ? [paths] : paths;
   return { counts, [Symbol.asyncIterator]: () => new LogReading(counts, options).read(all) };
@@ -167,10 +174,9 @@ class LogReading {
   }
 
   #takeLoss({ reason, count }: LossLine): void {
-    const kept = (this.#counts.losses[reason] ??= { lines: 0, records: 0, unknown: 0 });
-    kept.lines += 1;
-    kept.records += count ?? 0;
-    if (count === null) kept.unknown += 1;
+    const { lines, records, unknown } = this.#counts.losses.get(reason) ?? { lines: 0, records: 0, unknown: 0 };
+    const sum = { lines: lines + 1, records: records + (count ?? 0), unknown: unknown + (count === null ? 1 : 0) };
+    this.#counts.losses.set(reason, sum);
   }
 }
 
@@ -179,9 +185,7 @@ async function filesOf(path: string): Promise<LogFile[]> {
   try {
     const found = await stat(path);
     if (!found.isDirectory()) return [{ path, bytes: found.size, isLive: true }];
-    const names = (await readdir(path))
-      .filter((name) => /\.jsonl?(?:\.gz)?$/.test(name) && !name.startsWith('.'))
-      .sort();
+    const names = (await readdir(path)).filter((name) => /^[^.].*\.jsonl(?:\.gz)?$/.test(name)).sort();
     const sizes = await Promise.all(names.map(async (name) => (await stat(join(path, name))).size));
     return names.map((name, index) => ({
       path: join(path, name),
