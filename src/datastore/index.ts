@@ -6,6 +6,7 @@ export { MIN_PASSPHRASE_LENGTH, openBackup, sealBackup, type BackupContent, type
 export { createCompiledPolicies, type CompiledPolicies } from './compiled-policies.ts';
 export { openDataDirectory, type DataDirectory } from './data-directory.ts';
 export { createPolicySnapshots, type PolicySnapshots } from './policy-snapshots.ts';
+export { createKeptBundleFiles, type KeptBundleFiles } from './kept-bundles.ts';
 export { openPrivateFolder } from './private-folder.ts';
 export { openSqliteDatastore, type SqliteDatastoreOptions } from './sqlite-datastore.ts';
 export type {

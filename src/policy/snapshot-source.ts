@@ -23,11 +23,11 @@ export interface SourceStatus {
   readonly kind: 'http' | 'oci';
   /** For people: an address without credentials. */
   readonly description: string;
-  /** When it last gave a bundle, or said that there is no newer one. Over a restart, to the minute. Absent: never. */
+  /** When it last gave a good bundle, or said that there is no newer one. Over a restart, to the minute. Absent: never. */
   readonly lastContactAt?: number;
   /** When it gave the bundle that is there now. Absent while there is none. */
   readonly lastChangeAt?: number;
-  /** Whether that bundle was kept on disk, and the source has not answered since the start. */
+  /** Whether that bundle was kept on disk, and the source has not confirmed it since the start. */
   readonly fromDisk: boolean;
   /** Why its last answer, or that there was none, counts for nothing; absent when all is well. */
   readonly lastError?: string;
