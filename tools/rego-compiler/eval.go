@@ -22,7 +22,11 @@ func eval(ctx context.Context, req request) response {
 	if len(problems) > 0 {
 		return failed(problems...)
 	}
-	compiler := newCompiler(caps, data, false)
+	recorded, err := recordedAnswers(req.Nd)
+	if err != nil {
+		return failed(problem{Code: "nd_invalid", Message: err.Error()})
+	}
+	compiler := newCompiler(caps, data, false).WithEnablePrintStatements(true)
 	compiler.Compile(modules)
 	if compiler.Failed() {
 		return failed(fromErrors(compiler.Errors)...)
@@ -31,6 +35,7 @@ func eval(ctx context.Context, req request) response {
 	if err := util.UnmarshalJSON([]byte(req.Input), &input); err != nil {
 		return failed(problem{Code: "input_invalid", Message: err.Error()})
 	}
+	var printed printLines
 	results, err := rego.New(
 		rego.Compiler(compiler),
 		rego.Capabilities(caps),
@@ -38,16 +43,18 @@ func eval(ctx context.Context, req request) response {
 		rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(refs[0])))),
 		rego.Input(input),
 		rego.Time(time.Unix(0, req.NowNs)),
+		rego.NDBuiltinCache(recorded),
+		rego.PrintHook(&printed),
 	).Eval(ctx)
 	if err != nil {
 		return failed(fromError(err)...)
 	}
 	if len(results) == 0 {
-		return response{OK: true}
+		return response{OK: true, Printed: printed}
 	}
 	text, err := json.Marshal(results[0].Expressions[0].Value)
 	if err != nil {
 		return failed(fromError(err)...)
 	}
-	return response{OK: true, Value: string(text)}
+	return response{OK: true, Value: string(text), Printed: printed}
 }

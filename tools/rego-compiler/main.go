@@ -14,7 +14,7 @@ import (
 
 // request is one job. Which fields are read depends on Op.
 type request struct {
-	// Op is "build", "bundle", "delta", "test" or "eval".
+	// Op is "build", "bundle", "delta", "test", "eval", "check", "pack" or "explain".
 	Op string `json:"op"`
 	// Modules holds Rego sources by file name.
 	Modules map[string]string `json:"modules"`
@@ -32,6 +32,17 @@ type request struct {
 	// Input is the JSON text of the input of "eval", and NowNs the time of its evaluation.
 	Input string `json:"input"`
 	NowNs int64  `json:"nowNs,string"`
+	// Nd are answers of an earlier evaluation: see recordedAnswers.
+	Nd map[string]map[string]string `json:"nd"`
+	// Coverage asks "test" which lines the tests evaluate; Run is a pattern of the tests to run, of package and name.
+	Coverage bool   `json:"coverage"`
+	Run      string `json:"run"`
+	// Schema is the JSON schema of the input, as text, for "check".
+	Schema string `json:"schema"`
+	// Pack is what "pack" makes a bundle of, beside the files.
+	Pack packRequest `json:"pack"`
+	// Masked are JSON pointers below the input of "explain" whose values are not the real ones.
+	Masked []string `json:"masked"`
 	// Bundle is what "bundle" reads, Delta what "delta" applies.
 	Bundle *bundleRequest `json:"bundle"`
 	Delta  *deltaRequest  `json:"delta"`
@@ -55,6 +66,15 @@ type response struct {
 
 	// Value is the JSON text of what "eval" gave; empty when undefined.
 	Value string `json:"value,omitempty"`
+	// Printed are the lines of print().
+	Printed []string `json:"printed,omitempty"`
+
+	Coverage []fileCoverage `json:"coverage,omitempty"`
+	Findings []finding      `json:"findings,omitempty"`
+	Literals []literal      `json:"literals,omitempty"`
+	// Packed is a bundle as tar.gz, in base64 in JSON.
+	Packed      []byte       `json:"packed,omitempty"`
+	Explanation *explanation `json:"explanation,omitempty"`
 
 	// Bundle is what "bundle" gave.
 	Bundle *bundleContent `json:"bundle,omitempty"`
@@ -106,6 +126,12 @@ func handle(ctx context.Context, req request) (res response) {
 		return test(ctx, req)
 	case "eval":
 		return eval(ctx, req)
+	case "check":
+		return check(ctx, req)
+	case "pack":
+		return pack(ctx, req)
+	case "explain":
+		return explain(ctx, req)
 	default:
 		return failed(problem{Code: "unknown_op", Message: fmt.Sprintf("unknown operation %q", req.Op)})
 	}

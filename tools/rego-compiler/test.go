@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
@@ -44,13 +45,18 @@ func test(ctx context.Context, req request) response {
 		SetErrorLimit(0)
 	store := inmem.NewFromObject(data)
 	res := response{OK: true}
+	covered := cover.New()
 	err := storage.Txn(ctx, store, storage.TransactionParams{}, func(txn storage.Transaction) error {
-		results, err := tester.NewRunner().
+		runner := tester.NewRunner().
 			SetCompiler(compiler).
 			SetStore(store).
 			SetModules(modules).
 			SetParallel(1).
-			RunTests(ctx, txn)
+			Filter(req.Run)
+		if req.Coverage {
+			runner.SetCoverageQueryTracer(covered)
+		}
+		results, err := runner.RunTests(ctx, txn)
 		if err != nil {
 			return err
 		}
@@ -61,6 +67,9 @@ func test(ctx context.Context, req request) response {
 	})
 	if err != nil {
 		return failed(fromError(err)...)
+	}
+	if req.Coverage {
+		res.Coverage = coverageOf(covered, modules)
 	}
 	slices.SortFunc(res.Tests, func(a, b testResult) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
