@@ -13,6 +13,7 @@ import {
 } from './fields.ts';
 import { checkGate } from './gate-checks.ts';
 import { gateFields, POLICY_NAME, toGateListeners, type GateListenerConfig } from './gate-config.ts';
+import { httpSection, toHttpListeners, type HttpListenerConfig } from './gate-http-config.ts';
 import { httpSendSection, toHttpSendConfig, type HttpSendConfig } from './http-send-config.ts';
 import { checkDistinctIssuers, peerFields, toPeerConfig, type PeerConfig } from './peer-config.ts';
 import { checkShadows, toTrial, trialFields } from './policy-trial-config.ts';
@@ -21,6 +22,8 @@ import { pathField, requiredPathField } from './schema-fields.ts';
 export interface AuthzConfig {
   /** Where it listens, the one of the section itself first. */
   readonly listeners: readonly [GateListenerConfig, ...GateListenerConfig[]];
+  /** Where it listens for HTTP; none as a rule. */
+  readonly httpListeners: readonly HttpListenerConfig[];
   /** How long they go on, not healthy any more, when they are told to stop. */
   readonly drainTimeMs: number;
   /** What Envoy is told when no decision could be made: a denied response, the same with 500, or a gRPC error. */
@@ -76,6 +79,7 @@ export function authzSection(folder: string) {
   return sectionField(
     {
       ...gateFields(folder),
+      http: optionalField(httpSection(folder)),
       on_error: choiceField(['deny', 'error_response', 'grpc'], {
         description: 'What Envoy gets when no decision could be made: a deny, an error response, or a gRPC error.',
         default: 'deny',
@@ -203,6 +207,7 @@ type Raw = ReturnType<typeof authzSection> extends Field<infer T> ? T : never;
 export function toAuthzConfig(raw: Raw): AuthzConfig {
   return {
     listeners: toGateListeners(raw),
+    httpListeners: toHttpListeners(raw.http, raw.policies),
     drainTimeMs: raw.drain_time,
     onError: raw.on_error,
     denyUnregistered: raw.deny_unregistered,

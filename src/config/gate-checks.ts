@@ -1,6 +1,7 @@
 import { trustDomainOf, type SpiffeIdPattern, type TrustDomain } from '../spiffe/index.ts';
 import { describeValue } from './explain.ts';
 import type { ReportMistake } from './fields.ts';
+import { checkHttpListeners, httpListenersOf } from './gate-http-config.ts';
 import { askable, type RawGate, type RawListener, type RawPolicies } from './gate-config.ts';
 import { formatListenAddress, isLoopback } from './listen-address.ts';
 import type { DocumentPath } from './mistake.ts';
@@ -12,12 +13,12 @@ type Given = Partial<RawGate> & { readonly policies?: RawPolicies | undefined };
 function listenersOf(
   authz: Partial<RawGate>,
 ): readonly (readonly [path: DocumentPath, listener: Partial<RawListener>])[] {
-  const { listen, tls, callers } = authz;
+  const { listen, tls, callers, http } = authz;
   const first = { ...(listen === undefined ? {} : { listen }), tls, callers };
   const further = Object.entries(authz.listeners ?? {}).map(
     ([name, listener]) => [['listeners', name], listener] as const,
   );
-  return [[[], first], ...further];
+  return [[[], first], ...further, ...httpListenersOf(http)];
 }
 
 /** As it is written in messages. */
@@ -28,6 +29,7 @@ function keyOf(path: DocumentPath, key: string): string {
 /** Who can connect to each listener, and what can be asked for there. For the section `authz`. */
 export function checkGate(authz: Given, report: ReportMistake, wrong: ReadonlySet<PropertyKey>): void {
   const policies = wrong.has('policies') ? undefined : new Set(askable(authz.policies ?? {}));
+  checkHttpListeners(authz.http, report);
   for (const [path, listener] of listenersOf(authz)) {
     // What is wrong by itself might have been right.
     if (path.length > 0 || !['listen', 'tls', 'callers'].some((key) => wrong.has(key))) {
@@ -44,10 +46,12 @@ function checkReach({ listen, tls, callers }: Partial<RawListener>, path: Docume
     const message = `\`${keyOf(path, 'tls')}\` has no meaning on a Unix socket`;
     report([...path, 'tls'], message, 'leave it out: the kernel tells who asks there');
   } else if (tls === undefined) {
-    if (!isLoopback(listen.host)) {
+    const isHttp = path[0] === 'http';
+    if (isHttp || !isLoopback(listen.host)) {
       const message = `\`${keyOf(path, 'listen')}\` is ${describeValue(formatListenAddress(listen))}`;
-      report([...path, 'listen'], message, LOOPBACK);
+      report([...path, 'listen'], message, isHttp ? PROVEN : LOOPBACK);
     }
+    if (isHttp) return;
     if (callers === undefined) return;
     const message = `\`${keyOf(path, 'callers')}\` has no meaning here: nobody is proven on TCP without TLS`;
     report([...path, 'callers'], message, 'leave it out, set `tls`, or listen on a Unix socket');
@@ -56,6 +60,9 @@ function checkReach({ listen, tls, callers }: Partial<RawListener>, path: Docume
     report([...path, 'tls'], message, '`tls` needs the SPIFFE IDs that may ask');
   }
 }
+
+/** Whoever can forge an HTTP request on this machine must not ask in the name of a proxy. */
+const PROVEN = 'a Unix socket (unix:PATH), or `tls` with `callers`, is required';
 
 const LOOPBACK =
   'a Unix socket (unix:PATH) or a loopback address (127.0.0.1:PORT, [::1]:PORT) is required where there is no `tls`';
@@ -87,6 +94,7 @@ function checkListenerPolicies(listener: Partial<RawListener>, { path, policies,
     defaultPolicy !== undefined &&
     given?.has(defaultPolicy) === false &&
     listen?.kind === 'tcp' &&
+    path[0] !== 'http' &&
     tls === undefined
   ) {
     const message = `\`${keyOf(path, 'default_policy')}\` is missing`;

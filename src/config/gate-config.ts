@@ -2,12 +2,13 @@ import { SvidgateError } from '../core/index.ts';
 import { parseSpiffeId, pathOf, type SpiffeId, type SpiffeIdPattern } from '../spiffe/index.ts';
 import type { ListenAddress } from './config.ts';
 import { durationField, listField, namedFields, optionalField, sectionField, textField, type Field } from './fields.ts';
+import type { RawHttp } from './gate-http-config.ts';
 import { listenField, spiffeIdPatternField } from './schema-fields.ts';
 
 /** One place where the gate listens, and who may ask there for what. */
 export interface GateListenerConfig {
-  /** In addresses, log lines and metrics: `gate` is the first, `gate:NAME` each further one. */
-  readonly name: 'gate' | `gate:${string}`;
+  /** In addresses, log lines and metrics: `gate` is the first, `gate:NAME` each further one; over HTTP `http` and `http:NAME`. */
+  readonly name: 'gate' | `gate:${string}` | 'http' | `http:${string}`;
   readonly listen: ListenAddress;
   /** Absent: without TLS. Its callers are proven by their certificates. */
   readonly tls?: GateTlsConfig;
@@ -66,18 +67,22 @@ function listenerSection(folder: string) {
     {
       listen: listenField(folder, undefined, `Where it listens: ${ADDRESS_KINDS}.`),
       policies: optionalField(policyList('Policies that can be asked for here; all when left out.')),
-      default_policy: textField({
-        description: 'What a request that names no policy asks for.',
-        expected: 'the name of a policy',
-        default: DEFAULT_POLICY,
-      }),
+      default_policy: defaultPolicyField(),
       ...accessFields(),
     },
     { description: 'One further listener.' },
   );
 }
 
-function accessFields() {
+export function defaultPolicyField(): Field<string> {
+  return textField({
+    description: 'What a request that names no policy asks for.',
+    expected: 'the name of a policy',
+    default: DEFAULT_POLICY,
+  });
+}
+
+export function accessFields() {
   const caller = sectionField(
     {
       spiffe_id: spiffeIdPatternField('Who: a SPIFFE ID, or `ID/**` for all beneath one.'),
@@ -105,7 +110,7 @@ function accessFields() {
   };
 }
 
-function policyList(description: string): Field<string[]> {
+export function policyList(description: string): Field<string[]> {
   const name = textField({ description: 'One policy.', expected: 'the name of a policy' });
   return listField(name, { description, expected: 'a list of policies such as [default]', min: 1 });
 }
@@ -140,6 +145,7 @@ export interface RawListener extends RawAccess {
 export type RawPolicies = Readonly<Record<string, { readonly shadow_of?: string | undefined }>>;
 
 export interface RawGate extends RawAccess {
+  readonly http?: RawHttp | undefined;
   readonly listeners?: Readonly<Record<string, RawListener>> | undefined;
 }
 
@@ -160,7 +166,7 @@ export function askable(policies: RawPolicies): readonly string[] {
   return Object.keys(policies).filter((name) => policies[name]?.shadow_of === undefined);
 }
 
-function toListener(
+export function toListener(
   name: GateListenerConfig['name'],
   { listen, tls, callers, default_policy: defaultPolicy }: RawAccess & { readonly default_policy: string },
   policies: readonly string[],
@@ -190,10 +196,11 @@ export function isAnonymous({ listen, tls }: Pick<GateListenerConfig, 'listen' |
 /** Policies, shadows aside, that no caller of any listener can ask for. */
 export function unservedPolicies(authz: {
   readonly listeners: readonly GateListenerConfig[];
+  readonly httpListeners: readonly GateListenerConfig[];
   readonly policies: ReadonlyMap<string, { readonly shadowOf?: string }>;
 }): readonly string[] {
   const isServed = (policy: string): boolean =>
-    authz.listeners.some((listener) => {
+    [...authz.listeners, ...authz.httpListeners].some((listener) => {
       if (!listener.policies.has(policy)) return false;
       if (isAnonymous(listener)) return policy === listener.defaultPolicy;
       return listener.callers?.some((caller) => caller.policies.has(policy)) ?? true;

@@ -12,6 +12,7 @@ export type {
 export type { AuthorityConfig, KeyManagerConfig, SecretSource, UpstreamConfig } from './authority-config.ts';
 export type { AuthzConfig, PolicyConfig, ReplyConfig } from './authz-config.ts';
 export { isAnonymous, unservedPolicies, type GateCallerConfig, type GateListenerConfig } from './gate-config.ts';
+export type { HttpListenerConfig } from './gate-http-config.ts';
 export type { Config, IdentitySourceConfig, ListenAddress, TelemetryConfig } from './config.ts';
 export type { AdminCaller, AdminConfig, AuditConfig } from './operation-config.ts';
 export type { JwtProviderConfig, JwtSvidConfig, PeerConfig } from './peer-config.ts';

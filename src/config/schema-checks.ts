@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import { SvidgateError } from '../core/index.ts';
 import type { ListenAddress } from './config.ts';
 import type { ReportMistake } from './fields.ts';
+import { httpListenersOf, type RawHttp } from './gate-http-config.ts';
 import { formatListenAddress, parseSocketPath } from './listen-address.ts';
 import { formatPath, type DocumentPath } from './mistake.ts';
 
@@ -13,6 +14,7 @@ export interface Listening {
     | {
         readonly listen: ListenAddress;
         readonly listeners?: Readonly<Record<string, { readonly listen: ListenAddress }>> | undefined;
+        readonly http?: Partial<RawHttp> | undefined;
       }
     | undefined;
   readonly telemetry?: { readonly listen?: ListenAddress | undefined } | undefined;
@@ -38,11 +40,13 @@ function addressesOf(
   const unix = (path: string | undefined): ListenAddress | undefined =>
     path === undefined ? undefined : { kind: 'unix', path };
   const listeners = Object.entries(config.authz?.listeners ?? {});
+  const http = httpListenersOf(config.authz?.http);
   return [
     [['workload_socket'], unix(config.workload_socket)],
     [['admin', 'socket'], unix(config.admin?.socket)],
     [['authz', 'listen'], config.authz?.listen],
     ...listeners.map(([name, { listen }]) => [['authz', 'listeners', name, 'listen'], listen] as const),
+    ...http.map(([path, { listen }]) => [['authz', ...path, 'listen'], listen] as const),
     [['telemetry', 'listen'], config.telemetry?.listen],
   ];
 }

@@ -28,7 +28,7 @@ export function createGateTls(context: PartsContext, authz: AuthzConfig, sources
   const { clock, audit } = context;
   const logger = context.logger.child({ room: 'gate' });
   const { issuer, tainted, withdrawn: revocations } = sources.signer;
-  const listeners = authz.listeners.filter(({ tls }) => tls !== undefined);
+  const listeners = [...authz.listeners, ...authz.httpListeners].filter(({ tls }) => tls !== undefined);
   const ids = new Set(listeners.flatMap(({ tls }) => tls?.spiffeId ?? []));
   const svids = new Map(
     [...ids].map((spiffeId) => {
@@ -65,7 +65,8 @@ export function gateIdsOfEntries(
   { authz }: Pick<Config, 'authz'>,
   entries: { hasSpiffeId(id: SpiffeId): boolean },
 ): readonly SpiffeId[] {
-  const ids = new Set(authz?.listeners.flatMap(({ tls }) => tls?.spiffeId ?? []));
+  const listeners = authz === undefined ? [] : [...authz.listeners, ...authz.httpListeners];
+  const ids = new Set(listeners.flatMap(({ tls }) => tls?.spiffeId ?? []));
   return [...ids].filter((id) => entries.hasSpiffeId(id));
 }
 

@@ -2,22 +2,24 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { unservedPolicies, type AuthzConfig, type GateListenerConfig } from '../config/index.ts';
 import { combine, SvidgateError, Watchable, type Logger } from '../core/index.ts';
-import { createExtAuthzEndpoint, type ExtAuthzOptions } from '../endpoints/ext-authz/index.ts';
+import { createExtAuthzEndpoint } from '../endpoints/ext-authz/index.ts';
 import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
 import { createGrpcBodyReader, type CheckRules, type GrpcBodyReader } from '../gate/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { AUTHORIZATION_SERVICE, parseDescriptorSet } from '../proto/index.ts';
 import { trustDomainOf, type SpiffeId } from '../spiffe/index.ts';
-import { startWireServer, type GrpcServer, type Peer } from '../transport/index.ts';
+import { startWireServer, type GrpcServer, type PeerHttpServer } from '../transport/index.ts';
 import { rememberMatches } from './caller-entries.ts';
 import type { GateIdentity } from './gate-identity.ts';
 import { gateIdsOfEntries } from './gate-tls.ts';
+import { attestEarly, tlsOf, type GateContext } from './gate-context.ts';
+import { startHttpListener } from './gate-http.ts';
 import { openAddress } from './open-address.ts';
 import type { ServerParts } from './parts.ts';
 
 /** Where the gate listens: one server for each of its listeners. */
 export interface Gate {
-  /** By listener: `gate`, `gate:NAME`. */
+  /** By listener: `gate`, `gate:NAME`, `http`, `http:NAME`. */
   readonly addresses: ReadonlyMap<GateListenerConfig['name'], string>;
   /** Health says so first; then, after `authz.drain_time`, each listener lets its calls finish for `graceMs`. */
   stop(graceMs: number): Promise<void>;
@@ -42,31 +44,22 @@ export async function startGate(parts: ServerParts): Promise<Gate | undefined> {
   warnOf(authz, context.shared.logger);
   warnOfHolders(parts, context.shared.logger);
   await using open = new AsyncDisposableStack();
-  const servers: GrpcServer[] = [];
-  for (const listener of authz.listeners) {
-    const server = await startListener(listener, context);
+  const servers = new Map<GateListenerConfig['name'], GrpcServer | PeerHttpServer>();
+  const add = (name: GateListenerConfig['name'], server: GrpcServer | PeerHttpServer): void => {
     open.defer(() => server.stop(0));
-    servers.push(server);
-  }
+    servers.set(name, server);
+  };
+  for (const listener of authz.listeners) add(listener.name, await startListener(listener, context));
+  for (const listener of authz.httpListeners) add(listener.name, await startHttpListener(listener, context));
   open.move();
   return {
-    addresses: new Map(authz.listeners.map(({ name }, index) => [name, servers[index]?.address ?? ''])),
+    addresses: new Map([...servers].map(([name, { address }]) => [name, address])),
     async stop(graceMs) {
       context.isStopping.set(true);
       await delay(authz.drainTimeMs);
-      await Promise.all(servers.map((server) => server.stop(graceMs)));
+      await Promise.all([...servers.values()].map((server) => server.stop(graceMs)));
     },
   };
-}
-
-/** What the listeners have in common. */
-interface GateContext {
-  readonly parts: ServerParts;
-  readonly authz: AuthzConfig;
-  readonly policies: PolicyEngine;
-  readonly gateIdentity: GateIdentity;
-  readonly shared: Omit<ExtAuthzOptions, 'access'>;
-  readonly isStopping: Watchable<boolean>;
 }
 
 function warnOf(authz: AuthzConfig, logger: Logger): void {
@@ -99,7 +92,7 @@ async function sharedOptions({
   readonly authz: AuthzConfig;
   readonly policies: PolicyEngine;
   readonly gateIdentity: GateIdentity;
-}): Promise<Omit<ExtAuthzOptions, 'access'>> {
+}): Promise<GateContext['shared']> {
   const { config, registry, revocations, evidence } = parts;
   const remembered = rememberMatches(registry.snapshot, parts.clock);
   return {
@@ -118,7 +111,6 @@ async function sharedOptions({
           isRegistered: (id) => trustDomainOf(id) !== config.trustDomain || registry.snapshot.value.hasSpiffeId(id),
         }
       : {}),
-    maxRequestBytes: authz.maxRequestBytes,
     onError: authz.onError,
     givesDenyBody: authz.denyBody === 'by_type',
     rules: await checkRules(authz),
@@ -129,15 +121,13 @@ async function sharedOptions({
 }
 
 function startListener(listener: GateListenerConfig, context: GateContext): Promise<GrpcServer> {
-  const { parts, authz, policies, gateIdentity, shared, isStopping } = context;
-  const { name, listen, tls, ...access } = listener;
-  const serverTls = gateIdentity.tls.of(listener);
-  // What is configured with TLS never listens without.
-  if ((tls === undefined) !== (serverTls === undefined)) throw new SvidgateError('internal', `${name} has no TLS`);
+  const { parts, authz, policies, shared, isStopping } = context;
+  const { name, listen, tls: _tls, ...access } = listener;
   const methods = [
     ...createExtAuthzEndpoint({
       ...shared,
       access: { ...access, listener: name },
+      maxRequestBytes: authz.maxRequestBytes,
       logger: shared.logger.child({ listener: name }),
     }),
     ...createHealthEndpoint({
@@ -149,7 +139,7 @@ function startListener(listener: GateListenerConfig, context: GateContext): Prom
   return startWireServer({
     name,
     address: openAddress(listen),
-    ...(serverTls === undefined ? {} : { tls: serverTls }),
+    ...tlsOf(listener, context),
     methods: [...methods, ...createReflectionEndpoint(methods)],
     identify: parts.tracker.identify,
     onPeer: (peer) => attestEarly(peer, parts),
@@ -186,11 +176,6 @@ function isEveryPolicyActive(listener: GateListenerConfig, { policies, parts: { 
   return [...listener.policies].every(
     (name) => value.get(name)?.state === 'active' || evidence?.isTrial(name) === true,
   );
-}
-
-/** The first attestation of an executable hashes it; that must not eat the deadline of the first request. */
-function attestEarly(peer: Peer, parts: ServerParts): void {
-  if (peer.kind === 'unix') parts.attestor.attest(peer.process).catch(() => undefined); // logged; the check denies
 }
 
 /** `a.B` of `/a.B/Method`. */

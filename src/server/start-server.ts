@@ -16,6 +16,8 @@ export interface RunningServer {
     readonly gate?: string;
     /** Further listeners of the gate by name. */
     readonly [gate: `gate:${string}`]: string;
+    readonly http?: string;
+    readonly [http: `http:${string}`]: string;
     readonly telemetry?: string;
   };
   /** Ends every stream with a status, removes sockets and the lock. Resolves when all is closed. */
@@ -110,7 +112,7 @@ async function start(context: StartContext): Promise<RunningServer> {
   return running({ ...context, addresses, tasks });
 }
 
-type ListenerName = 'workload' | 'admin' | 'telemetry' | 'gate' | `gate:${string}`;
+type ListenerName = 'workload' | 'admin' | 'telemetry' | 'gate' | `gate:${string}` | 'http' | `http:${string}`;
 
 /** Identities are served, and checks denied, while policies are still being compiled. Readiness comes last: then all others listen. */
 async function startListeners(
