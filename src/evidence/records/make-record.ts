@@ -1,0 +1,168 @@
+import { createHmac } from 'node:crypto';
+import { shadowSubject } from '../shadow-subject.ts';
+import type { DecisionFacts, RequestFacts, TokenFacts } from './decision-facts.ts';
+import type { DecisionRecord, JsonRecord, RecordedContext, RecordedPaths } from './decision-record.ts';
+import { exactJson } from './exact-json.ts';
+import { inputRules, type ShownParts } from './input-rules.ts';
+import { maskNd } from './mask-nd.ts';
+import { Masking } from './mask-rules.ts';
+import { isPlainResult, RESULT_RULES } from './result-rules.ts';
+import { looksSecret } from './secret-text.ts';
+import { traceContext } from './trace-context.ts';
+
+export interface RecordMakerOptions {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly shown: ShownParts;
+  /** Of the hashes. */
+  readonly key: Uint8Array;
+}
+
+/** Makes the record of a decision, without anything that the allow-list does not name. The facts are its own. */
+export type RecordMaker = (facts: DecisionFacts, input?: Uint8Array) => DecisionRecord;
+
+/** Pointers beyond these are told by the object that they are in. */
+const MAX_POINTERS = 64;
+/** With words of the evaluator beside them, which quote the policy at most. */
+const WITH_DETAIL: ReadonlySet<string> = new Set(['evaluation_error', 'wrong_type', 'reply_refused']);
+const MAX_TEXT = 256;
+
+export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): RecordMaker {
+  const rules = inputRules(shown);
+  const shownNames = new Set([...shown.headers, ...shown.query, ...shown.claims]);
+  const hashOf = (bytes: Uint8Array | string): string => createHmac('sha256', key).update(bytes).digest('hex');
+  return (facts, input) => {
+    const { evaluated } = facts;
+    const known = knownNames(evaluated?.recorded);
+    const masking = new Masking({
+      shownPaths: shown.paths,
+      isKnownName: (name) => shownNames.has(name) || known.has(name),
+    });
+    const seen: { input?: JsonRecord; result?: unknown } = {};
+    if (evaluated !== undefined && input !== undefined) {
+      seen.input = exactJson(new TextDecoder().decode(input)) as JsonRecord;
+      masking.apply(seen, 'input', rules);
+      if ('value' in evaluated) seen.result = evaluated.value;
+      if (!isPlainResult(seen.result)) masking.apply(seen, 'result', RESULT_RULES);
+    }
+    const { nd, missing } = maskNd(evaluated ?? {}, masking, shown.paths);
+    const unreplayable = few([...[...masking.erased, ...masking.masked].filter(isOfInput), ...missing]);
+    const error = errorOf(facts, masking);
+    const erased = few(masking.erased);
+    return {
+      labels,
+      decision_id: facts.decisionId,
+      ...(facts.request === undefined ? {} : traceContext(facts.request)),
+      ...(evaluated === undefined ? {} : { ...bundlesOf(facts), path: evaluated.entrypoint }),
+      ...seen,
+      ...(error === undefined ? {} : { error: { message: error } }),
+      metrics: { timer_server_handler_ns: facts.durationNs },
+      ...(nd === undefined ? {} : { nd_builtin_cache: nd }),
+      timestamp: timestampOf(facts.at),
+      ...(erased.length === 0 ? {} : { erased }),
+      ...(masking.masked.length === 0 ? {} : { masked: few(masking.masked) }),
+      req_id: facts.requestNumber,
+      svidgate: {
+        ...contextOf(facts, hashOf),
+        ...(seen.input === undefined || input === undefined ? {} : { input_hash: hashOf(input) }),
+        ...(evaluated === undefined ? {} : { recorded: evaluated.recorded }),
+        cached: evaluated?.cached === true,
+        replayable: evaluated !== undefined && unreplayable.length === 0,
+        ...(unreplayable.length === 0 ? {} : { unreplayable }),
+      },
+    };
+  };
+}
+
+function contextOf(
+  facts: DecisionFacts,
+  hashOf: (text: string) => string,
+): Omit<RecordedContext, 'cached' | 'replayable'> {
+  const { peer, tokens = [], request } = facts;
+  const { principal, method, route } = shadowSubject({
+    spiffeId: peer?.spiffeId,
+    ...(request ?? { method: '', host: '', path: '', route: '' }),
+  });
+  return {
+    policy: plain(facts.policy),
+    ...(facts.digest === undefined ? {} : { policy_digest: facts.digest }),
+    outcome: facts.outcome,
+    reason: facts.reason,
+    http_status: facts.httpStatus,
+    principal,
+    ...(peer === undefined ? {} : { peer: { spiffe_id: peer.spiffeId, serial: peer.serial } }),
+    ...(tokens.length === 0 ? {} : { tokens: tokens.map((token) => tokenOf(token, hashOf)) }),
+    caller: facts.caller,
+    ...(facts.callerIds === undefined ? {} : { caller_ids: facts.callerIds }),
+    listener: facts.listener,
+    method,
+    route: plain(route),
+    ...requestIdOf(request),
+  };
+}
+
+function tokenOf(token: TokenFacts, hashOf: (text: string) => string): NonNullable<RecordedContext['tokens']>[number] {
+  return {
+    issuer: plain(token.issuer),
+    subject: plain(token.subject),
+    token_hash: hashOf(token.text.replace(/^bearer\s+/i, '')),
+    verified: token.verified,
+  };
+}
+
+function requestIdOf(request: RequestFacts | undefined): { readonly request_id?: string } {
+  const id = request?.requestId ?? '';
+  return id === '' ? {} : { request_id: plain(id) };
+}
+
+/** What a stranger may have written. */
+function plain(text: string): string {
+  return looksSecret(text) ? '' : text.slice(0, MAX_TEXT);
+}
+
+function bundlesOf({ policy, evaluated }: DecisionFacts): Pick<DecisionRecord, 'bundles'> {
+  return evaluated?.revision === undefined ? {} : { bundles: { [policy]: { revision: evaluated.revision } } };
+}
+
+function errorOf({ outcome, reason, detail }: DecisionFacts, masking: Masking): string | undefined {
+  if (outcome !== 'failure') return undefined;
+  if (detail === undefined || !WITH_DETAIL.has(reason)) return reason;
+  return looksSecret(detail) || masking.removed.isIn(detail) ? reason : `${reason}: ${detail}`;
+}
+
+function isOfInput(pointer: string): boolean {
+  return pointer === '/input' || pointer.startsWith('/input/');
+}
+
+/** The pointers, without repetitions; where there are many, those of what holds them. */
+function few(pointers: readonly string[]): readonly string[] {
+  let all = [...new Set(pointers)];
+  while (all.length > MAX_POINTERS) {
+    const deepest = Math.max(...all.map(depthOf));
+    all = [...new Set(all.map((pointer) => (depthOf(pointer) < deepest ? pointer : parentOf(pointer))))];
+  }
+  return all;
+}
+
+function depthOf(pointer: string): number {
+  return pointer.split('/').length;
+}
+
+function parentOf(pointer: string): string {
+  return pointer.slice(0, pointer.lastIndexOf('/'));
+}
+
+/** The keys in the paths that the policy can look at: they stand in the policy. */
+function knownNames(recorded: RecordedPaths | undefined): ReadonlySet<string | number> {
+  if (recorded === undefined || recorded === 'all') return NO_NAMES;
+  let names = namesOf.get(recorded);
+  if (names === undefined) namesOf.set(recorded, (names = new Set(recorded.flat())));
+  return names;
+}
+
+const NO_NAMES: ReadonlySet<string | number> = new Set();
+/** The same array for all decisions of one policy. */
+const namesOf = new WeakMap<readonly unknown[], ReadonlySet<string | number>>();
+
+function timestampOf(at: number): string {
+  return `${new Date(at).toISOString().slice(0, -1)}000000Z`;
+}

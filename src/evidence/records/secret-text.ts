@@ -1,0 +1,79 @@
+/** What of a text may be kept in a record. */
+
+/** A JSON Web Token: `eyJ` is the beginning of its header in base64. With or without its other parts. */
+const JWT = /eyJ[A-Za-z0-9_-]{5,}/;
+/** `Bearer x`, `basic%20x` */
+const CREDENTIALS = /\b(?:bearer|basic|digest|negotiate|apikey|token)(?:\s|%20|\+|=)+[^\s]/i;
+/** PEM, also URL-encoded as in x-forwarded-client-cert. */
+const PEM =
+  /-----(?:BEGIN|END)|%2D%2D%2DBEGIN|(?:BEGIN|END)(?:\s|%20|\+)+(?:[A-Z0-9]+(?:\s|%20|\+)+)*(?:CERTIFICATE|KEY)/i;
+/** Keys and tokens of well-known services, and a password in a URL. */
+const KNOWN_KEY =
+  /\b(?:AKIA|ASIA)[A-Z0-9]{12}|\bgh[opsur]_\w{20}|\bxox[abprs]-|\b[rs]k_(?:live|test)_|:\/\/[^/\s:@]*:[^/\s@]+@/;
+/** What those would be in base64: `eyJ`, `Bearer `, `-----`. */
+const IN_BASE64 = /ZXlK|QmVhcmVy|YmVhcmVy|LS0tLS1C/;
+
+/** Whether the text holds something that looks like a token, a key or a certificate. */
+export function looksSecret(text: string): boolean {
+  return JWT.test(text) || CREDENTIALS.test(text) || PEM.test(text) || KNOWN_KEY.test(text) || IN_BASE64.test(text);
+}
+
+/** Headers that no setting makes recordable. */
+const NEVER =
+  /^(?:authorization|proxy-authorization|cookie2?|set-cookie2?|authentication-info|proxy-authentication-info|x-amz-security-token|x-goog-iam-authorization-token)$|api-?key|secret|passw|token|credential|private-?key|session-?id|(?:^|-)auth$|^x-auth-/;
+
+/** Whether a header may never be recorded. `name` in lower case. */
+export function isNeverRecorded(name: string): boolean {
+  return NEVER.test(name);
+}
+
+/** Texts that were removed from a record: nothing derived from them stays elsewhere. */
+export class RemovedTexts {
+  readonly #texts = new Set<string>();
+
+  add(text: string): void {
+    for (const form of formsOf(text)) if (form.length >= SHORTEST) this.#texts.add(form);
+  }
+
+  /** Whether the text holds one of them or a part of one. */
+  isIn(text: string): boolean {
+    const forms = formsOf(text);
+    for (const removed of this.#texts) {
+      for (const form of forms) {
+        if (form.includes(removed) || (form.length >= SHORTEST_PART && removed.includes(form))) return true;
+      }
+    }
+    return false;
+  }
+}
+
+const SHORTEST = 4;
+const SHORTEST_PART = 6;
+const MAX_WORDS = 64;
+const SEPARATORS = /[\s,;&?="']+/;
+
+/** The text itself and its words, as they are and decoded, in lower case. */
+function formsOf(text: string): readonly string[] {
+  const words = text.split(SEPARATORS, MAX_WORDS);
+  const forms = new Set<string>();
+  for (const word of [text, ...words]) {
+    forms.add(word.toLowerCase());
+    const plain = percentDecoded(word);
+    forms.add(plain.toLowerCase());
+    const decoded = /^[A-Za-z0-9+/_-]{6,}={0,2}$/.test(word) ? Buffer.from(word, 'base64').toString('utf8') : '';
+    if (decoded !== '' && !decoded.includes('\uFFFD')) {
+      forms.add(decoded.toLowerCase());
+      for (const part of decoded.split(/[\s:,;&=]+/, MAX_WORDS)) forms.add(part.toLowerCase());
+    }
+  }
+  return [...forms].filter((form) => form !== '');
+}
+
+function percentDecoded(text: string): string {
+  if (!text.includes('%')) return text;
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
