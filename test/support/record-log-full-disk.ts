@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { noMetrics, silentLogger, systemClock } from '../../src/core/index.ts';
-import { openRecordLog, readRecords } from '../../src/evidence/index.ts';
-import { decisionRecord } from './decision-records.ts';
+import { openRecordLog, readRecords } from '../../src/evidence/log/index.ts';
+import { recordLine } from './record-line.ts';
 import { waitUntil } from './wait-until.ts';
 
 const disk = process.argv[2] ?? '';
@@ -12,8 +12,7 @@ const ballast = join(disk, 'ballast');
 const folder = join(disk, 'decisions');
 const open = () =>
   openRecordLog({ folder, maxBytes: 2 ** 30, clock: systemClock, logger: silentLogger, metrics: noMetrics });
-const lineOf = (number: number): string =>
-  JSON.stringify(decisionRecord({ decision_id: String(number), path: 'x'.repeat(100_000) }));
+const lineOf = (number: number): string => recordLine(number, { padding: 100_000 });
 
 /** Takes all room that is left, to the byte. */
 function fill(): void {

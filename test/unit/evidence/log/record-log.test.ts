@@ -10,8 +10,8 @@ import {
   type RecordCursor,
   type RecordLog,
   type RecordLogOptions,
-} from '../../../../src/evidence/index.ts';
-import { decisionRecord } from '../../../support/decision-records.ts';
+} from '../../../../src/evidence/log/index.ts';
+import { recordLine } from '../../../support/record-line.ts';
 import { noSmallDisk, runOnSmallDisk } from '../../../support/small-disk.ts';
 import { tempFolder } from '../../../support/temp-folder.ts';
 import { createTestClock, type TestClock } from '../../../support/test-clock.ts';
@@ -45,7 +45,7 @@ async function openLog(folder: string, changed: Partial<RecordLogOptions> = {}):
 }
 
 function lineOf(id: string, padding = 0): string {
-  return JSON.stringify(decisionRecord({ decision_id: id, path: 'x'.repeat(padding) }));
+  return recordLine(id, { padding });
 }
 
 async function idsIn(path: string): Promise<readonly string[]> {
