@@ -46,6 +46,9 @@ type request struct {
 	// Bundle is what "bundle" reads, Delta what "delta" applies.
 	Bundle *bundleRequest `json:"bundle"`
 	Delta  *deltaRequest  `json:"delta"`
+	// Queries are evaluated by "partial" as far as they do not depend on Unknowns, which are references; input by default.
+	Queries  []string `json:"queries"`
+	Unknowns []string `json:"unknowns"`
 }
 
 // response is either OK with the result of the operation, or not OK with every error that was found.
@@ -78,6 +81,10 @@ type response struct {
 
 	// Bundle is what "bundle" gave.
 	Bundle *bundleContent `json:"bundle,omitempty"`
+
+	// Residuals are what "partial" left of each query, Constants what the policy names.
+	Residuals []residual     `json:"residuals,omitempty"`
+	Constants []residualTerm `json:"constants,omitempty"`
 }
 
 // problem is one mistake and its place. Line and Column count from 1 and are 0 where no place is known.
@@ -132,6 +139,8 @@ func handle(ctx context.Context, req request) (res response) {
 		return pack(ctx, req)
 	case "explain":
 		return explain(ctx, req)
+	case "partial":
+		return partial(ctx, req)
 	default:
 		return failed(problem{Code: "unknown_op", Message: fmt.Sprintf("unknown operation %q", req.Op)})
 	}
