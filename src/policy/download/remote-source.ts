@@ -10,16 +10,16 @@ import {
 } from '../../core/index.ts';
 import type { PolicySnapshot, SnapshotSource, SourceStatus } from '../snapshot-source.ts';
 import type { BundleAnswer, BundleFetcher } from './bundle-fetcher.ts';
-import type { BundleReader, ReadBundle } from './bundle-reader.ts';
 import { BundleKeeper } from './bundle-keeper.ts';
 import type { DownloadedBundle, KeptBundles } from './kept-bundle.ts';
+import type { PartReader } from './part-reader.ts';
 import { createPollPace, type PollOutcome, type PollPace } from './poll-pace.ts';
 
-export interface RemoteSourceOptions {
+export interface RemoteSourceOptions<S extends PolicySnapshot = PolicySnapshot> {
   /** Whose source it is: in metrics, and among what is kept. */
   readonly policy: string;
   readonly fetcher: BundleFetcher;
-  readonly reader: BundleReader;
+  readonly reader: PartReader<S>;
   readonly kept: KeptBundles;
   readonly intervalMs: number;
   /** 0: it is not told to wait. */
@@ -45,14 +45,14 @@ const START_WAIT_MS = 5000;
 /** A longer chain of changes costs more at the next start than a snapshot costs now. */
 const MAX_PARTS = 32;
 
-interface Held {
-  readonly bundle: ReadBundle;
+interface Held<S> {
+  readonly snapshot: S;
   readonly download: DownloadedBundle;
   /** Of the last part. */
   readonly sha256: string;
 }
 
-export function createRemoteSource(options: RemoteSourceOptions): RemoteSource {
+export function createRemoteSource<S extends PolicySnapshot>(options: RemoteSourceOptions<S>): RemoteSource {
   return new PollingSource(options);
 }
 
@@ -60,13 +60,13 @@ export function createRemoteSource(options: RemoteSourceOptions): RemoteSource {
  * Follows a place that gives bundles. What came last and could be read is what read() gives; what cannot be read, or
  * verified, or had at all, leaves that as it is. At the start it is what was kept on disk, read and verified anew.
  */
-class PollingSource implements RemoteSource {
+class PollingSource<S extends PolicySnapshot> implements RemoteSource {
   readonly description: string;
   readonly status: Watchable<SourceStatus>;
-  readonly #options: RemoteSourceOptions;
+  readonly #options: RemoteSourceOptions<S>;
   readonly #pace: PollPace;
   readonly #keeper: BundleKeeper;
-  #held: Held | undefined;
+  #held: Held<S> | undefined;
   /** Why what came last is not what is held. */
   #refusal: SvidgateError | undefined;
   /** Why the last question has no answer. */
@@ -78,7 +78,7 @@ class PollingSource implements RemoteSource {
   /** Until the next question. */
   #pauseMs = 0;
 
-  constructor(options: RemoteSourceOptions) {
+  constructor(options: RemoteSourceOptions<S>) {
     const { fetcher, policy, metrics } = options;
     this.#options = options;
     this.description = fetcher.description;
@@ -101,7 +101,7 @@ class PollingSource implements RemoteSource {
     this.begin(signal);
     await this.#beginning;
     signal.throwIfAborted();
-    const snapshot = this.#held?.bundle.snapshot;
+    const snapshot = this.#held?.snapshot;
     // What is held comes first, also where something newer was refused: after a start nothing is in force yet.
     const isNews = snapshot !== undefined && snapshot !== this.#given;
     if (this.#refusal !== undefined && !isNews) throw this.#refusal;
@@ -130,7 +130,7 @@ class PollingSource implements RemoteSource {
   }
 
   inForce(digest: string | undefined): void {
-    if (digest !== undefined && digest === this.#held?.bundle.snapshot.digest) this.#keeper.save(this.#held.download);
+    if (digest !== undefined && digest === this.#held?.snapshot.digest) this.#keeper.save(this.#held.download);
   }
 
   async #start(signal: AbortSignal): Promise<void> {
@@ -153,11 +153,11 @@ class PollingSource implements RemoteSource {
     try {
       const found = await this.#keeper.load();
       if (found === undefined) return;
-      let bundle: ReadBundle | undefined;
-      for (const part of found.download.parts) ({ bundle } = await reader.read(part, { base: bundle, signal }));
+      let snapshot: S | undefined;
+      for (const part of found.download.parts) ({ snapshot } = await reader.read(part, { base: snapshot, signal }));
       const last = found.download.parts.at(-1);
-      if (bundle === undefined || last === undefined) return;
-      this.#held = { bundle, download: found.download, sha256: hash('sha256', last) };
+      if (snapshot === undefined || last === undefined) return;
+      this.#held = { snapshot, download: found.download, sha256: hash('sha256', last) };
       metrics.gauge('svidgate_policy_source_from_disk', { policy }, 1);
       metrics.gauge('svidgate_policy_source_contact_seconds', { policy }, found.contactAt / 1000);
       const { downloadedAt: lastChangeAt } = found.download;
@@ -193,12 +193,12 @@ class PollingSource implements RemoteSource {
 
   /** Throws `policy_invalid` for a bundle that is refused, and what the fetcher and the reader throw. */
   async #fetch(signal: AbortSignal): Promise<PollOutcome> {
-    const { fetcher } = this.#options;
+    const { fetcher, reader } = this.#options;
     const held = this.#held;
     const etag = held?.download.etag;
     // A change from what is held would be of no use where what came last was refused.
-    const takesDelta =
-      etag !== undefined && this.#refusal === undefined && held !== undefined && held.download.parts.length < MAX_PARTS;
+    const isWhole = this.#refusal === undefined && (held?.download.parts.length ?? 0) < MAX_PARTS;
+    const takesDelta = etag !== undefined && isWhole && reader.takesDeltas;
     const { waitMs } = this.#pace;
     const question = { ...(etag === undefined ? {} : { etag }), signal };
     const answer = await fetcher.fetch({ ...question, takesDelta, waitMs });
@@ -217,7 +217,7 @@ class PollingSource implements RemoteSource {
 
   async #take(
     answer: Extract<BundleAnswer, { readonly kind: 'bundle' }>,
-    base: Held | undefined,
+    base: Held<S> | undefined,
     signal: AbortSignal,
   ): Promise<PollOutcome> {
     const { clock, fetcher, reader } = this.#options;
@@ -232,9 +232,9 @@ class PollingSource implements RemoteSource {
       }
       return { kind: 'unchanged', canWait };
     }
-    const { bundle, isDelta } = await reader.read(bytes, { base: base?.bundle, signal });
+    const { snapshot, isDelta } = await reader.read(bytes, { base: base?.snapshot, signal });
     const parts = isDelta ? [...(base?.download.parts ?? []), bytes] : [bytes];
-    this.#held = { bundle, download: { place: fetcher.place, ...tag, downloadedAt: clock.now(), parts }, sha256 };
+    this.#held = { snapshot, download: { place: fetcher.place, ...tag, downloadedAt: clock.now(), parts }, sha256 };
     return { kind: 'changed', canWait };
   }
 
