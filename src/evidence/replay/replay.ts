@@ -51,10 +51,13 @@ class ReplayRun {
   readonly #options: ReplayOptions;
   readonly #needs: InputNeeds;
   readonly #answers = new Map<string, Promise<Decision>>();
-  readonly #open = new Set<Promise<void>>();
   readonly #leftOut = { anonymous: 0, otherPolicies: 0, undecided: 0 };
   readonly #reasons = new Tally(MAX_REASONS);
   readonly #changes: ChangeBook;
+  #open = 0;
+  #wantedOpen = 0;
+  #whenRoom: (() => void) | undefined;
+  #failure: unknown;
   #keptLength = 0;
   #read = 0;
   #replayed = 0;
@@ -87,13 +90,14 @@ class ReplayRun {
     if (before.kind === 'unanswered') return this.#cut([`no answer was made: ${before.reason}`]);
     const question = recordedQuestion(record, this.#needs);
     if (question.kind === 'cut') return this.#cut(question.missing);
-    const open = this.#settle(record, before, question.input).finally(() => this.#open.delete(open));
-    this.#open.add(open);
-    if (this.#open.size >= MAX_OPEN) await Promise.race(this.#open);
+    this.#open += 1;
+    void this.#settle(record, before, question.input);
+    // Half, so that the reader wakes up for many at once.
+    if (this.#open >= MAX_OPEN) await this.#until(MAX_OPEN / 2);
   }
 
   async end(): Promise<ReplayReport> {
-    await Promise.all(this.#open);
+    await this.#until(0);
     this.#options.signal.throwIfAborted();
     const asked = this.#replayed + this.#notReplayable;
     return {
@@ -118,7 +122,21 @@ class ReplayRun {
   }
 
   async #settle(record: DecisionRecord, before: Known, input: string): Promise<void> {
-    this.#count(record, before, await this.#ask(record, input));
+    try {
+      this.#count(record, before, await this.#ask(record, input));
+    } catch (error) {
+      this.#failure ??= error;
+    }
+    this.#open -= 1;
+    if (this.#open <= this.#wantedOpen) this.#whenRoom?.();
+  }
+
+  /** Waits until no more than this many questions are open. Throws what went wrong with one of them. */
+  async #until(open: number): Promise<void> {
+    this.#wantedOpen = open;
+    if (this.#open > open) await new Promise<void>((resolve) => (this.#whenRoom = resolve));
+    this.#whenRoom = undefined;
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   #ask(record: DecisionRecord, input: string): Promise<Decision> {
