@@ -11,11 +11,13 @@ export type {
 } from './attestation-config.ts';
 export type { AuthorityConfig, KeyManagerConfig, SecretSource, UpstreamConfig } from './authority-config.ts';
 export type { AuthzConfig, PolicyConfig, ReplyConfig } from './authz-config.ts';
+export type { DecisionLogSinksConfig, OpaSinkConfig, ReceiverConfig } from './decision-log-sinks-config.ts';
 export { isAnonymous, unservedPolicies, type GateCallerConfig, type GateListenerConfig } from './gate-config.ts';
 export type { HttpListenerConfig } from './gate-http-config.ts';
 export type { Config, IdentitySourceConfig, ListenAddress, TelemetryConfig } from './config.ts';
 export type { AdminCaller, AdminConfig, AuditConfig } from './operation-config.ts';
 export type { JwtProviderConfig, JwtSvidConfig, PeerConfig } from './peer-config.ts';
+export type { PolicyBundleConfig, PolicyBundlePlace } from './policy-source-config.ts';
 export type { VaultAuthConfig, VaultConfig } from './vault-config.ts';
 export { formatDuration, parseDuration } from './duration.ts';
 export { parseYamlDocument } from './document.ts';
