@@ -29,7 +29,7 @@ export function checkRequestOf(
   const now = rules.clock.now();
   const init: CheckRequestInit = {
     attributes: {
-      source: sourceOf(original, caller, rules),
+      ...sourceOf(original, caller, rules),
       request: {
         time: { seconds: Math.floor(now / 1000), nanos: (Math.floor(now) % 1000) * 1e6 },
         http: {
@@ -50,12 +50,17 @@ export function checkRequestOf(
 
 type SourceInit = NonNullable<NonNullable<CheckRequestInit['attributes']>['source']>;
 
-function sourceOf(original: OriginalRequest, caller: Caller, { isPeerInXfcc }: CheckRequestRules): SourceInit {
+function sourceOf(
+  original: OriginalRequest,
+  caller: Caller,
+  { isPeerInXfcc }: CheckRequestRules,
+): { readonly source?: SourceInit } {
   const { clientAddress } = original;
-  return {
+  const source: SourceInit = {
     ...(clientAddress === '' ? {} : { address: { socketAddress: { address: clientAddress } } }),
     ...(isPeerInXfcc ? peerInXfcc(original, caller) : {}),
   };
+  return Object.keys(source).length === 0 ? {} : { source };
 }
 
 /** Of one element that the caller itself wrote. More of them are not its alone: then there is no peer. */

@@ -2,8 +2,10 @@ import type { ErrorCode, SvidgateError } from '../../core/index.ts';
 import { answerCheck, answerFault, type GateOptions } from '../../gate/index.ts';
 import type { HttpCall, HttpReply } from '../../transport/index.ts';
 import type { AskedPath, RequestScheme } from './asked-path.ts';
+import { AskedHeaders } from './asked-headers.ts';
 import { checkRequestOf } from './check-request.ts';
 import { httpReply } from './http-reply.ts';
+import { EXPECTED_TIMEOUT } from './original-request.ts';
 
 export interface HttpAuthzOptions extends GateOptions {
   /** Who asks. Its headers alone are believed. */
@@ -35,8 +37,17 @@ export function createHttpAuthzEndpoint(options: HttpAuthzOptions): HttpAuthzEnd
         size,
         read: (caller: Parameters<typeof checkRequestOf>[1]) => checkRequestOf(call, caller, options),
       };
-      return httpReply(await answerCheck(question, { peer, signal, deadline: undefined }, gate), scheme);
+      return httpReply(
+        await answerCheck(question, { peer, signal, deadline: deadlineOf(call, options) }, gate),
+        scheme,
+      );
     },
     onFault: (error) => httpReply(answerFault(error, gate, DENIED), scheme),
   };
+}
+
+/** Epoch milliseconds. Only Envoy says how long it waits. */
+function deadlineOf({ headers }: HttpCall, { scheme, clock }: HttpAuthzOptions): number | undefined {
+  const text = scheme === 'envoy' ? new AskedHeaders(headers).single(EXPECTED_TIMEOUT) : undefined;
+  return text !== undefined && /^\d{1,9}$/.test(text) ? clock.now() + Number(text) : undefined;
 }

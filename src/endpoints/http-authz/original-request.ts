@@ -28,6 +28,9 @@ export interface Asked {
   readonly headers: AskedHeaders;
 }
 
+/** How long Envoy waits for the answer, in milliseconds. */
+export const EXPECTED_TIMEOUT = 'x-envoy-expected-rq-timeout-ms';
+
 /** They are about the call to us, and not about the request. */
 const OF_THE_CALL = new Set([
   'connection',
@@ -40,6 +43,9 @@ const OF_THE_CALL = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
+  // Of the time that Envoy waits for us, and of the hop to us, which is always an internal one.
+  EXPECTED_TIMEOUT,
+  'x-envoy-internal',
 ]);
 
 /** Only Envoy writes them, or takes away what a client wrote. */
