@@ -76,7 +76,7 @@ type wasmFile struct {
 }
 
 // readBundle has OPA's own reader read the files and check signature, roots and syntax.
-func readBundle(_ context.Context, req request) response {
+func readBundle(ctx context.Context, req request) response {
 	if req.Bundle == nil {
 		return failed(problem{Code: "bundle_invalid", Message: "no bundle is given"})
 	}
@@ -99,6 +99,12 @@ func readBundle(_ context.Context, req request) response {
 	}
 	if problems := carelessYAML(req.Bundle.Files); len(problems) > 0 {
 		return failed(problems...)
+	}
+	if read.Type() == bundle.SnapshotBundleType && !slices.Contains(*read.Manifest.Roots, "") {
+		// What stands above the roots is no part of it, and OPA drops it when it activates the bundle.
+		if read.Data, err = activate(ctx, &bundle.Bundle{Manifest: read.Manifest, Data: read.Data}); err != nil {
+			return failed(bundleProblem(err))
+		}
 	}
 	content, problems := contentOf(&read)
 	if len(problems) > 0 {

@@ -58,9 +58,10 @@ func applyDelta(ctx context.Context, req request) response {
 	return response{OK: true, Data: string(text)}
 }
 
-// activate gives the data less what OPA keeps of bundles.
-func activate(ctx context.Context, bundles ...*bundle.Bundle) (any, error) {
+// activate gives the data after the bundles were activated one after the other, less what OPA keeps of them there.
+func activate(ctx context.Context, bundles ...*bundle.Bundle) (map[string]any, error) {
 	store := inmem.New()
+	compiler := ast.NewCompiler() // a delta is checked against the rules that are there
 	for _, each := range bundles {
 		err := storage.Txn(ctx, store, storage.WriteParams, func(txn storage.Transaction) error {
 			return bundle.Activate(&bundle.ActivateOpts{
@@ -68,7 +69,7 @@ func activate(ctx context.Context, bundles ...*bundle.Bundle) (any, error) {
 				Store:    store,
 				Txn:      txn,
 				TxnCtx:   storage.NewContext(),
-				Compiler: ast.NewCompiler().WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)),
+				Compiler: compiler.WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)),
 				Metrics:  metrics.NoOp(),
 				Bundles:  map[string]*bundle.Bundle{bundleName: each},
 			})

@@ -147,7 +147,7 @@ function readRecords(content: Uint8Array): ReadonlyMap<string, string> {
     const digits = /^(\d{1,6}) /.exec(LATIN1.decode(content.subarray(at, at + 8)))?.[1];
     const length = Number(digits ?? 0);
     const record = content.subarray(at, at + length);
-    if (digits === undefined || length <= digits.length + 2 || record.at(-1) !== 10) {
+    if (digits === undefined || length <= digits.length + 2 || record.byteLength < length || record.at(-1) !== 10) {
       throw refused('an extended header is damaged');
     }
     const [, key, value] = /^([^=]+)=([^]*)$/.exec(decode(record.subarray(digits.length + 1, -1))) ?? [];
