@@ -27,7 +27,7 @@ export async function checkPolicyFolder(
       entrypoint,
       signal,
     );
-    return built.kind === 'refused' ? built.problems : [];
+    return built.kind === 'refused' ? built.problems : built.unusable;
   } catch (error) {
     if (error instanceof SvidgateError && (error.code === 'file_unreadable' || error.code === 'policy_invalid')) {
       return [{ code: error.code, message: error.message, file: '', line: 0, column: 0 }];

@@ -15,6 +15,8 @@ export interface CompiledPolicy {
   readonly reads: readonly InputPath[] | null;
   /** Names of the builtins that it may call. */
   readonly calls: readonly string[];
+  /** Digest of its own tests, when they passed: they need not run again. */
+  readonly testsPassed?: string;
 }
 
 /** Everything that shapes a compiled policy. */
@@ -66,6 +68,7 @@ export function decodeCompiledPolicy(key: string, bytes: Uint8Array): CompiledPo
     warnings: header.warnings,
     reads: header.reads,
     calls: header.calls,
+    ...(header.testsPassed === undefined ? {} : { testsPassed: header.testsPassed }),
   };
 }
 

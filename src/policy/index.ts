@@ -5,6 +5,26 @@
  * good one in force.
  * Must not know Envoy's messages, identities, who asks, nor what is done with a decision.
  */
+export type {
+  ActivationGate,
+  Candidate,
+  GateName,
+  ReplayFindings,
+  ReplayLimits,
+} from './activation/activation-gate.ts';
+export type { KeptSnapshots } from './activation/kept-snapshot.ts';
+export type { PolicyEvent, PolicyHistory, PolicyHold } from './activation/policy-event.ts';
+export type { TestsRule } from './activation/tests-gate.ts';
+export {
+  bundleSource,
+  type BundleSourceOptions,
+  type ClientIdentity,
+  type KeptBundles,
+  type RemoteSource,
+  type ServerJudge,
+} from './download/index.ts';
+export { createBundleReader, type BundleReader } from './bundle/index.ts';
+export { createRegoProgram } from './rego-program.ts';
 export { checkPolicyFolder } from './check-policy-folder.ts';
 export type { CompiledPolicyCache } from './compiled-policy-cache.ts';
 export {
@@ -32,8 +52,31 @@ export {
   type OpenedPolicy,
   type OpenPolicyOptions,
 } from './open-policy.ts';
-export { createPolicyEngine, type PolicyEngine, type PolicyEngineOptions } from './policy-engine.ts';
+export type { OperatorRequest, PolicyMemory, RollbackRequest } from './live-policy.ts';
+export {
+  createPolicyEngine,
+  type ListedPolicyEvent,
+  type PolicyEngine,
+  type PolicyEngineOptions,
+} from './policy-engine.ts';
 export type { PolicyData } from './policy-data.ts';
 export type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
 export { folderSource, type PolicySnapshot, type SnapshotSource, type SourceStatus } from './snapshot-source.ts';
 export { formatProblem, type PolicyProblem } from './problem.ts';
+export {
+  createPolicyTools,
+  type BundleSigning,
+  type CheckedSource,
+  type FailedCondition,
+  type FileCoverage,
+  type NamedValue,
+  type PolicyExplanation,
+  type PolicyFinding,
+  type PolicyQuestion,
+  type PolicyTools,
+  type ReferenceAnswer,
+  type Refused,
+  type RulePlace,
+  type SpiffeLiteral,
+  type TestRun,
+} from './tools/index.ts';

@@ -1,4 +1,12 @@
-import { supervise, Watchable, type Clock, type Logger, type Metrics, type ReadonlyWatchable } from '../core/index.ts';
+import {
+  supervise,
+  SvidgateError,
+  Watchable,
+  type Clock,
+  type Logger,
+  type Metrics,
+  type ReadonlyWatchable,
+} from '../core/index.ts';
 import { createBuiltinsProgram } from './builtins/builtins-program.ts';
 import { offeredBuiltins } from './builtins/offered.ts';
 import { keptPolicies, type CompiledPolicyCache } from './compiled-policy-cache.ts';
@@ -6,13 +14,16 @@ import { decide, type Decision, type EvaluatedDecision } from './decision.ts';
 import type { Evaluation, EvaluationOptions } from './evaluation.ts';
 import { DecisionCache, type KnownDecision } from './decision-cache.ts';
 import type { PolicyInput } from './input-needs.ts';
-import { LivePolicy, type ActivePolicy } from './live-policy.ts';
+import type { ActivationGate } from './activation/activation-gate.ts';
+import type { PolicyEvent } from './activation/policy-event.ts';
+import type { ActivePolicy } from './activation/policy-slot.ts';
+import { LivePolicy, type OperatorRequest, type PolicyMemory, type RollbackRequest } from './live-policy.ts';
 import type { HttpSendRules } from './network/http-send-rules.ts';
 import { createPolicyNetworks } from './network/policy-network.ts';
 import { createPolicyLoader } from './policy-loader.ts';
 import type { PolicyData } from './policy-data.ts';
 import type { PolicySource, PolicyStatus } from './policy-status.ts';
-import { createRegoCompiler } from './rego-compiler.ts';
+import { createRegoCompiler, type RegoCompiler } from './rego-compiler.ts';
 
 export interface PolicyEngineOptions {
   readonly policies: readonly PolicySource[];
@@ -24,6 +35,10 @@ export interface PolicyEngineOptions {
   readonly httpSend?: HttpSendRules;
   /** Keeps compiled policies over a restart, which then does not wait for the compiler. Default: none. */
   readonly cache?: CompiledPolicyCache;
+  /** What was in force, over a restart. Default: a restart knows nothing of it, and nothing can be rolled back. */
+  readonly memory?: PolicyMemory;
+  /** Makes recorded decisions again; needed where a policy has `replay`. */
+  readonly activationGate?: ActivationGate;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -45,43 +60,53 @@ export interface PolicyEngine {
   decide(name: string, input: PolicyInput, options: EvaluationOptions): Promise<Decision>;
   /** The state of every configured policy by name. */
   readonly status: ReadonlyWatchable<ReadonlyMap<string, PolicyStatus>>;
+  /** What became of the policy, newest first. Throws `not_found`. */
+  history(name: string): Promise<readonly ListedPolicyEvent[]>;
+  /** See LivePolicy. Also throws `not_found` for a policy that is not configured. */
+  rollback(name: string, request: RollbackRequest, signal: AbortSignal): Promise<void>;
+  /** As rollback(). */
+  release(name: string, request: OperatorRequest, signal: AbortSignal): Promise<void>;
   /** The data of the policy in force. A policy that is not configured stays pending. */
   data(name: string): ReadonlyWatchable<PolicyData>;
+}
+
+export interface ListedPolicyEvent extends PolicyEvent {
+  /** Whether the files are there to go back to. */
+  readonly isKept: boolean;
 }
 
 const DEFAULT_QUEUE_LIMIT = 1024;
 
 export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
-  const { clock, evalTimeoutMs, cache, httpSend, metrics, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
+  const { clock, evalTimeoutMs, httpSend, metrics } = options;
   const compiler = createRegoCompiler({ clock, builtins: offeredBuiltins(httpSend !== undefined) });
   const publish = (): void => status.set(new Map([...policies].map(([name, policy]) => [name, policy.status])));
   const entrypoints = new Map(options.policies.map(({ name, entrypoint }) => [name, entrypoint]));
-  const program = createBuiltinsProgram();
   const networks = createPolicyNetworks(httpSend, { clock, metrics });
-  const policies = new Map(
-    options.policies.map((source) => {
-      const logger = options.logger.child({ policy: source.name });
-      const kept = cache === undefined ? {} : { kept: keptPolicies(source.name, cache, logger) };
-      const parts = { clock, logger, compiler, queueLimit, program, givesWay: source.givesWay === true };
-      const loader = createPolicyLoader({ ...parts, ...networks.of(source.name), ...kept });
-      return [source.name, new LivePolicy(source, { ...options, logger, loader, onChange: publish })];
-    }),
-  );
+  const policies = createLivePolicies(options, { compiler, networks, onChange: publish });
   const status = new Watchable<ReadonlyMap<string, PolicyStatus>>(new Map());
   publish();
   const close = async (): Promise<void> => {
     await Promise.all([...policies.values()].map((policy) => policy.close()));
     networks.close();
   };
+  const named = (name: string): LivePolicy => {
+    const policy = policies.get(name);
+    if (policy !== undefined) return policy;
+    throw new SvidgateError('not_found', `there is no policy ${JSON.stringify(name.slice(0, 100))}`);
+  };
   return {
     status,
+    history: async (name) => await listEvents(named(name)),
+    rollback: async (name, request, signal) => await named(name).rollback(request, signal),
+    release: async (name, request, signal) => await named(name).release(request, signal),
     data: (name) => policies.get(name)?.data ?? new Watchable<PolicyData>({ kind: 'pending' }),
     async start(signal) {
       // Takes long, in threads of its own; a failure comes again where the digest is needed.
-      if (cache !== undefined) compiler.digest().catch(() => undefined);
+      if (options.cache !== undefined) compiler.digest().catch(() => undefined);
       try {
         // One after the other: each compilation takes a processor and some hundred MB.
-        for (const policy of policies.values()) await policy.reload(signal);
+        for (const policy of policies.values()) await policy.start(signal);
         signal.throwIfAborted();
       } catch (error) {
         await close();
@@ -89,11 +114,9 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
       }
     },
     async run(signal) {
+      const tasks = [...policies.values()].map((policy) => (each: AbortSignal) => policy.follow(each));
       try {
-        await supervise(
-          signal,
-          [...policies.values()].map((policy) => (each: AbortSignal) => policy.follow(each)),
-        );
+        await supervise(signal, tasks);
       } finally {
         await close();
       }
@@ -109,6 +132,37 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
       return await decideBy(active, question, metrics);
     },
   };
+}
+
+function createLivePolicies(
+  options: PolicyEngineOptions,
+  own: {
+    readonly compiler: RegoCompiler;
+    readonly networks: ReturnType<typeof createPolicyNetworks>;
+    readonly onChange: () => void;
+  },
+): ReadonlyMap<string, LivePolicy> {
+  const { clock, cache, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
+  const { compiler, networks, onChange } = own;
+  const program = createBuiltinsProgram();
+  return new Map(
+    options.policies.map((source) => {
+      const logger = options.logger.child({ policy: source.name });
+      const kept = cache === undefined ? {} : { kept: keptPolicies(source.name, cache, logger) };
+      const parts = { clock, logger, compiler, queueLimit, program, givesWay: source.givesWay === true };
+      const loader = createPolicyLoader({ ...parts, ...networks.of(source.name), ...kept });
+      return [source.name, new LivePolicy(source, { ...options, logger, loader, compiler, onChange })];
+    }),
+  );
+}
+
+/** Newest first. */
+async function listEvents(policy: LivePolicy): Promise<readonly ListedPolicyEvent[]> {
+  const digests = new Set(policy.events.flatMap(({ digest }) => digest ?? []));
+  const kept = new Set<string>();
+  for (const digest of digests) if (await policy.isKept(digest)) kept.add(digest);
+  const events = policy.events.toReversed();
+  return events.map((event) => ({ ...event, isKept: event.digest !== undefined && kept.has(event.digest) }));
 }
 
 interface Question extends EvaluationOptions {

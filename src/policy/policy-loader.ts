@@ -1,7 +1,7 @@
 import { describeError, type Clock, type Logger } from '../core/index.ts';
 import type { BuiltinsProgram } from './builtins/builtins-program.ts';
-import { NON_DETERMINISTIC_BUILTINS } from './builtins/offered.ts';
-import type { CompiledPolicy } from './compiled-policy.ts';
+import { NETWORK_BUILTINS, NON_DETERMINISTIC_BUILTINS } from './builtins/offered.ts';
+import type { CompiledPolicy, CompiledPolicyOrigin } from './compiled-policy.ts';
 import type { KeptPolicies } from './compiled-policy-cache.ts';
 import { Evaluator } from './evaluator.ts';
 import { toInputNeeds, type InputNeeds } from './input-needs.ts';
@@ -26,24 +26,28 @@ export interface PolicyLoaderOptions {
   readonly network?: PolicyNetwork;
 }
 
-export type LoadResult =
-  | {
-      readonly kind: 'loaded';
-      /** Warm; whoever gets it closes it. */
-      readonly evaluator: Evaluator;
-      /** JSON text of the base documents in UTF-8. */
-      readonly data: Uint8Array;
-      /** Whether it was compiled now, or earlier from the same files by the same compiler. */
-      readonly origin: 'compiled' | 'kept';
-      readonly warnings: readonly PolicyProblem[];
-      /** What of the input it can look at. */
-      readonly needs: InputNeeds;
-      /** Whether its answers depend on nothing but its input and its data. */
-      readonly isPure: boolean;
-      /** Keeps what was compiled for the next start. Never rejects. */
-      readonly keep: () => Promise<void>;
-    }
-  | { readonly kind: 'refused'; readonly problems: readonly PolicyProblem[] };
+export type LoadResult = LoadedPolicy | { readonly kind: 'refused'; readonly problems: readonly PolicyProblem[] };
+
+export interface LoadedPolicy {
+  readonly kind: 'loaded';
+  /** Warm; whoever gets it closes it. */
+  readonly evaluator: Evaluator;
+  /** JSON text of the base documents in UTF-8. */
+  readonly data: Uint8Array;
+  /** Whether it was compiled now, or earlier from the same files by the same compiler. */
+  readonly origin: 'compiled' | 'kept';
+  readonly warnings: readonly PolicyProblem[];
+  /** What of the input it can look at. */
+  readonly needs: InputNeeds;
+  /** Whether its answers depend on nothing but its input and its data. */
+  readonly isPure: boolean;
+  /** Whether its answers may depend on what others say. */
+  readonly asksNetwork: boolean;
+  /** Digest of its own tests that passed when it was kept. */
+  readonly testsPassed?: string;
+  /** Keeps what was compiled for the next start, and which tests passed. Never rejects. */
+  readonly keep: (testsPassed?: string) => Promise<void>;
+}
 
 /** From the files of a policy to an evaluator: by way of the compiler, unless its result is still there. */
 export interface PolicyLoader {
@@ -61,31 +65,41 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
     ...(network === undefined ? {} : { network }),
   };
 
-  const start = async (compiled: CompiledPolicy, entrypoint: string, signal: AbortSignal): Promise<Evaluator> => {
+  const start = async (
+    compiled: CompiledPolicy,
+    origin: CompiledPolicyOrigin & Pick<LoadedPolicy, 'origin'>,
+    signal: AbortSignal,
+  ): Promise<LoadedPolicy> => {
+    const { origin: how, ...from } = origin;
     const module = await WebAssembly.compile(compiled.wasm);
-    return await Evaluator.start({ module, entrypoint, data: compiled.data, givesWay }, evaluatorOptions, signal);
+    const loaded = { module, entrypoint: from.entrypoint, data: compiled.data, givesWay };
+    const { data, warnings, testsPassed } = compiled;
+    return {
+      kind: 'loaded',
+      origin: how,
+      evaluator: await Evaluator.start(loaded, evaluatorOptions, signal),
+      data,
+      warnings,
+      ...traits(compiled),
+      ...(testsPassed === undefined ? {} : { testsPassed }),
+      async keep(passed = testsPassed) {
+        if (how === 'kept' && passed === testsPassed) return;
+        await kept?.save(from, { ...compiled, ...(passed === undefined ? {} : { testsPassed: passed }) });
+      },
+    };
   };
 
   const startKept = async (
     snapshotDigest: string,
     entrypoint: string,
     signal: AbortSignal,
-  ): Promise<LoadResult | undefined> => {
+  ): Promise<LoadedPolicy | undefined> => {
     if (kept === undefined) return undefined;
-    const compiled = await kept.load({ snapshotDigest, entrypoint, compilerDigest: await compiler.digest() });
+    const origin = { snapshotDigest, entrypoint, compilerDigest: await compiler.digest() };
+    const compiled = await kept.load(origin);
     if (compiled === undefined) return undefined;
-    const { data, warnings } = compiled;
     try {
-      const evaluator = await start(compiled, entrypoint, signal);
-      return {
-        kind: 'loaded',
-        origin: 'kept',
-        evaluator,
-        data,
-        warnings,
-        ...traits(compiled),
-        keep: () => Promise.resolve(),
-      };
+      return await start(compiled, { ...origin, origin: 'kept' }, signal);
     } catch (error) {
       signal.throwIfAborted();
       // It was in force before it was kept: that it is refused now says nothing about the files.
@@ -100,17 +114,26 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
       if (found !== undefined) return found;
       const built = await compiler.build(snapshot.files, entrypoint, signal);
       if (built.kind === 'refused') return built;
-      const { kind: _, compilerDigest, ...rest } = built;
+      const { kind: _, compilerDigest, unusable, ...rest } = built;
+      if (unusable.length > 0) return { kind: 'refused', problems: unusable };
       const compiled = { ...rest, data: new TextEncoder().encode(built.data) };
-      const evaluator = await start(compiled, entrypoint, signal);
-      const origin = { snapshotDigest: snapshot.digest, entrypoint, compilerDigest };
-      const keep = async (): Promise<void> => await kept?.save(origin, compiled);
-      const { data, warnings } = compiled;
-      return { kind: 'loaded', origin: 'compiled', evaluator, data, warnings, ...traits(compiled), keep };
+      return await start(
+        compiled,
+        { snapshotDigest: snapshot.digest, entrypoint, compilerDigest, origin: 'compiled' },
+        signal,
+      );
     },
   };
 }
 
-function traits({ reads, calls }: CompiledPolicy): { readonly needs: InputNeeds; readonly isPure: boolean } {
-  return { needs: toInputNeeds(reads), isPure: !calls.some((name) => NON_DETERMINISTIC_BUILTINS.includes(name)) };
+function traits({ reads, calls }: CompiledPolicy): {
+  readonly needs: InputNeeds;
+  readonly isPure: boolean;
+  readonly asksNetwork: boolean;
+} {
+  return {
+    needs: toInputNeeds(reads),
+    isPure: !calls.some((name) => NON_DETERMINISTIC_BUILTINS.includes(name)),
+    asksNetwork: calls.some((name) => NETWORK_BUILTINS.includes(name)),
+  };
 }

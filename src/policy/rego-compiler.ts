@@ -22,6 +22,8 @@ export type BuildResult =
       readonly data: string;
       /** What compiles but OPA's strict mode refuses. */
       readonly warnings: readonly PolicyProblem[];
+      /** That the entrypoint, as far as its type tells, can give no decision; empty when it can. */
+      readonly unusable: readonly PolicyProblem[];
       /** Paths in the input that the policy can look at; null: all of it. */
       readonly reads: readonly InputPath[] | null;
       /** Names of the builtins that it may call. */
@@ -112,9 +114,8 @@ export function createRegoCompiler(options: RegoCompilerOptions): RegoCompiler {
       const response = await run(request, signal);
       if (!response.ok) return { kind: 'refused', problems: response.errors };
       const wasm = new Uint8Array(Buffer.from(response.wasm ?? '', 'base64'));
-      const warnings = response.warnings ?? [];
-      const { data = '{}', reads = null, requiredBuiltins: calls = [] } = response;
-      return { kind: 'built', wasm, data, warnings, reads, calls, compilerDigest };
+      const { data = '{}', reads = null, requiredBuiltins: calls = [], warnings = [], unusable = [] } = response;
+      return { kind: 'built', wasm, data, warnings, unusable, reads, calls, compilerDigest };
     },
     async digest() {
       firstDigest ??= digestRegoProgram();
@@ -146,6 +147,7 @@ type CompilerResponse =
       readonly wasm?: string;
       readonly data?: string;
       readonly warnings?: readonly PolicyProblem[];
+      readonly unusable?: readonly PolicyProblem[];
       readonly reads?: readonly InputPath[] | null;
       readonly requiredBuiltins?: readonly string[];
       readonly tests?: readonly PolicyTest[];

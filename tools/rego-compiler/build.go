@@ -31,7 +31,7 @@ func build(ctx context.Context, req request) response {
 	refs, refProblems := parseEntrypoints(req.Entrypoints)
 	problems = append(problems, refProblems...)
 	if len(problems) == 0 {
-		problems = append(missingEntrypoints(compiler, refs, req.Entrypoints), unusableResults(compiler, refs, req.Entrypoints)...)
+		problems = missingEntrypoints(compiler, refs, req.Entrypoints)
 	}
 	if len(problems) > 0 {
 		return failed(problems...)
@@ -72,6 +72,7 @@ func build(ctx context.Context, req request) response {
 		Data:             string(text),
 		Reads:            readsOf(compiler, aliases, refs),
 		RequiredBuiltins: namedBuiltins(compiler, caps),
+		Unusable:         unusableResults(compiler, refs, req.Entrypoints),
 	}
 	// What strict mode dislikes (unused imports and variables, deprecated calls) still compiles.
 	strict := newCompiler(caps, data, true)

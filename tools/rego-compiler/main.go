@@ -62,6 +62,8 @@ type response struct {
 	Data             string    `json:"data,omitempty"`
 	Warnings         []problem `json:"warnings,omitempty"`
 	RequiredBuiltins []string  `json:"requiredBuiltins,omitempty"`
+	// Unusable names entrypoints that compile and can give no decision.
+	Unusable []problem `json:"unusable,omitempty"`
 	// Reads are the parts of the input that the policy can look at; null stands for all of it.
 	Reads [][]any `json:"reads"`
 
