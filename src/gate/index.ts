@@ -11,3 +11,4 @@ export type { Caller, GateAccess } from './caller.ts';
 export type { CheckCall, CheckQuestion, CheckRules, RefusedQuestion } from './check.ts';
 export type { DenyBody } from './deny-body.ts';
 export { bodyOf, statusOf, type DenyReply, type GateReply, type ReplyFacts } from './gate-reply.ts';
+export { INPUT_SCHEMA, type JsonSchema } from './input-schema.ts';

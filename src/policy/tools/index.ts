@@ -1,0 +1,23 @@
+/** What people do with policies beside having them decide. */
+export type {
+  AllowingRule,
+  FailedCondition,
+  NamedValue,
+  NearRule,
+  PolicyExplanation,
+  RulePlace,
+} from './explanation.ts';
+export {
+  createPolicyTools,
+  type BundleSigning,
+  type CheckedSource,
+  type FileCoverage,
+  type PackOptions,
+  type PolicyFinding,
+  type PolicyQuestion,
+  type PolicyTools,
+  type ReferenceAnswer,
+  type Refused,
+  type SpiffeLiteral,
+  type TestRun,
+} from './policy-tools.ts';
