@@ -16,8 +16,9 @@ import { gateFields, POLICY_NAME, toGateListeners, type GateListenerConfig } fro
 import { httpSection, toHttpListeners, type HttpListenerConfig } from './gate-http-config.ts';
 import { httpSendSection, toHttpSendConfig, type HttpSendConfig } from './http-send-config.ts';
 import { checkDistinctIssuers, peerFields, toPeerConfig, type PeerConfig } from './peer-config.ts';
+import { bundleSection, toBundleConfig, type PolicyBundleConfig } from './policy-source-config.ts';
 import { checkShadows, toTrial, trialFields } from './policy-trial-config.ts';
-import { pathField, requiredPathField } from './schema-fields.ts';
+import { exactlyOne, pathField, requiredPathField } from './schema-fields.ts';
 
 export interface AuthzConfig {
   /** Where it listens, the one of the section itself first. */
@@ -63,8 +64,10 @@ export interface ReplyConfig {
 }
 
 export interface PolicyConfig {
-  /** Folder or file with Rego. */
-  readonly path: string;
+  /** Folder or file with Rego. Absent where it comes from elsewhere. */
+  readonly path?: string;
+  /** Where it comes from instead. */
+  readonly bundle?: PolicyBundleConfig;
   /** Slash-separated path of the rule or package that decides, such as `envoy/authz/allow`. */
   readonly entrypoint: string;
   /** The policy whose requests it is tried on. It decides none, and no request may ask for it. */
@@ -180,7 +183,8 @@ function replyFields() {
 function policiesField(folder: string) {
   const policy = sectionField(
     {
-      path: requiredPathField(folder, 'Folder or file with Rego.'),
+      path: optionalField(requiredPathField(folder, 'Folder or file with Rego.')),
+      bundle: optionalField(bundleSection(folder)),
       entrypoint: textField(
         {
           description: 'The rule, or the package, that decides.',
@@ -192,6 +196,7 @@ function policiesField(folder: string) {
       ...trialFields(),
     },
     { description: 'One policy.' },
+    exactlyOne('policy', ['path', 'bundle']),
   );
   return namedFields(policy, {
     description: 'Policies by name; `default` serves requests that name none.',
@@ -232,8 +237,12 @@ export function toAuthzConfig(raw: Raw): AuthzConfig {
 function toPolicies(raw: Raw['policies']): AuthzConfig['policies'] {
   return new Map(
     Object.entries(raw).map(([name, policy]) => {
-      const { path, entrypoint } = policy;
-      return [name, { path, entrypoint, ...toTrial(policy) }];
+      const { path, bundle, entrypoint } = policy;
+      const source = {
+        ...(path === undefined ? {} : { path }),
+        ...(bundle === undefined ? {} : { bundle: toBundleConfig(bundle) }),
+      };
+      return [name, { ...source, entrypoint, ...toTrial(policy) }];
     }),
   );
 }

@@ -8,6 +8,7 @@ import { choiceField, listField, optionalField, sectionField, textField } from '
 import { checkGateTrustDomain } from './gate-checks.ts';
 import { parseListenAddress } from './listen-address.ts';
 import { adminSection, auditSection, federationSection, revocationSection } from './operation-config.ts';
+import { checkPolicyBundles } from './policy-source-config.ts';
 import {
   checkDistinctAddresses,
   checkIdentitySource,
@@ -65,6 +66,7 @@ export function configSchema(folder: string) {
       checkIdentitySource(config, report);
       checkSdsReferences(config, report, wrong);
       checkGateTrustDomain(config, report);
+      checkPolicyBundles(config, report);
     },
   );
 }

@@ -42,8 +42,9 @@ export interface KeyUsage {
   readonly cRLSign: boolean;
 }
 
-/** extendedKeyUsage id-kp-clientAuth (RFC 5280 §4.2.1.12). */
+/** extendedKeyUsage id-kp-clientAuth and id-kp-serverAuth (RFC 5280 §4.2.1.12). */
 export const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
+export const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 
 /** extendedKeyUsage anyExtendedKeyUsage (RFC 5280 §4.2.1.12). */
 export const ANY_USAGE = '2.5.29.37.0';

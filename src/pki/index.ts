@@ -5,7 +5,14 @@
  */
 export { formMistake } from './certificate-form.ts';
 export { createCsr, createRoot, type CaSubject } from './ca-certificate.ts';
-export { ANY_USAGE, CLIENT_AUTH, parseCertificate, type Certificate, type KeyUsage } from './certificate.ts';
+export {
+  ANY_USAGE,
+  CLIENT_AUTH,
+  parseCertificate,
+  SERVER_AUTH,
+  type Certificate,
+  type KeyUsage,
+} from './certificate.ts';
 export { JWS_ALGORITHMS, signCompactJws } from './compact-jws.ts';
 export {
   outsideCa,

@@ -9,6 +9,7 @@ import {
   type RequestVerifier,
 } from '../peer/index.ts';
 import type { ForeignBundles, TrustBundle } from '../spiffe/index.ts';
+import type { ClientJudge } from '../transport/index.ts';
 import type { PartsContext } from './authority-parts.ts';
 import { createGateTls, type GateTls, type GateTlsSources } from './gate-tls.ts';
 
@@ -16,6 +17,8 @@ import { createGateTls, type GateTls, type GateTlsSources } from './gate-tls.ts'
 export interface GateIdentity {
   readonly requests: RequestVerifier;
   readonly tls: GateTls;
+  /** Whose certificates count, at whatever end. */
+  readonly certificates: ClientJudge;
   /** Keeps the keys of token issuers and what the gate shows of itself fresh until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -53,6 +56,7 @@ export function createGateIdentity(
   return {
     requests: createRequestVerifier({ peers, xfcc, tokens }),
     tls,
+    certificates: clients,
     run: (signal) => supervise(signal, [(each) => tokens.run(each), (each) => tls.run(each)]),
   };
 }

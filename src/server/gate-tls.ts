@@ -93,7 +93,8 @@ async function keep(
   }
 }
 
-function identityOf(svid: X509Svid | undefined): ServerIdentity | undefined {
+/** As TLS shows it, in PEM. */
+export function identityOf(svid: X509Svid | undefined): ServerIdentity | undefined {
   if (svid === undefined) return undefined;
   return {
     privateKey: pemEncode('PRIVATE KEY', svid.privateKey),

@@ -2,18 +2,38 @@ import type { Config } from '../config/index.ts';
 import type { Clock, Logger, Metrics } from '../core/index.ts';
 import { createCompiledPolicies, type DataDirectory } from '../datastore/index.ts';
 import { createPolicyEngine, type PolicyEngine } from '../policy/index.ts';
+import type { PolicySources } from './policy-sources.ts';
+
+/** Undefined where every policy is a path: then its modules need not be loaded before the policies are. */
+export async function openPolicySources(
+  context: { readonly config: Config; readonly clock: Clock; readonly logger: Logger },
+  own: { readonly metrics: Metrics; readonly directory: DataDirectory },
+): Promise<PolicySources | undefined> {
+  const policies = [...(context.config.authz?.policies.values() ?? [])];
+  if (policies.every(({ bundle }) => bundle === undefined)) return undefined;
+  const { createPolicySources } = await import('./policy-sources.ts');
+  return createPolicySources(context, own);
+}
 
 /** The engine of the gate, which keeps what it compiles in the data directory; undefined without a gate. */
 export function createPolicies(
   context: { readonly config: Config; readonly clock: Clock; readonly logger: Logger },
-  own: { readonly metrics: Metrics; readonly directory: DataDirectory },
+  own: {
+    readonly metrics: Metrics;
+    readonly directory: DataDirectory;
+    /** Of the policies that come from elsewhere. */
+    readonly sources: PolicySources | undefined;
+  },
 ): PolicyEngine | undefined {
   const { config, clock, logger } = context;
   const { authz } = config;
   if (authz === undefined) return undefined;
   // They are loaded in this order: one that decides waits for none that does not.
-  const policies = [...authz.policies].map(([name, policy]) => ({ name, ...policy, givesWay: 'shadowOf' in policy }));
-  return createPolicyEngine({
+  const policies = [...authz.policies].map(([name, policy]) => {
+    const path = own.sources?.all.get(name) ?? policy.path ?? '';
+    return { name, ...policy, path, givesWay: 'shadowOf' in policy };
+  });
+  const engine = createPolicyEngine({
     policies: policies.toSorted((one, other) => Number('shadowOf' in one) - Number('shadowOf' in other)),
     evalTimeoutMs: authz.evalTimeoutMs,
     ...(authz.httpSend === undefined ? {} : { httpSend: authz.httpSend }),
@@ -22,4 +42,6 @@ export function createPolicies(
     logger: logger.child({ room: 'policy' }),
     metrics: own.metrics,
   });
+  own.sources?.follow(engine.status);
+  return engine;
 }

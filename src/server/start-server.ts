@@ -5,7 +5,7 @@ import type { PolicyEngine } from '../policy/index.ts';
 import { createAuditLog, createLogger, createMetrics, limitFloods, type MetricsRegistry } from '../telemetry/index.ts';
 import type * as listenersModule from './listeners.ts';
 import type { ServerParts } from './parts.ts';
-import { createPolicies } from './policies.ts';
+import { createPolicies, openPolicySources } from './policies.ts';
 import { readVersion } from './version.ts';
 
 export interface RunningServer {
@@ -75,13 +75,15 @@ async function start(context: StartContext): Promise<RunningServer> {
   const directory = await openDataDirectory(config.dataDir);
   open.defer(() => directory.close());
   const stores = open.use(new AsyncDisposableStack());
-  const policies = createPolicies(context, { metrics, directory });
+  const sources = await openPolicySources(context, { metrics, directory });
+  const policies = createPolicies(context, { metrics, directory, sources });
   const policiesLoaded = Promise.withResolvers<void>();
   const making = makeOtherParts(context, { metrics, directory, stores, policies });
   const made = making.then(({ parts }) => parts).catch(() => undefined); // thrown below
   const tasks = supervise(stop.signal, [
     // First, since its threads work while this one is busy with the other parts.
     async (signal) => {
+      sources?.begin(signal);
       await policies?.start(signal);
       policiesLoaded.resolve();
       await policies?.run(signal);
@@ -94,6 +96,10 @@ async function start(context: StartContext): Promise<RunningServer> {
     async (signal) => await (await made)?.streams.run(signal),
     async (signal) => await (await made)?.gateIdentity?.run(signal),
     async (signal) => await (await made)?.evidence?.run(signal),
+    async (signal) => {
+      const parts = await made;
+      if (parts !== undefined) await sources?.run(parts, signal);
+    },
   ]);
   tasks.catch(() => undefined); // its failure is seen through `finished`
   open.defer(async () => {

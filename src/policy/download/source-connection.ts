@@ -16,14 +16,14 @@ export interface ClientIdentity {
 export interface SourceTls {
   /** PEM of the CAs that its certificate is checked with, read for each connection; the system's when undefined. */
   readonly caFile?: string;
-  /**
-   * Instead of CAs and names: why a chain, DER with the leaf first, is not the server's; undefined when it is. It is asked
-   * before a byte is sent.
-   */
-  readonly refusal?: (chain: readonly Uint8Array[]) => string | undefined;
+  /** Instead of CAs and names. It is asked before a byte is sent; a connection waits until it is there. */
+  readonly judge?: ReadonlyWatchable<ServerJudge | undefined>;
   /** What we show; a connection waits until there is one. */
   readonly identity?: ReadonlyWatchable<ClientIdentity | undefined>;
 }
+
+/** Why a chain, DER with the leaf first, is not that of the server; undefined when it is. Throwing is a refusal. */
+export type ServerJudge = (chain: readonly Uint8Array[]) => string | undefined;
 
 /** A longer chain is refused by whoever judges it, and one too many is enough for that. */
 const MAX_CHAIN = 10;
@@ -35,17 +35,20 @@ export async function openConnection(url: URL, tls: SourceTls, signal: AbortSign
     const socket = connectTcp({ host, port: Number(url.port || '80') });
     return await opened(socket, 'connect', signal);
   }
+  const judge = await present(tls.judge, 'the trust bundles are not there yet', signal);
+  const identity = await present(tls.identity, 'there is no svid to show yet', signal);
   const options: ConnectionOptions = {
     host,
     port: Number(url.port || '443'),
     servername: isIP(host) === 0 ? host : '',
     minVersion: 'TLSv1.2',
     ALPNProtocols: ['http/1.1'],
-    ...(await trustOf(tls)),
-    ...(await shown(tls.identity, signal)),
+    // The chain is for our judge alone, or for OpenSSL, which looks at the name, too.
+    ...(judge === undefined ? await trustOf(tls) : { rejectUnauthorized: false, ca: [] }),
+    ...(identity === undefined ? {} : { key: identity.privateKey, cert: identity.certificateChain }),
   };
   const socket = await opened(connectTls(options), 'secureConnect', signal);
-  const refusal = tls.refusal === undefined ? undefined : judge(tls.refusal, socket);
+  const refusal = judge === undefined ? undefined : refusalOf(judge, socket);
   if (refusal === undefined) return socket;
   socket.destroy();
   throw new SvidgateError('policy_source_failed', `${url.host} is not the server that is expected: ${refusal}`);
@@ -56,26 +59,22 @@ function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '');
 }
 
-/** The chain is for our judge alone, or for OpenSSL, which looks at the name, too. */
-async function trustOf({ caFile, refusal }: SourceTls): Promise<ConnectionOptions> {
-  if (refusal !== undefined) return { rejectUnauthorized: false, ca: [] };
+async function trustOf({ caFile }: SourceTls): Promise<ConnectionOptions> {
   if (caFile !== undefined) return { ca: await readFile(caFile, 'utf8') };
   const ofSystem = [...getCACertificates('system'), ...getCACertificates('extra')];
   // Node's own where the system has none.
   return ofSystem.length === 0 ? {} : { ca: ofSystem };
 }
 
-async function shown(identity: SourceTls['identity'], signal: AbortSignal): Promise<ConnectionOptions> {
-  if (identity === undefined) return {};
-  const wait = new AbortController();
-  try {
-    for await (const value of identity.watch(AbortSignal.any([signal, wait.signal]))) {
-      if (value !== undefined) return { key: value.privateKey, cert: value.certificateChain };
-    }
-  } finally {
-    wait.abort();
-  }
-  throw new SvidgateError('policy_source_failed', 'there is no svid of svidgate to show yet');
+/** The first value that is there. Undefined when nothing is configured. */
+async function present<T>(
+  source: ReadonlyWatchable<T | undefined> | undefined,
+  missing: string,
+  signal: AbortSignal,
+): Promise<T | undefined> {
+  if (source === undefined) return undefined;
+  for await (const value of source.watch(signal)) if (value !== undefined) return value;
+  throw new SvidgateError('policy_source_failed', missing);
 }
 
 async function opened<S extends Socket>(
@@ -98,11 +97,11 @@ async function opened<S extends Socket>(
   return socket;
 }
 
-function judge(refusal: NonNullable<SourceTls['refusal']>, socket: TLSSocket): string | undefined {
+function refusalOf(judge: ServerJudge, socket: TLSSocket): string | undefined {
   const chain = chainOf(socket);
   if (chain.length === 0) return 'it shows no certificate';
   try {
-    return refusal(chain);
+    return judge(chain);
   } catch {
     return 'its certificate cannot be read';
   }
