@@ -65,28 +65,11 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
     ...(network === undefined ? {} : { network }),
   };
 
-  const start = async (
-    compiled: CompiledPolicy,
-    origin: CompiledPolicyOrigin & Pick<LoadedPolicy, 'origin'>,
-    signal: AbortSignal,
-  ): Promise<LoadedPolicy> => {
-    const { origin: how, ...from } = origin;
+  const start = async (compiled: CompiledPolicy, { how, from }: Origin, signal: AbortSignal): Promise<LoadedPolicy> => {
     const module = await WebAssembly.compile(compiled.wasm);
     const loaded = { module, entrypoint: from.entrypoint, data: compiled.data, givesWay };
-    const { data, warnings, testsPassed } = compiled;
-    return {
-      kind: 'loaded',
-      origin: how,
-      evaluator: await Evaluator.start(loaded, evaluatorOptions, signal),
-      data,
-      warnings,
-      ...traits(compiled),
-      ...(testsPassed === undefined ? {} : { testsPassed }),
-      async keep(passed = testsPassed) {
-        if (how === 'kept' && passed === testsPassed) return;
-        await kept?.save(from, { ...compiled, ...(passed === undefined ? {} : { testsPassed: passed }) });
-      },
-    };
+    const evaluator = await Evaluator.start(loaded, evaluatorOptions, signal);
+    return { ...describe(compiled, how), evaluator, keep: keeperOf(compiled, { how, from }, kept) };
   };
 
   const startKept = async (
@@ -99,7 +82,7 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
     const compiled = await kept.load(origin);
     if (compiled === undefined) return undefined;
     try {
-      return await start(compiled, { ...origin, origin: 'kept' }, signal);
+      return await start(compiled, { how: 'kept', from: origin }, signal);
     } catch (error) {
       signal.throwIfAborted();
       // It was in force before it was kept: that it is refused now says nothing about the files.
@@ -117,23 +100,42 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
       const { kind: _, compilerDigest, unusable, ...rest } = built;
       if (unusable.length > 0) return { kind: 'refused', problems: unusable };
       const compiled = { ...rest, data: new TextEncoder().encode(built.data) };
-      return await start(
-        compiled,
-        { snapshotDigest: snapshot.digest, entrypoint, compilerDigest, origin: 'compiled' },
-        signal,
-      );
+      const from = { snapshotDigest: snapshot.digest, entrypoint, compilerDigest };
+      return await start(compiled, { how: 'compiled', from }, signal);
     },
   };
 }
 
-function traits({ reads, calls }: CompiledPolicy): {
-  readonly needs: InputNeeds;
-  readonly isPure: boolean;
-  readonly asksNetwork: boolean;
-} {
+interface Origin {
+  readonly how: LoadedPolicy['origin'];
+  readonly from: CompiledPolicyOrigin;
+}
+
+/** What is kept already is written again only when other tests have passed. */
+function keeperOf(
+  compiled: CompiledPolicy,
+  { how, from }: Origin,
+  kept: KeptPolicies | undefined,
+): LoadedPolicy['keep'] {
+  const { testsPassed: before } = compiled;
+  return async (testsPassed = before) => {
+    if (how === 'kept' && testsPassed === before) return;
+    await kept?.save(from, { ...compiled, ...(testsPassed === undefined ? {} : { testsPassed }) });
+  };
+}
+
+function describe(
+  { data, warnings, reads, calls, testsPassed }: CompiledPolicy,
+  origin: LoadedPolicy['origin'],
+): Omit<LoadedPolicy, 'evaluator' | 'keep'> {
   return {
+    kind: 'loaded',
+    origin,
+    data,
+    warnings,
     needs: toInputNeeds(reads),
     isPure: !calls.some((name) => NON_DETERMINISTIC_BUILTINS.includes(name)),
     asksNetwork: calls.some((name) => NETWORK_BUILTINS.includes(name)),
+    ...(testsPassed === undefined ? {} : { testsPassed }),
   };
 }

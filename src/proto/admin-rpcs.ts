@@ -57,6 +57,9 @@ export const ADMIN_RPCS = {
   ),
   getShadowReport: unary('PolicyAdmin/GetShadowReport', v1.GetShadowReportRequest, v1.GetShadowReportResponse),
   clearShadowReport: unary('PolicyAdmin/ClearShadowReport', v1.ClearShadowReportRequest, v1.ClearShadowReportResponse),
+  getPolicyHistory: unary('PolicyAdmin/GetPolicyHistory', v1.GetPolicyHistoryRequest, v1.GetPolicyHistoryResponse),
+  rollBackPolicy: unary('PolicyAdmin/RollBackPolicy', v1.RollBackPolicyRequest, v1.PolicyStatus),
+  releasePolicy: unary('PolicyAdmin/ReleasePolicy', v1.ReleasePolicyRequest, v1.PolicyStatus),
   backup: serverStream('StateAdmin/Backup', v1.BackupRequest, v1.BackupChunk),
 } as const;
 

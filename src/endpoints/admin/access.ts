@@ -47,6 +47,9 @@ export const NEEDS: Readonly<Record<AdminRpcName, Need>> = {
   explainAttestation: 'read',
   getShadowReport: 'read',
   clearShadowReport: 'policies',
+  getPolicyHistory: 'read',
+  rollBackPolicy: 'policies',
+  releasePolicy: 'policies',
   backup: 'authority',
 };
 

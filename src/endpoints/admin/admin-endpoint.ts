@@ -4,6 +4,7 @@ import { authorityMethods, type AuthorityAdmin } from './authority-service.ts';
 import { bundleMethods, type ForeignBundleAdmin } from './bundle-service.ts';
 import { entryMethods, type EntryAdmin } from './entry-service.ts';
 import { explainMethods, type ExplainAttestation } from './explain-service.ts';
+import { policyHistoryMethods, type PolicyHistoryAdmin } from './policy-history-service.ts';
 import { policyMethods, type PolicyAdmin } from './policy-service.ts';
 import { revocationMethods, type RevocationAdmin } from './revocation-service.ts';
 import { stateMethods, type TakeBackup } from './state-service.ts';
@@ -21,6 +22,8 @@ export interface AdminEndpointOptions extends AdminMethodsOptions {
   readonly explain: ExplainAttestation;
   /** Absent without a gate. */
   readonly policies?: PolicyAdmin;
+  /** Absent without a gate. */
+  readonly policyHistory?: PolicyHistoryAdmin;
   /** Absent where there is nothing to take along. */
   readonly takeBackup?: TakeBackup;
 }
@@ -40,6 +43,7 @@ export function createAdminEndpoint(options: AdminEndpointOptions): readonly Grp
     ...statusMethods(methods, { provider: options.status, clock }),
     ...explainMethods(methods, options.explain),
     ...policyMethods(methods, options.policies),
+    ...policyHistoryMethods(methods, options.policyHistory),
     ...stateMethods(methods, options.takeBackup),
   ];
 }

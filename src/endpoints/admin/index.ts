@@ -11,6 +11,7 @@ export type { ForeignBundle, ForeignBundleAdmin } from './bundle-service.ts';
 export { toEntryFields } from './entry-message.ts';
 export type { EntryAdmin } from './entry-service.ts';
 export type { AttestationExplanation, AttestorFinding, ExplainAttestation } from './explain-service.ts';
+export type { PolicyHistoryAdmin } from './policy-history-service.ts';
 export type { PolicyAdmin } from './policy-service.ts';
 export type { RevocationAdmin } from './revocation-service.ts';
 export type { TakeBackup } from './state-service.ts';

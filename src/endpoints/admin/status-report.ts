@@ -34,6 +34,21 @@ export interface PolicyReport {
   readonly revision?: string;
   /** What is wrong with its newest text. */
   readonly problem?: string;
+  /** What refused its newest text, such as `tests`. */
+  readonly refusedBy?: string;
+  /** Each mistake of its newest text, with its place. */
+  readonly mistakes?: readonly string[];
+  /** What the bundle in force calls itself. */
+  readonly bundleRevision?: string;
+  /** Name of the key that the bundle in force was signed with. */
+  readonly signedBy?: string;
+  /** An earlier state was brought back: since when in epoch milliseconds, by whom, and what stays out of force. */
+  readonly hold?: {
+    readonly since: number;
+    readonly by: string;
+    readonly reason?: string;
+    readonly from: readonly string[];
+  };
   /** The policy that it is tried beside. */
   readonly shadowOf?: string;
   /** Until then, in epoch milliseconds, its requests are let through whatever it says. */

@@ -5,6 +5,7 @@ import type { AdminMethods } from './admin-call.ts';
 import { toAuthority } from './authority-service.ts';
 import { createLimit } from './limit.ts';
 import { pageOf, sortedBy, type PageRequest } from './page.ts';
+import { toPolicyStatus } from './policy-status-message.ts';
 import { AUDIT_STATES, type ConnectedEnvoy, type HeldResource, type StatusReport } from './status-report.ts';
 
 export interface StatusProvider {
@@ -51,10 +52,7 @@ function toStatus(report: StatusReport, request: PageRequest): StatusInit {
     startedAt: msToTimestamp(report.startedAt),
     authorities: report.authorities.map(toAuthority),
     listeners: report.listeners,
-    policies: report.policies.map(({ unenforcedUntil: until, ...policy }) => ({
-      ...policy,
-      ...(until === undefined ? {} : { unenforcedUntil: msToTimestamp(until) }),
-    })),
+    policies: report.policies.map(toPolicyStatus),
     entries: report.entries,
     revocations: { serialCount, spiffeIdCount, crlPublished },
     audit: {

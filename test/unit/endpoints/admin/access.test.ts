@@ -34,6 +34,9 @@ const GOOD: Readonly<Record<AdminRpcName, Uint8Array>> = {
   explainAttestation: encodeMessage(v1.ExplainAttestationRequest, { pid: 1 }),
   getShadowReport: new Uint8Array(),
   clearShadowReport: encodeMessage(v1.ClearShadowReportRequest, { policy: 'candidate' }),
+  getPolicyHistory: encodeMessage(v1.GetPolicyHistoryRequest, { policy: 'default' }),
+  rollBackPolicy: encodeMessage(v1.RollBackPolicyRequest, { policy: 'default' }),
+  releasePolicy: encodeMessage(v1.ReleasePolicyRequest, { policy: 'default' }),
   backup: encodeMessage(v1.BackupRequest, { passphrase: 'long enough for it' }),
 };
 
@@ -48,6 +51,7 @@ const READS: readonly AdminRpcName[] = [
   'watchStatus',
   'explainAttestation',
   'getShadowReport',
+  'getPolicyHistory',
 ];
 const ENTRY_CHANGES: readonly AdminRpcName[] = ['createEntry', 'updateEntry', 'deleteEntry', 'importEntries'];
 const ALL = Object.keys(ADMIN_RPCS) as AdminRpcName[];
@@ -55,7 +59,7 @@ const ALL = Object.keys(ADMIN_RPCS) as AdminRpcName[];
 const MAY: readonly { readonly caller: AdminCaller; readonly methods: readonly AdminRpcName[] }[] = [
   { caller: VIEWER, methods: READS },
   { caller: REGISTRAR, methods: [...READS, ...ENTRY_CHANGES] },
-  { caller: POLICY, methods: [...READS, 'clearShadowReport'] },
+  { caller: POLICY, methods: [...READS, 'clearShadowReport', 'rollBackPolicy', 'releasePolicy'] },
   { caller: AUTHORITY, methods: ALL },
 ];
 

@@ -15,6 +15,7 @@ import {
   type AdminResponse,
   type AdminRpcName,
 } from '../../../../src/proto/index.ts';
+import type { ListedPolicyEvent } from '../../../../src/policy/index.ts';
 import type { EntryAuthor, EntryDraft } from '../../../../src/registration/index.ts';
 import {
   parseSelector,
@@ -60,6 +61,24 @@ export interface CallOptions {
   readonly uid?: number;
   readonly peer?: Peer;
   readonly signal?: AbortSignal;
+}
+
+/** Newest first. */
+export function testEvents(policy: string): readonly ListedPolicyEvent[] {
+  const usual = { policy, source: './policies', entrypoint: 'a/allow', by: 'source' } as const;
+  return [
+    {
+      ...usual,
+      kind: 'refused',
+      at: 3000,
+      gate: 'tests',
+      reason: '1 of its 2 tests failed',
+      digest: 'd2',
+      isKept: false,
+    },
+    { ...usual, kind: 'activated', at: 2000, digest: 'd1', revision: 'r1', signedBy: 'release', isKept: true },
+    { ...usual, kind: 'refused', at: 1000, gate: 'source', reason: 'it is not there', isKept: false },
+  ];
 }
 
 export interface TestAdminOptions extends Partial<AdminEndpointOptions> {
@@ -134,6 +153,18 @@ export function createTestAdmin(options: TestAdminOptions = {}): TestAdmin {
       isTried: (policy) => policy === 'candidate',
       shadowReport: () => Promise.resolve({ summaries: [], differences: [] }),
       clearShadowReport: (policy = 'all') => note(`clear ${policy}`),
+    },
+    policyHistory: {
+      names: () => ['candidate', 'default'],
+      history: (policy) => Promise.resolve(testEvents(policy)),
+      rollBack: ({ policy, digest = 'before', skipsReplay, reason = '-' }, { uid }) =>
+        note(`roll back ${policy} to ${digest}, ${skipsReplay ? 'forced' : 'tried'}, ${reason} by ${uid ?? ''}`).then(
+          () => ({
+            name: policy,
+            state: 'active',
+          }),
+        ),
+      release: ({ policy }) => note(`release ${policy}`).then(() => ({ name: policy, state: 'active' })),
     },
     takeBackup: (passphrase) => Promise.resolve(new Uint8Array(600_000).fill(passphrase.length)),
     ...options,

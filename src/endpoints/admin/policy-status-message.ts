@@ -1,0 +1,16 @@
+import { msToTimestamp, type svidgate } from '../../proto/index.ts';
+import type { PolicyReport } from './status-report.ts';
+
+/** Of the mistakes of one policy. */
+const MAX_MISTAKES = 20;
+const MAX_MISTAKE_LENGTH = 500;
+
+export function toPolicyStatus(report: PolicyReport): svidgate.admin.v1.PolicyStatusInit {
+  const { unenforcedUntil: until, hold, mistakes = [], ...policy } = report;
+  return {
+    ...policy,
+    mistakes: mistakes.slice(0, MAX_MISTAKES).map((text) => text.slice(0, MAX_MISTAKE_LENGTH).toWellFormed()),
+    ...(until === undefined ? {} : { unenforcedUntil: msToTimestamp(until) }),
+    ...(hold === undefined ? {} : { hold: { ...hold, since: msToTimestamp(hold.since) } }),
+  };
+}
