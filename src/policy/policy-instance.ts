@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import type * as OpaWasm from '@open-policy-agent/opa-wasm';
 import { createBuiltinHost, type BuiltinHost } from './builtins/builtin-host.ts';
+import { redirectedNatives } from './builtins/redirected-natives.ts';
 import { createPolicyImports, textAt, type PolicyExports } from './builtins/policy-imports.ts';
 import type { NdBuiltinCache } from './evaluation.ts';
 import type { LoadedModule, MemoryLimits, Resumption, Suspension } from './evaluator-protocol.ts';
@@ -93,7 +94,7 @@ function loadModule(module: WebAssembly.Module, limits: MemoryLimits, host: Buil
   const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum });
   const imports = createPolicyImports(memory, host);
   const instance = new WebAssembly.Instance(module, { env: imports.env });
-  imports.attach(instance.exports as unknown as PolicyExports);
+  imports.attach(instance.exports as unknown as PolicyExports, redirectedNatives(module));
   return new LoadedPolicy({ instance, module }, memory, MINOR_ABI_VERSION);
 }
 

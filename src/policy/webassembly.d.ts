@@ -3,6 +3,8 @@ declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array<ArrayBuffer>);
     static imports(module: Module): { readonly module: string; readonly name: string; readonly kind: string }[];
+    static exports(module: Module): { readonly name: string; readonly kind: string }[];
+    static customSections(module: Module, name: string): ArrayBuffer[];
   }
   class Memory {
     constructor(descriptor: MemoryDescriptor);
@@ -23,4 +25,5 @@ declare namespace WebAssembly {
   }
   type BufferSource = ArrayBuffer | Uint8Array<ArrayBuffer>;
   function compile(bytes: Uint8Array): Promise<Module>;
+  function validate(bytes: Uint8Array): boolean;
 }

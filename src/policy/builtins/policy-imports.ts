@@ -29,8 +29,11 @@ const UTF8 = new TextDecoder();
  */
 export interface PolicyImports {
   readonly env: Readonly<Record<string, unknown>>;
-  /** Gives the instance, once it is there: before that no builtin may be called. Throws as BuiltinHost.prepare. */
-  attach(exports: PolicyExports): void;
+  /**
+   * Gives the instance, once it is there: before that no builtin may be called; and the builtins of redirectedNatives. Throws
+   * as BuiltinHost.prepare.
+   */
+  attach(exports: PolicyExports, redirected?: readonly (readonly [number, string])[]): void;
 }
 
 export function createPolicyImports(memory: WebAssembly.Memory, host: BuiltinHost): PolicyImports {
@@ -54,12 +57,12 @@ export function createPolicyImports(memory: WebAssembly.Memory, host: BuiltinHos
       opa_builtin3: call,
       opa_builtin4: call,
     },
-    attach(ofInstance) {
+    attach(ofInstance, redirected = []) {
       exports = ofInstance;
       const text = UTF8.decode(textAt(memory, exports.opa_json_dump(exports.builtins())));
       const ids = JSON.parse(text) as Readonly<Record<string, number>>;
-      host.prepare(Object.keys(ids));
-      names = new Map(Object.entries(ids).map(([name, id]) => [id, name]));
+      names = new Map([...Object.entries(ids).map(([name, id]) => [id, name] as const), ...redirected]);
+      host.prepare([...names.values()]);
     },
   };
 }
