@@ -1,5 +1,6 @@
 import { int64ToBigInt, timestampToMs, type svidgate } from '../proto/index.ts';
 import { authorityJson, formatAuthorities } from './authority-view.ts';
+import { policyStatusJson } from './policy-history-view.ts';
 import { formatFields, formatTable } from './table.ts';
 import { formatAge, formatWhen, isoTime } from './when.ts';
 
@@ -30,10 +31,10 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
   });
   const policies = status.policies.map((policy) => [
     policy.name,
-    policy.state,
+    policy.hold === null ? policy.state : `${policy.state}, rolled back`,
     decidesText(policy),
     policy.revision.slice(0, SHOWN_VERSION_LENGTH),
-    policy.problem,
+    problemText(policy),
   ]);
   return [
     summary,
@@ -51,6 +52,10 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
 function decidesText({ shadowOf, unenforcedUntil }: svidgate.admin.v1.PolicyStatus): string {
   if (shadowOf !== '') return `no, shadow of ${shadowOf}`;
   return unenforcedUntil === null ? 'yes' : `from ${isoTime(unenforcedUntil) ?? ''}`;
+}
+
+function problemText({ problem, refusedBy }: svidgate.admin.v1.PolicyStatus): string {
+  return problem === '' || refusedBy === '' ? problem : `${refusedBy}: ${problem}`;
 }
 
 /** A row for each resource; what is the Envoy's own stands in the first. */
@@ -95,14 +100,7 @@ export function statusJson(status: Status, envoys: readonly Envoy[]): Readonly<R
     started_at: isoTime(status.startedAt),
     authorities: status.authorities.map(authorityJson),
     listeners: status.listeners.map(({ name, address }) => ({ name, address })),
-    policies: status.policies.map(({ name, state, revision, problem, shadowOf, unenforcedUntil }) => ({
-      name,
-      state,
-      ...(shadowOf === '' ? {} : { shadow_of: shadowOf }),
-      ...(unenforcedUntil === null ? {} : { unenforced_until: isoTime(unenforcedUntil) }),
-      ...(revision === '' ? {} : { revision }),
-      ...(problem === '' ? {} : { problem }),
-    })),
+    policies: status.policies.map(policyStatusJson),
     entries: {
       count: numberOf(entries?.count),
       stale: entries?.stale ?? false,
