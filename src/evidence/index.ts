@@ -21,11 +21,23 @@ export {
   type RecordReading,
 } from './log/index.ts';
 export { openPolicyEvidence, type PolicyEvidence, type TrialPolicy } from './policy-evidence.ts';
+export { recordedEvaluation, type RecordedEvaluation } from './replay/recorded-evaluation.ts';
 export { replay, type ReplayOptions, type ReplayPolicy } from './replay/replay.ts';
 export type { AnswerChange } from './replay/recorded-answer.ts';
 export type { ReplayChange, ReplayReport } from './replay/replay-report.ts';
 export type { DecisionRecord, RecordedPaths } from './records/decision-record.ts';
+export {
+  openDecisionRecorder,
+  type AnsweredCheck,
+  type CheckFactsToRecord,
+  type DecisionRecorder,
+  type DecisionRecorderOptions,
+  type OpenDecisionRecorder,
+} from './records/decision-recorder.ts';
+export type { ShownParts } from './records/input-rules.ts';
+export { isNeverRecorded } from './records/secret-text.ts';
 export { recordedPaths } from './records/recorded-paths.ts';
+export { grantUsage, type GrantUsage, type RuleUsage, type UsageReport } from './usage/grant-usage.ts';
 export { COMPARISONS, type Comparison, type ShadowAnswer } from './shadow-answer.ts';
 export type { ShadowDifference, ShadowReport, ShadowReportFilter, ShadowSummary } from './shadow-report.ts';
 export { shadowSubject, type ShadowSubject, type SubjectParts } from './shadow-subject.ts';

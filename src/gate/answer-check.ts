@@ -1,13 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { describeError, type ErrorCode, type Logger, type Metrics, type SvidgateError } from '../core/index.ts';
+import type { DecisionRecorder } from '../evidence/index.ts';
 import { check, type CheckCall, type CheckOutcome, type CheckQuestion, type CheckSources } from './check.ts';
 import { replyTo, type GateReply, type ReplySettings } from './gate-reply.ts';
+import { recordDecision, type CheckTrace } from './record-decision.ts';
 import { record } from './record.ts';
 import { showOutcome } from './show-outcome.ts';
 
 export interface GateOptions extends CheckSources, ReplySettings {
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Absent: decisions are not recorded. */
+  readonly recorder?: DecisionRecorder;
 }
 
 /**
@@ -23,10 +27,13 @@ const LONGEST_CHECK_MS = 5000;
 export async function answerCheck(question: CheckQuestion, call: CheckCall, options: GateOptions): Promise<GateReply> {
   const startedAt = performance.now();
   const decisionId = randomUUID();
-  const outcome = await checkInTime(question, call, options);
+  const trace: CheckTrace = {};
+  const outcome = await checkInTime(question, { ...call, trace }, options);
   record(outcome, decisionId, { startedAt, options });
   showOutcome(outcome, decisionId, options);
-  return replyTo(outcome, decisionId, options);
+  const reply = replyTo(outcome, decisionId, options);
+  recordDecision({ outcome, reply, trace, startedAt }, options);
+  return reply;
 }
 
 /** A caller whose certificate is not accepted any more has no right, as an unregistered one on a Unix socket. */
@@ -43,9 +50,13 @@ export function answerFault(error: SvidgateError, options: GateOptions, denied =
     : { kind: 'failure', ...facts };
   const decisionId = randomUUID();
   const reply = replyTo(outcome, decisionId, options);
-  if (reply.kind === 'grpc_error') return reply;
+  // Of a check that was answered with an error, and recorded: the door comes here with it.
+  if (reply.kind === 'grpc_error' && error.code === reply.error.code) return reply;
   try {
-    record(outcome, decisionId, { startedAt: performance.now(), options });
+    const startedAt = performance.now();
+    recordDecision({ outcome, reply, trace: {}, startedAt }, options);
+    if (reply.kind === 'grpc_error') return reply;
+    record(outcome, decisionId, { startedAt, options });
   } catch {
     // A reply comes before its record.
   }
@@ -53,7 +64,12 @@ export function answerFault(error: SvidgateError, options: GateOptions, denied =
 }
 
 /** The outcome, or a failure when the time is up first or something breaks. Never rejects. */
-async function checkInTime(question: CheckQuestion, call: CheckCall, options: GateOptions): Promise<CheckOutcome> {
+async function checkInTime(
+  question: CheckQuestion,
+  call: CheckCall & { readonly trace: CheckTrace },
+  options: GateOptions,
+): Promise<CheckOutcome> {
+  const { peer, signal, trace } = call;
   const now = options.clock.now();
   const deadline = Math.min(now + LONGEST_CHECK_MS, answerBy(call.deadline ?? Infinity, now));
   if (deadline <= now) return { kind: 'failure', policy: '', reason: 'deadline_exceeded' };
@@ -62,7 +78,7 @@ async function checkInTime(question: CheckQuestion, call: CheckCall, options: Ga
     timer = setTimeout(() => resolve({ kind: 'failure', policy: '', reason: 'deadline_exceeded' }), deadline - now);
   });
   try {
-    return await Promise.race([check(question, { peer: call.peer, signal: call.signal, deadline }, options), timeUp]);
+    return await Promise.race([check(question, { peer, signal, trace, deadline }, options), timeUp]);
   } catch (error) {
     return { kind: 'failure', policy: '', reason: 'internal', detail: describeError(error) };
   } finally {

@@ -6,6 +6,7 @@ import {
   type AllowEffects,
   type Decision,
   type DenyEffects,
+  type HeaderField,
   type PolicyEngine,
   type PolicyInput,
 } from '../policy/index.ts';
@@ -14,16 +15,23 @@ import type { SpiffeId } from '../spiffe/index.ts';
 import type { Peer } from '../transport/index.ts';
 import { identifyCaller, mayAsk, type Caller, type CallerSources } from './caller.ts';
 import { bodyForm, type BodyForm } from './deny-body.ts';
+import { egressToken, type EgressTokens } from './egress-token.ts';
 import { headerReader } from './identity-input.ts';
 import { inputDocument, type InputOptions } from './input-document.ts';
 import { guardTarget, type PathGuard } from './path-guard.ts';
+import type { CheckTrace } from './record-decision.ts';
 import { refusedInAllow, refusedInDeny, type ReplyRules } from './reply-rules.ts';
 import { shownRequest, type ShownRequest } from './shown-request.ts';
 
 /** How one check ended. `failure` means that no decision could be made: `authz.on_error` says how Envoy is told. */
 export type CheckOutcome = CheckFacts &
   (
-    | { readonly kind: 'allow'; readonly effects?: AllowEffects }
+    | {
+        readonly kind: 'allow';
+        readonly effects?: AllowEffects;
+        /** A secret, for the reply alone. */
+        readonly token?: HeaderField;
+      }
     /** Let through whatever its policy says: `unenforced`. */
     | { readonly kind: 'unenforced'; readonly reason: 'unenforced' }
     /** Denied by its policy, and let through all the same: `authz.dry_run`. */
@@ -62,6 +70,8 @@ export interface CheckSources extends CallerSources {
   readonly trials?: PolicyTrials;
   /** Set when `authz.deny_unregistered` is on: whether some entry gives this SPIFFE ID. */
   readonly isRegistered?: (id: SpiffeId) => boolean;
+  /** Absent: no policy gets a JWT-SVID for a request. */
+  readonly egress?: EgressTokens;
   readonly rules: CheckRules;
   readonly clock: Clock;
 }
@@ -92,6 +102,8 @@ export interface CheckCall {
 
 interface CheckContext extends CheckCall {
   readonly deadline: number;
+  /** Filled on the way, for the record. */
+  readonly trace: CheckTrace;
 }
 
 /** Which policy a route asks for: Envoy's `context_extensions` of the ext_authz filter. */
@@ -112,6 +124,7 @@ export async function check(
   if (caller instanceof SvidgateError) {
     return { kind: 'deny', policy: '', reason: callerRefusal(caller), httpStatus: 403, detail: caller.message };
   }
+  context.trace.caller = caller;
   let request: CheckRequest | RefusedQuestion;
   try {
     request = question.read(caller);
@@ -122,6 +135,7 @@ export async function check(
   if ('refused' in request) {
     return { kind: 'deny', policy: '', reason: 'request_refused', httpStatus: 403, detail: request.refused };
   }
+  context.trace.request = request;
   const outcome = await decideRequest(request, caller, { ...context, sources, size: question.size });
   if (outcome.kind === 'allow' || outcome.kind === 'dry_run') return outcome;
   return { ...outcome, form: bodyForm(request.attributes?.request?.http?.headers ?? {}) };
@@ -130,7 +144,7 @@ export async function check(
 async function decideRequest(
   request: CheckRequest,
   caller: Caller,
-  { deadline, signal, sources, size }: CheckContext & { readonly sources: CheckSources; readonly size: number },
+  { deadline, signal, trace, sources, size }: CheckContext & { readonly sources: CheckSources; readonly size: number },
 ): Promise<CheckOutcome> {
   const { access } = sources;
   const policy = policyName(request.attributes, access.defaultPolicy);
@@ -139,8 +153,10 @@ async function decideRequest(
     const asked = policy.slice(0, MAX_POLICY_NAME);
     return { kind: 'deny', policy: asked, reason: 'policy_not_allowed', httpStatus: 403 };
   }
+  trace.policy = policy;
   const presented = presentedRequest(request.attributes, caller, policy);
   const identity = await sources.requests.verify(presented, (deadline - sources.clock.now()) / KEYS_SHARE);
+  trace.identity = identity;
   const { peer, revoked } = identity;
   const facts = { policy, identity };
   if (revoked !== undefined) return { kind: 'deny', ...facts, reason: revoked, httpStatus: 403 };
@@ -159,7 +175,23 @@ async function decideRequest(
   const { trials, policies, rules } = sources;
   const shown = shownRequest(request, { caller, policy, identity, input, size }, trials);
   if (trials?.isUnenforced(policy) === true) return { kind: 'unenforced', reason: 'unenforced', ...facts, ...shown };
-  return toOutcome(await policies.decide(policy, input, { deadline, signal }), { ...facts, ...shown }, rules);
+  trace.decision = await policies.decide(policy, input, { deadline, signal });
+  const outcome = toOutcome(trace.decision, { ...facts, ...shown }, rules);
+  return await withWish(outcome, { caller, hasRequest: request.attributes?.request?.http != null, deadline }, sources);
+}
+
+/** An allow whose policy wishes for a JWT-SVID is one with that, or a deny. */
+async function withWish(
+  outcome: CheckOutcome,
+  about: Parameters<typeof egressToken>[1],
+  sources: CheckSources,
+): Promise<CheckOutcome> {
+  const wish = outcome.kind === 'allow' ? outcome.effects?.jwtSvid : undefined;
+  if (outcome.kind !== 'allow' || wish === undefined) return outcome;
+  const found = await egressToken(wish, about, sources);
+  if (found.kind === 'token') return { ...outcome, token: found.header };
+  const { effects: _effects, ...facts } = outcome;
+  return { ...facts, kind: 'deny', reason: found.reason, detail: found.detail, httpStatus: 403 };
 }
 
 /** What a policy asks for and Envoy must not be told is a deny, and never a failure: `on_error` may let those pass. */

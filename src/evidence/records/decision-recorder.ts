@@ -1,0 +1,268 @@
+import { createBackoff, describeError, type Clock, type Logger, type Metrics } from '../../core/index.ts';
+import type { EvaluatedDecision } from '../../policy/index.ts';
+import type { LossReason, RecordLogStatus } from '../log/index.ts';
+import type { DecisionFacts } from './decision-facts.ts';
+import type { RecordedPaths } from './decision-record.ts';
+import { recordedPaths } from './recorded-paths.ts';
+import type { DecisionsMessage, LostDecisions, RecordThreadJob, SentFacts } from './record-protocol.ts';
+import { startRecordThread, type RecordThread } from './record-thread.ts';
+
+/** A check that was answered. */
+export interface AnsweredCheck {
+  readonly decisionId: string;
+  readonly policy: string;
+  readonly outcome: DecisionFacts['outcome'];
+  /** Everything else; asked for once, after the answer is on its way. */
+  readonly facts: () => CheckFactsToRecord;
+}
+
+export type CheckFactsToRecord = Omit<
+  DecisionFacts,
+  'decisionId' | 'policy' | 'outcome' | 'requestNumber' | 'evaluated'
+> & { readonly evaluated?: EvaluatedDecision };
+
+/** What the gate knows of recording. */
+export interface DecisionRecorder {
+  /** Never throws, and never waits. */
+  record(check: AnsweredCheck): void;
+}
+
+/** All decisions of the gate as records in a log. What cannot be recorded is counted, and the count is recorded. */
+export interface OpenDecisionRecorder extends DecisionRecorder {
+  /** Undefined while the recording thread is away. */
+  status(): Promise<RecordLogStatus | undefined>;
+  /** Writes what was recorded, within some seconds. */
+  close(): Promise<void>;
+}
+
+export interface DecisionRecorderOptions extends Omit<RecordThreadJob, 'port'> {
+  /** By policy: the share of plain allows that is recorded, 0 to 1. Default 1. */
+  readonly sampleAllows?: ReadonlyMap<string, number>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** On their way to the thread at once. Default 8192. */
+  readonly maxQueued?: number;
+  /** Default 64 MiB. */
+  readonly maxQueuedBytes?: number;
+}
+
+const MAX_QUEUED = 8192;
+const MAX_QUEUED_BYTES = 64 * 2 ** 20;
+/** Of one turn of the event loop: each takes some microseconds of the thread that answers. */
+const CHECKS_PER_TURN = 64;
+const CLOSE_LIMIT_MS = 5000;
+const TELL_AFTER_MS = 500;
+/** Of all paths that were ever in force. */
+const MAX_PATHS = 1000;
+
+/** Opens the log in a thread of its own. Throws what openRecordLog throws. */
+export async function openDecisionRecorder(options: DecisionRecorderOptions): Promise<OpenDecisionRecorder> {
+  const recorder = new ThreadRecorder(options);
+  await recorder.start();
+  return recorder;
+}
+
+interface Batch {
+  readonly count: number;
+  readonly bytes: number;
+}
+
+class ThreadRecorder implements OpenDecisionRecorder {
+  readonly #options: DecisionRecorderOptions;
+  readonly #maxQueued: number;
+  readonly #maxQueuedBytes: number;
+  readonly #closing = new AbortController();
+  #thread: RecordThread | undefined;
+  #restarting: Promise<void> | undefined;
+  #arrived: AnsweredCheck[] = [];
+  #isScheduled = false;
+  #telling: NodeJS.Timeout | undefined;
+  #requestNumber = 0;
+  /** What the thread has and has not done. */
+  #sent: Batch[] = [];
+  #sentCount = 0;
+  #sentBytes = 0;
+  readonly #lost = new Map<string, LostDecisions>();
+  /** Numbers of the paths that this thread knows. */
+  #known = new Map<EvaluatedDecision['needs'], number>();
+  #newPaths: [number, RecordedPaths][] = [];
+  #pathNumber = 0;
+
+  constructor(options: DecisionRecorderOptions) {
+    this.#options = options;
+    this.#maxQueued = options.maxQueued ?? MAX_QUEUED;
+    this.#maxQueuedBytes = options.maxQueuedBytes ?? MAX_QUEUED_BYTES;
+  }
+
+  async start(): Promise<void> {
+    const { folder, maxBytes, labels, shown, key, logger, metrics } = this.#options;
+    this.#thread = await startRecordThread({
+      job: { folder, maxBytes, labels, shown, key },
+      logger,
+      metrics,
+      onDone: () => this.#done(),
+      onDeath: (reason) => this.#onDeath(reason),
+    });
+  }
+
+  record(check: AnsweredCheck): void {
+    if (this.#isLeftOut(check)) return this.#leaveOut(check.policy);
+    if (this.#arrived.length + this.#sentCount >= this.#maxQueued) this.#lose('queue', 1);
+    else if (this.#closing.signal.aborted || this.#thread === undefined) this.#lose('failed', 1);
+    else this.#arrived.push(check);
+    this.#schedule();
+  }
+
+  async status(): Promise<RecordLogStatus | undefined> {
+    return await this.#thread?.status();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    while (this.#arrived.length > 0 || this.#lost.size > 0) {
+      if (this.#thread === undefined) break;
+      this.#flush(this.#arrived.length);
+    }
+    this.#closing.abort();
+    clearTimeout(this.#telling);
+    await this.#restarting;
+    await this.#thread?.close(CLOSE_LIMIT_MS);
+    const unwritten = this.#arrived.length + this.#sentCount;
+    if (unwritten > 0) this.#options.logger.error({ count: unwritten }, 'decision records not written at the end');
+  }
+
+  /** Decided by the id, so that whoever has the id can tell. */
+  #isLeftOut({ outcome, policy, decisionId }: AnsweredCheck): boolean {
+    if (outcome !== 'allow') return false;
+    const share = this.#options.sampleAllows?.get(policy) ?? 1;
+    return share < 1 && Number.parseInt(decisionId.slice(0, 8), 16) / 2 ** 32 >= share;
+  }
+
+  /** Told to the thread with the next decision, or soon. */
+  #leaveOut(policy: string): void {
+    this.#lose('sampled', 1, policy);
+    this.#telling ??= setTimeout(() => {
+      this.#telling = undefined;
+      this.#schedule();
+    }, TELL_AFTER_MS).unref();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#closing.signal.aborted) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      if (this.#closing.signal.aborted || this.#thread === undefined) return;
+      this.#flush(CHECKS_PER_TURN);
+      if (this.#arrived.length > 0) this.#schedule();
+    });
+  }
+
+  #flush(limit: number): void {
+    const checks = this.#arrived.splice(0, limit);
+    const facts: SentFacts[] = [];
+    const inputs: Uint8Array[] = [];
+    let bytes = 0;
+    for (const check of checks) {
+      try {
+        const sent = this.#sentFacts(check, inputs);
+        facts.push(sent);
+        bytes += sent.evaluated?.inputBytes ?? 0;
+      } catch (error) {
+        this.#options.logger.error({ reason: describeError(error) }, 'decision record not made');
+        this.#lose('failed', 1);
+      }
+    }
+    const text = JSON.stringify(facts);
+    bytes += text.length;
+    if (facts.length > 0 && this.#sentBytes + bytes > this.#maxQueuedBytes) {
+      this.#lose('queue', facts.length);
+      return this.#schedule();
+    }
+    const lost = [...this.#lost.values()];
+    this.#lost.clear();
+    const paths = this.#newPaths.splice(0);
+    this.#post({ kind: 'decisions', facts: text, inputs: joined(inputs), paths, lost }, { count: facts.length, bytes });
+  }
+
+  #post(message: DecisionsMessage, batch: Batch): void {
+    this.#thread?.post(message);
+    this.#sent.push(batch);
+    this.#sentCount += batch.count;
+    this.#sentBytes += batch.bytes;
+  }
+
+  #sentFacts({ decisionId, policy, outcome, facts }: AnsweredCheck, inputs: Uint8Array[]): SentFacts {
+    const { evaluated, ...rest } = facts();
+    this.#requestNumber += 1;
+    const sent = { decisionId, policy, outcome, ...rest, requestNumber: this.#requestNumber };
+    if (evaluated === undefined) return sent;
+    const { input, needs, ...more } = evaluated;
+    const recorded = this.#numberOf(needs);
+    inputs.push(input);
+    return { ...sent, evaluated: { ...more, recorded, inputBytes: input.byteLength } };
+  }
+
+  #numberOf(needs: EvaluatedDecision['needs']): number {
+    const known = this.#known.get(needs);
+    if (known !== undefined) return known;
+    if (this.#known.size >= MAX_PATHS) this.#known.clear();
+    this.#pathNumber += 1;
+    this.#known.set(needs, this.#pathNumber);
+    this.#newPaths.push([this.#pathNumber, recordedPaths(needs)]);
+    return this.#pathNumber;
+  }
+
+  #lose(reason: LossReason, count: number, policy?: string): void {
+    const key = `${reason} ${policy ?? ''}`;
+    const before = this.#lost.get(key)?.count ?? 0;
+    this.#lost.set(key, { reason, ...(policy === undefined ? {} : { policy }), count: before + count });
+  }
+
+  #done(): void {
+    const batch = this.#sent.shift();
+    if (batch === undefined) return;
+    this.#sentCount -= batch.count;
+    this.#sentBytes -= batch.bytes;
+  }
+
+  /** What the thread had is lost; a new one is told so. */
+  #onDeath(reason: string): void {
+    this.#thread = undefined;
+    this.#lose('failed', this.#sentCount + this.#arrived.length);
+    this.#arrived = [];
+    this.#sent = [];
+    this.#sentCount = 0;
+    this.#sentBytes = 0;
+    this.#known = new Map();
+    this.#newPaths = [];
+    this.#options.logger.error({ reason }, 'decision recording interrupted');
+    this.#restarting ??= this.#restart().finally(() => (this.#restarting = undefined));
+  }
+
+  async #restart(): Promise<void> {
+    const { clock, logger } = this.#options;
+    const { signal } = this.#closing;
+    const backoff = createBackoff({ baseMs: 100, maxMs: 5000 });
+    while (!signal.aborted && this.#thread === undefined) {
+      await clock.sleep(backoff.next(), signal).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.start().catch((error: unknown) =>
+        logger.error({ reason: describeError(error) }, 'decision recording interrupted'),
+      );
+      this.#schedule();
+    }
+  }
+}
+
+/** In memory of their own, which moves to the thread. */
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(pieces.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.byteLength;
+  }
+  return all;
+}

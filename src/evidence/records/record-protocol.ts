@@ -1,0 +1,65 @@
+import type { MessagePort } from 'node:worker_threads';
+import type { LogFields, Metrics } from '../../core/index.ts';
+import type { LossReason, RecordLogStatus } from '../log/index.ts';
+import type { DecisionFacts, EvaluatedFacts } from './decision-facts.ts';
+import type { RecordedPaths } from './decision-record.ts';
+import type { ShownParts } from './input-rules.ts';
+
+/** What the recording thread is given at its start. */
+export interface RecordThreadJob {
+  readonly port: MessagePort;
+  readonly folder: string;
+  readonly maxBytes: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly shown: ShownParts;
+  /** Of the hashes. */
+  readonly key: Uint8Array;
+}
+
+/** Facts on their way: what all decisions of a policy have in common goes once. */
+export interface SentFacts extends Omit<DecisionFacts, 'evaluated'> {
+  readonly evaluated?: Omit<EvaluatedFacts, 'recorded'> & {
+    /** Number of the paths. */
+    readonly recorded: number;
+    /** Of the input among the inputs. */
+    readonly inputBytes: number;
+  };
+}
+
+export interface LostDecisions {
+  readonly reason: LossReason;
+  readonly policy?: string;
+  readonly count: number;
+}
+
+export interface DecisionsMessage {
+  readonly kind: 'decisions';
+  /** JSON text of a list of SentFacts. */
+  readonly facts: string;
+  /** Of all that have one, one after the other. */
+  readonly inputs: Uint8Array;
+  /** Paths that were not sent before, by their numbers. */
+  readonly paths: readonly (readonly [number, RecordedPaths])[];
+  readonly lost: readonly LostDecisions[];
+}
+
+export type ToRecordThread =
+  | DecisionsMessage
+  | { readonly kind: 'status'; readonly id: number }
+  /** Everything that was sent before is written first. */
+  | { readonly kind: 'close' };
+
+export type FromRecordThread =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'refused'; readonly code: string; readonly message: string }
+  /** The oldest message of decisions is done. */
+  | { readonly kind: 'done' }
+  | { readonly kind: 'status'; readonly id: number; readonly status: RecordLogStatus }
+  | { readonly kind: 'closed' }
+  | {
+      readonly kind: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly fields: LogFields;
+      readonly message: string;
+    }
+  | { readonly kind: 'metric'; readonly method: keyof Metrics; readonly values: readonly unknown[] };

@@ -1,0 +1,143 @@
+import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import { ERROR_CATALOGUE, SvidgateError, type ErrorCode, type Logger, type Metrics } from '../../core/index.ts';
+import type { RecordLogStatus } from '../log/index.ts';
+import type { DecisionsMessage, FromRecordThread, RecordThreadJob, ToRecordThread } from './record-protocol.ts';
+import { deliverTelemetry } from './remote-telemetry.ts';
+
+export interface RecordThread {
+  post(message: DecisionsMessage): void;
+  /** Undefined when the thread ends before it answers. */
+  status(): Promise<RecordLogStatus | undefined>;
+  /** Writes what it has, then ends; within the limit, written or not. */
+  close(limitMs: number): Promise<void>;
+}
+
+export interface RecordThreadOptions {
+  readonly job: Omit<RecordThreadJob, 'port'>;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** The oldest message is done. */
+  readonly onDone: () => void;
+  /** It ended by itself, after it was ready. */
+  readonly onDeath: (reason: string) => void;
+}
+
+/** One record is some kilobytes; a batch of them some megabytes. */
+const MAX_HEAP_MB = 512;
+
+/** Starts the thread, which opens the log. Throws what opening the log throws. */
+export async function startRecordThread(options: RecordThreadOptions): Promise<RecordThread> {
+  const { port1: port, port2: theirPort } = new MessageChannel();
+  const handle = new ThreadHandle(port, startWorker({ ...options.job, port: theirPort }), options);
+  await handle.ready();
+  return handle;
+}
+
+function startWorker(job: RecordThreadJob): Worker {
+  // In the sources this file is TypeScript, in the package JavaScript.
+  const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'));
+  return new Worker(new URL(`./record-worker${extension}`, import.meta.url), {
+    workerData: job,
+    transferList: [job.port],
+    env: {},
+    execArgv: [],
+    name: 'svidgate record-worker',
+    resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
+  });
+}
+
+class ThreadHandle implements RecordThread {
+  readonly #port: MessagePort;
+  readonly #thread: Worker;
+  readonly #options: RecordThreadOptions;
+  readonly #ready = Promise.withResolvers<undefined>();
+  readonly #closed = Promise.withResolvers<undefined>();
+  readonly #questions = new Map<number, (status: RecordLogStatus | undefined) => void>();
+  #state: 'starting' | 'ready' | 'closing' | 'ended' = 'starting';
+  #nextId = 0;
+
+  constructor(port: MessagePort, thread: Worker, options: RecordThreadOptions) {
+    this.#port = port;
+    this.#thread = thread;
+    this.#options = options;
+    port.on('message', (message: FromRecordThread) => this.#receive(message));
+    thread.on('error', (error) => this.#end(error instanceof Error ? error.message : 'unknown'));
+    thread.on('exit', () => this.#end('the recording thread ended'));
+  }
+
+  async ready(): Promise<void> {
+    try {
+      await this.#ready.promise;
+      this.#state = 'ready';
+    } catch (error) {
+      this.#state = 'ended';
+      await this.#terminate();
+      throw error;
+    }
+  }
+
+  post(message: DecisionsMessage): void {
+    this.#port.postMessage(message, [message.inputs.buffer as ArrayBuffer]);
+  }
+
+  status(): Promise<RecordLogStatus | undefined> {
+    if (this.#state !== 'ready') return Promise.resolve(undefined);
+    const id = this.#nextId++;
+    return new Promise((resolve) => {
+      this.#questions.set(id, resolve);
+      this.#send({ kind: 'status', id });
+    });
+  }
+
+  async close(limitMs: number): Promise<void> {
+    this.#state = 'closing';
+    this.#send({ kind: 'close' });
+    const late = setTimeout(() => this.#closed.resolve(undefined), limitMs);
+    await this.#closed.promise;
+    clearTimeout(late);
+    await this.#terminate();
+  }
+
+  #send(message: ToRecordThread): void {
+    this.#port.postMessage(message);
+  }
+
+  #receive(message: FromRecordThread): void {
+    switch (message.kind) {
+      case 'ready':
+        return this.#ready.resolve(undefined);
+      case 'refused':
+        return this.#ready.reject(new SvidgateError(codeOf(message.code), message.message));
+      case 'done':
+        return this.#options.onDone();
+      case 'status':
+        this.#questions.get(message.id)?.(message.status);
+        return void this.#questions.delete(message.id);
+      case 'closed':
+        return this.#closed.resolve(undefined);
+      case 'log':
+      case 'metric':
+        return deliverTelemetry(message, this.#options);
+    }
+  }
+
+  #end(reason: string): void {
+    const before = this.#state;
+    this.#state = 'ended';
+    this.#port.close();
+    this.#closed.resolve(undefined);
+    for (const answer of this.#questions.values()) answer(undefined);
+    this.#questions.clear();
+    if (before === 'starting') this.#ready.reject(new SvidgateError('internal', reason));
+    if (before === 'ready') this.#options.onDeath(reason);
+  }
+
+  async #terminate(): Promise<void> {
+    this.#port.close();
+    await this.#thread.terminate();
+  }
+}
+
+function codeOf(code: string): ErrorCode {
+  return Object.hasOwn(ERROR_CATALOGUE, code) ? (code as ErrorCode) : 'internal';
+}

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { noMetrics, silentLogger, systemClock, type Metrics } from '../../../../src/core/index.ts';
+import {
+  openDecisionRecorder,
+  readRecords,
+  type AnsweredCheck,
+  type CheckFactsToRecord,
+  type DecisionRecord,
+  type DecisionRecorderOptions,
+} from '../../../../src/evidence/index.ts';
+import { tempFolder } from '../../../support/temp-folder.ts';
+import { waitUntil } from '../../../support/wait-until.ts';
+
+const UTF8 = new TextEncoder();
+
+function optionsFor(folder: string, more: Partial<DecisionRecorderOptions> = {}): DecisionRecorderOptions {
+  return {
+    folder: join(folder, 'decisions'),
+    maxBytes: 64 * 2 ** 20,
+    labels: {},
+    shown: { headers: [], query: [], claims: [], paths: [] },
+    key: new Uint8Array(32),
+    clock: systemClock,
+    logger: silentLogger,
+    metrics: noMetrics,
+    ...more,
+  };
+}
+
+function check(
+  number: number,
+  more: Partial<AnsweredCheck> = {},
+  facts: Partial<CheckFactsToRecord> = {},
+): AnsweredCheck {
+  const id = number.toString(16).padStart(8, '0');
+  return {
+    decisionId: `${id}-0000-4000-8000-000000000000`,
+    policy: 'default',
+    outcome: 'allow',
+    facts: () => ({
+      at: 1_700_000_000_000 + number,
+      durationNs: 1000,
+      reason: '',
+      httpStatus: 0,
+      caller: 'attested',
+      listener: 'gate',
+      digest: 'abc',
+      evaluated: {
+        input: UTF8.encode(
+          JSON.stringify({ attributes: { request: { http: { method: 'GET', id: String(number) } } } }),
+        ),
+        needs: 'all',
+        value: true,
+        cached: false,
+        entrypoint: 'envoy/authz/allow',
+      },
+      ...facts,
+    }),
+    ...more,
+  };
+}
+
+async function read(
+  folder: string,
+): Promise<{ records: DecisionRecord[]; losses: ReadonlyMap<string, { readonly records: number }> }> {
+  const reading = readRecords(join(folder, 'decisions'));
+  const records: DecisionRecord[] = [];
+  for await (const record of reading) records.push(record);
+  return { records, losses: reading.counts.losses };
+}
+
+describe('the recorder', () => {
+  test('writes every decision in its order', async () => {
+    await using temp = await tempFolder();
+    const recorder = await openDecisionRecorder(optionsFor(temp.path));
+    for (let number = 0; number < 1000; number += 1) {
+      recorder.record(check(number));
+      if (number % 100 === 0) await new Promise(setImmediate);
+    }
+    await recorder.close();
+    const { records } = await read(temp.path);
+    assert.deepEqual(
+      records.map(({ req_id: id, input }) => [
+        id,
+        (input as { attributes: { request: { http: { id: string } } } }).attributes.request.http.id,
+      ]),
+      Array.from({ length: 1000 }, (_, number) => [number + 1, String(number)]),
+    );
+    assert.ok(records.every(({ svidgate }) => svidgate.replayable && svidgate.recorded === 'all'));
+  });
+
+  test('counts what came too fast, and never waits', async () => {
+    await using temp = await tempFolder();
+    const recorder = await openDecisionRecorder(optionsFor(temp.path, { maxQueued: 10 }));
+    for (let number = 0; number < 50; number += 1) recorder.record(check(number));
+    await recorder.close();
+    const { records, losses } = await read(temp.path);
+    assert.equal(records.length, 10);
+    assert.equal(losses.get('queue')?.records, 40);
+  });
+
+  test('counts what is too much to hold', async () => {
+    await using temp = await tempFolder();
+    const recorder = await openDecisionRecorder(optionsFor(temp.path, { maxQueuedBytes: 20_000 }));
+    const large = UTF8.encode(JSON.stringify({ parsed_body: 'x'.repeat(30_000) }));
+    const evaluated = { input: large, needs: 'all', cached: false, entrypoint: 'a/allow' } as const;
+    recorder.record(check(1, {}, { evaluated }));
+    await waitUntil('it is counted', 5000, async () => (await recorder.status())?.lost['queue'] === 1);
+    recorder.record(check(2));
+    await recorder.close();
+    const { records, losses } = await read(temp.path);
+    assert.deepEqual([records.length, losses.get('queue')?.records], [1, 1]);
+    // What was lost first was the one that told what the policy looks at.
+    assert.equal(records[0]?.svidgate.recorded, 'all');
+  });
+
+  test('leaves out allows by their id, and counts them; denies never', async () => {
+    await using temp = await tempFolder();
+    const sampleAllows = new Map([['default', 0.25]]);
+    const recorder = await openDecisionRecorder(optionsFor(temp.path, { sampleAllows }));
+    const ids = Array.from({ length: 200 }, (_, number) => Math.floor((number / 200) * 2 ** 32));
+    for (const id of ids) recorder.record(check(id));
+    for (const id of ids) recorder.record(check(id, { outcome: 'deny' }, { reason: 'policy_denied' }));
+    for (const id of ids) recorder.record(check(id, { policy: 'other' }));
+    await recorder.close();
+    const { records, losses } = await read(temp.path);
+    const allows = records.filter(({ svidgate }) => svidgate.outcome === 'allow' && svidgate.policy === 'default');
+    assert.deepEqual([allows.length, records.length, losses.get('sampled')?.records], [50, 450, 150]);
+  });
+
+  test('takes no other decision with one that cannot be recorded', async () => {
+    await using temp = await tempFolder();
+    const recorder = await openDecisionRecorder(optionsFor(temp.path));
+    recorder.record(check(1));
+    recorder.record(
+      check(2, {
+        facts: () => {
+          throw new Error('a defect');
+        },
+      }),
+    );
+    const broken = { input: UTF8.encode('{'), needs: 'all', cached: false, entrypoint: 'a/allow' } as const;
+    recorder.record(check(3, {}, { evaluated: broken }));
+    recorder.record(check(4));
+    await recorder.close();
+    const { records, losses } = await read(temp.path);
+    assert.deepEqual([records.length, losses.get('failed')?.records], [2, 2]);
+  });
+
+  test('passes on what the log counts, and says how it stands', async () => {
+    await using temp = await tempFolder();
+    const counted = new Map<string, number>();
+    const metrics: Metrics = {
+      ...noMetrics,
+      count: (name, _labels, by = 1) => void counted.set(name, (counted.get(name) ?? 0) + by),
+    };
+    const recorder = await openDecisionRecorder(optionsFor(temp.path, { metrics }));
+    recorder.record(check(1));
+    await waitUntil('it is written', 5000, async () => (await recorder.status())?.written === 1);
+    await waitUntil('it is counted', 5000, () => counted.get('svidgate_decision_log_records_total') === 1);
+    await recorder.close();
+  });
+
+  test('does not start where the log cannot be opened', async () => {
+    await using temp = await tempFolder();
+    await writeFile(join(temp.path, 'file'), '');
+    await assert.rejects(
+      openDecisionRecorder(optionsFor(temp.path, { folder: join(temp.path, 'file', 'decisions') })),
+      {
+        code: 'file_unreadable',
+      },
+    );
+  });
+});
