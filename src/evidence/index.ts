@@ -35,7 +35,6 @@ export {
   type OpenDecisionRecorder,
 } from './records/decision-recorder.ts';
 export type { ShownParts } from './records/input-rules.ts';
-export { isNeverRecorded } from './records/secret-text.ts';
 export { recordedPaths } from './records/recorded-paths.ts';
 export { grantUsage, type GrantUsage, type RuleUsage, type UsageReport } from './usage/grant-usage.ts';
 export { COMPARISONS, type Comparison, type ShadowAnswer } from './shadow-answer.ts';

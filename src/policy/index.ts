@@ -40,6 +40,7 @@ export {
   type AllowEffects,
   type DenyEffects,
   type HeaderField,
+  type JwtSvidWish,
   type PolicyAnswer,
 } from './decision-effects.ts';
 export type { EvaluationOptions, NdBuiltinCache } from './evaluation.ts';
@@ -61,10 +62,14 @@ export {
 } from './policy-engine.ts';
 export type { PolicyData } from './policy-data.ts';
 export type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
+export { isBundlePath, loadVerification } from './bundle/index.ts';
+export { pathSource, type PathSourceOptions } from './path-source.ts';
 export { folderSource, type PolicySnapshot, type SnapshotSource, type SourceStatus } from './snapshot-source.ts';
 export { formatProblem, type PolicyProblem } from './problem.ts';
 export {
   createPolicyTools,
+  decisionOf,
+  readKeptSnapshot,
   type BundleSigning,
   type CheckedSource,
   type FailedCondition,
@@ -80,3 +85,5 @@ export {
   type SpiffeLiteral,
   type TestRun,
 } from './tools/index.ts';
+export { openGrants, type Grant, type GrantsOptions, type PolicyGrants, type GrantRule } from './partial/grants.ts';
+export type { Condition, Conjunction, Residual, SupportRule, Term } from './partial/partial-evaluation.ts';

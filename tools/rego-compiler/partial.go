@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -105,13 +107,15 @@ func partial(ctx context.Context, req request) response {
 	if len(unknowns) == 0 {
 		unknowns = []string{"input"}
 	}
-	for _, query := range req.Queries {
+	for i, query := range req.Queries {
 		found, err := rego.New(
 			rego.Compiler(compiler),
 			rego.Capabilities(caps),
 			rego.Store(inmem.NewFromObject(data)),
 			rego.Query(query),
 			rego.Unknowns(unknowns),
+			// Of its own, so that the modules of several residuals can stand side by side, and beside the policy.
+			rego.PartialNamespace(fmt.Sprintf("svidgate_partial_%d", i)),
 		).Partial(ctx)
 		if cannotHold(err) {
 			found, err = &rego.PartialQueries{}, nil
@@ -169,13 +173,15 @@ func constantsOf(modules map[string]*ast.Module) []residualTerm {
 func residualOf(found *rego.PartialQueries, starts ruleStarts) residual {
 	left := residual{Conjunctions: []residualQuery{}, Support: []supportRule{}, Modules: []string{}}
 	for _, body := range found.Queries {
+		body = withNamedVars(body)
 		left.Conjunctions = append(left.Conjunctions, residualQuery{
 			Conditions: conditionsOf(body, starts),
 			Text:       residualText(body),
 		})
 	}
 	for _, module := range found.Support {
-		left.Modules = append(left.Modules, module.String())
+		module = withNamedVars(module)
+		left.Modules = append(left.Modules, regoEscapes(module.String()))
 		for _, rule := range module.Rules {
 			for at := rule; at != nil; at = at.Else {
 				left.Support = append(left.Support, supportRuleOf(module, rule, at, starts))
@@ -185,16 +191,51 @@ func residualOf(found *rego.PartialQueries, starts ruleStarts) residual {
 	return left
 }
 
-// residualText is the body on one line for each expression. A body without expressions always holds.
-func residualText(body ast.Body) string {
-	text := ""
-	for i, expr := range body {
-		if i > 0 {
-			text += "\n"
+// withNamedVars gives names to wildcards: one that stands in two places would become two.
+func withNamedVars[T any](node T) T {
+	named, err := ast.TransformVars(node, func(v ast.Var) (ast.Value, error) {
+		if name, isWildcard := strings.CutPrefix(string(v), ast.WildcardPrefix); isWildcard {
+			return ast.Var("__wildcard_" + name + "__"), nil
 		}
-		text += expr.String()
+		return v, nil
+	})
+	if err != nil {
+		return node
 	}
-	return text
+	return named.(T)
+}
+
+// residualText is the body with one expression a line.
+func residualText(body ast.Body) string {
+	lines := make([]string, 0, len(body))
+	for _, expr := range body {
+		lines = append(lines, regoEscapes(expr.String()))
+	}
+	return strings.Join(lines, "\n")
+}
+
+var goEscape = regexp.MustCompile(`\\(?:x([0-9a-f]{2})|U([0-9a-f]{8})|.)`)
+
+// regoEscapes writes the escapes of Go's literals, with which OPA prints terms, as Rego reads them.
+func regoEscapes(text string) string {
+	return goEscape.ReplaceAllStringFunc(text, func(escape string) string {
+		switch escape[1] {
+		case 'a':
+			return `\u0007`
+		case 'v':
+			return `\u000b`
+		case 'x':
+			return `\u00` + escape[2:]
+		case 'U':
+			code, err := strconv.ParseInt(escape[2:], 16, 32)
+			if err != nil {
+				return escape
+			}
+			return string(rune(code))
+		default:
+			return escape
+		}
+	})
 }
 
 // supportRuleOf describes a rule, or the else branch of one.
@@ -231,7 +272,7 @@ func conditionsOf(body ast.Body, starts ruleStarts) []residualCondition {
 }
 
 func conditionOf(expr *ast.Expr, starts ruleStarts) residualCondition {
-	described := residualCondition{Negated: expr.Negated, Text: expr.String()}
+	described := residualCondition{Negated: expr.Negated, Text: regoEscapes(expr.String())}
 	described.at(expr, starts)
 	if len(expr.With) > 0 {
 		described.Opaque = true

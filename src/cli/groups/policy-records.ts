@@ -6,6 +6,7 @@ import type { OutputFormat } from '../terminal.ts';
 /** `svidgate policy replay|…`: tools that read decision logs. */
 export function addPolicyRecordCommands(group: Command, context: CliContext): void {
   addReplay(group, context);
+  addUnused(group, context);
 }
 
 interface OutputFlag {
@@ -42,6 +43,28 @@ function addReplay(group: Command, { terminal, finish }: CliContext): void {
     'svidgate policy replay --from ./data/decisions --policy ./policies/rego',
     'svidgate policy replay --from decisions.jsonl.gz --policy ./new --name payments --since 24h --max-changed 10',
   );
+}
+
+/** Flags of `policy unused`. */
+export interface UnusedFlags extends DecisionLogFlags {
+  readonly policy: string;
+  readonly entrypoint: string;
+}
+
+function addUnused(group: Command, { terminal, finish }: CliContext): void {
+  const unused = logOptions(
+    group
+      .command('unused')
+      .description('what a policy grants and no recorded allow used, by principal; 0 also when there is something')
+      .requiredOption('--policy <path>', 'the policy: a folder, or one file'),
+  )
+    .option('-e, --entrypoint <path>', 'the rule that decides', DEFAULT_ENTRYPOINT)
+    .addOption(outputOption('form of the result'));
+  unused.action(async (flags: UnusedFlags & OutputFlag) => {
+    const { unusedGrants } = await import('../commands/policy-unused.ts');
+    finish(await unusedGrants({ ...flags, terminal }));
+  });
+  examples(unused, 'svidgate policy unused --from ./data/decisions --policy ./policies/rego --since 90d');
 }
 
 const DEFAULT_ENTRYPOINT = 'envoy/authz/allow';

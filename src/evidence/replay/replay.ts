@@ -1,7 +1,7 @@
-import type { Decision, InputNeeds, NdBuiltinCache, OpenedPolicy } from '../../policy/index.ts';
-import type { DecisionRecord, JsonRecord } from '../records/decision-record.ts';
-import { exactMember, isJsonObject } from './exact-member.ts';
+import type { Decision, InputNeeds, OpenedPolicy } from '../../policy/index.ts';
+import type { DecisionRecord } from '../records/decision-record.ts';
 import { answerOf, changeOf, recordedAnswer } from './recorded-answer.ts';
+import { recordedNd } from './recorded-nd.ts';
 import { recordedQuestion } from './recorded-question.ts';
 import { ChangeBook, Tally, type LeftOut, type ReplayReport } from './replay-report.ts';
 
@@ -189,16 +189,4 @@ function answerText(answer: Known['answer']): string {
   if (answer.kind === 'failure') return `failure ${answer.reason}`;
   const status = answer.kind === 'deny' ? answer.effects?.httpStatus : undefined;
   return status === undefined ? answer.kind : `${answer.kind} ${status}`;
-}
-
-/** Empty where none was asked: then none may be. */
-function recordedNd(record: DecisionRecord): NdBuiltinCache {
-  return Object.fromEntries(
-    Object.entries(exactMember(record, 'nd_builtin_cache') ?? {})
-      .filter(([, calls]) => isJsonObject(calls))
-      .map(([name, calls]) => [
-        name,
-        Object.fromEntries(Object.entries(calls as JsonRecord).map(([call, answer]) => [call, JSON.stringify(answer)])),
-      ]),
-  );
 }

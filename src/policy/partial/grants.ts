@@ -1,0 +1,139 @@
+import { systemClock, SvidgateError } from '../../core/index.ts';
+import { offeredBuiltins } from '../builtins/offered.ts';
+import { formatProblem } from '../problem.ts';
+import { openPolicy, snapshotSource, type AskOptions } from '../open-policy.ts';
+import { createRegoCompiler, type PolicyFiles } from '../rego-compiler.ts';
+import { createRegoProgram, type RegoProgram } from '../rego-program.ts';
+import type { PolicySnapshot } from '../snapshot-source.ts';
+import type { InputNeeds } from '../input-needs.ts';
+import { expandMembers } from './expand-members.ts';
+import {
+  allowQueries,
+  evaluatePartially,
+  type Condition,
+  type Conjunction,
+  type Residual,
+} from './partial-evaluation.ts';
+
+/** One way in which a policy allows: conditions on the input alone, with the data put in. */
+export interface Grant {
+  readonly conditions: readonly Condition[];
+  /** The rules whose conditions they are, those of the entrypoint first. */
+  readonly rules: readonly GrantRule[];
+  /** Rego, one condition a line. */
+  readonly text: string;
+}
+
+export interface GrantRule {
+  /** Path: `data.envoy.authz.allow`. */
+  readonly name: string;
+  readonly file: string;
+  /** Where it begins, from 1. */
+  readonly line: number;
+}
+
+/** All ways in which a policy allows, and which of them an input takes. */
+export interface PolicyGrants extends AsyncDisposable {
+  readonly grants: readonly Grant[];
+  /** What of the input matching() looks at. */
+  readonly needs: InputNeeds;
+  /** What both parts of the entrypoint came to: for those who look for inputs. */
+  readonly residuals: readonly Residual[];
+  /** Texts and numbers that the rules name. */
+  readonly constants: readonly unknown[];
+  /** Indexes of the grants that hold; undefined when the evaluation failed. */
+  matching(input: Uint8Array, ask?: AskOptions): Promise<readonly number[] | undefined>;
+}
+
+export interface GrantsOptions {
+  readonly snapshot: PolicySnapshot;
+  readonly entrypoint: string;
+  /** Shared with others. Default: one of its own. */
+  readonly program?: RegoProgram;
+  readonly signal: AbortSignal;
+}
+
+/** More conditions than this are not compiled to one module. */
+const MAX_GRANTS = 5000;
+/** Of one conjunction, by the members of lists that values may be of. */
+const MAX_MEMBERS = 256;
+const PACKAGE = 'svidgate_grants';
+const TIME_LIMIT_MS = 120_000;
+
+/**
+ * Evaluates a policy as far as its data goes. Throws `policy_invalid` where the policy does not compile, or allows in more ways
+ * than can be told apart.
+ */
+export async function openGrants(options: GrantsOptions): Promise<PolicyGrants> {
+  const { snapshot, entrypoint, signal } = options;
+  const { program = createRegoProgram({ clock: systemClock, timeLimitMs: TIME_LIMIT_MS }) } = options;
+  const queries = allowQueries(entrypoint);
+  const result = await evaluatePartially(program, snapshot.files, { queries, builtins: offeredBuiltins(true), signal });
+  if (result.kind === 'refused') {
+    const problems = result.problems.map(formatProblem).join('; ');
+    throw new SvidgateError('policy_invalid', `the policy cannot be evaluated without an input: ${problems}`);
+  }
+  const { residuals, constants } = result;
+  const whole = withoutRepeats(residuals.flatMap(({ conjunctions: all }) => all));
+  const limit = Math.max(1, Math.min(MAX_MEMBERS, Math.floor(MAX_GRANTS / Math.max(1, whole.length))));
+  const conjunctions = withoutRepeats(whole.flatMap((each) => expandMembers(each, limit)));
+  if (conjunctions.length > MAX_GRANTS) {
+    const message = `the policy allows in ${conjunctions.length} ways, of which ${MAX_GRANTS} can be told apart`;
+    throw new SvidgateError('policy_invalid', message);
+  }
+  const files = grantFiles(snapshot.files, conjunctions, residuals);
+  const path = snapshotSource('grants', { files, tests: {}, digest: `grants of ${snapshot.digest}` });
+  const compiler = createRegoCompiler({ clock: systemClock, program, builtins: offeredBuiltins(true) });
+  const opened = await openPolicy({ path, entrypoint: `${PACKAGE}/decision`, compiler, signal });
+  return {
+    grants: conjunctions.map(({ conditions, text }) => ({ conditions, text, rules: rulesOf(conditions, entrypoint) })),
+    needs: opened.needs,
+    residuals,
+    constants,
+    async matching(input, ask) {
+      const evaluation = await opened.evaluate(input, ask);
+      return evaluation.kind === 'value'
+        ? (evaluation.value as { readonly matching: readonly number[] }).matching
+        : undefined;
+    },
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
+}
+
+/** The policy itself, since conditions may refer to its rules, and a set of what holds. */
+function grantFiles(
+  files: PolicyFiles,
+  conjunctions: readonly Conjunction[],
+  residuals: readonly Residual[],
+): PolicyFiles {
+  const support = residuals.flatMap(({ modules }) => modules);
+  const rules = conjunctions.map(
+    ({ text }, index) => `matching contains ${index} if {\n${text === '' ? 'true' : text}\n}`,
+  );
+  // As a decision, which is all that an entrypoint may give.
+  const decision = 'decision := {"allowed": true, "matching": [index | some index in matching]}';
+  const module = [`package ${PACKAGE}`, decision, 'matching contains -1 if false', ...rules].join('\n\n');
+  return {
+    data: files.data,
+    modules: {
+      ...files.modules,
+      ...Object.fromEntries(support.map((text, index) => [`${PACKAGE}/support-${index}.rego`, text])),
+      [`${PACKAGE}/grants.rego`]: module,
+    },
+  };
+}
+
+/** Both parts of a rule may lead to the same conditions. */
+function withoutRepeats(conjunctions: readonly Conjunction[]): readonly Conjunction[] {
+  return [...new Map(conjunctions.map((each) => [each.text, each])).values()];
+}
+
+function rulesOf(conditions: readonly Condition[], entrypoint: string): readonly GrantRule[] {
+  const places = new Map<string, GrantRule>();
+  for (const { file, rule, ruleName } of conditions) {
+    if (file === undefined || rule === undefined || ruleName === undefined) continue;
+    places.set(`${file}:${rule}`, { name: ruleName, file, line: rule });
+  }
+  const decides = `data.${entrypoint.replaceAll('/', '.')}`;
+  return [...places.values()].sort((one, other) => Number(other.name === decides) - Number(one.name === decides));
+}
