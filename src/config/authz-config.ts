@@ -16,6 +16,7 @@ import { gateFields, POLICY_NAME, toGateListeners, type GateListenerConfig } fro
 import { httpSection, toHttpListeners, type HttpListenerConfig } from './gate-http-config.ts';
 import { httpSendSection, toHttpSendConfig, type HttpSendConfig } from './http-send-config.ts';
 import { checkDistinctIssuers, peerFields, toPeerConfig, type PeerConfig } from './peer-config.ts';
+import { checkVerify, policyKeysField, toVerify, verifyField, type PolicyVerifyConfig } from './policy-keys-config.ts';
 import { bundleSection, toBundleConfig, type PolicyBundleConfig } from './policy-source-config.ts';
 import { checkShadows, toTrial, trialFields } from './policy-trial-config.ts';
 import { exactlyOne, pathField, requiredPathField } from './schema-fields.ts';
@@ -68,6 +69,8 @@ export interface PolicyConfig {
   readonly path?: string;
   /** Where it comes from instead. */
   readonly bundle?: PolicyBundleConfig;
+  /** Whose signature its bundle must bear. */
+  readonly verify?: PolicyVerifyConfig;
   /** Slash-separated path of the rule or package that decides, such as `envoy/authz/allow`. */
   readonly entrypoint: string;
   /** The policy whose requests it is tried on. It decides none, and no request may ask for it. */
@@ -115,11 +118,13 @@ export function authzSection(folder: string) {
       ...replyFields(),
       ...peerFields(folder),
       policies: policiesField(folder),
+      policy_keys: policyKeysField(folder),
     },
     { description: 'The gate. It is off when this section is left out.' },
     (value, report, wrong) => {
       checkDistinctIssuers(value, report);
       if (!wrong.has('policies')) checkShadows(value, report);
+      if (!wrong.has('policies') && !wrong.has('policy_keys')) checkVerify(value, report);
       checkGate(value, report, wrong);
     },
   );
@@ -183,8 +188,11 @@ function replyFields() {
 function policiesField(folder: string) {
   const policy = sectionField(
     {
-      path: optionalField(requiredPathField(folder, 'Folder or file with Rego.')),
+      path: optionalField(
+        requiredPathField(folder, 'Folder or file with Rego, or an OPA bundle: a file that ends with .tar.gz.'),
+      ),
       bundle: optionalField(bundleSection(folder)),
+      verify: verifyField(),
       entrypoint: textField(
         {
           description: 'The rule, or the package, that decides.',
@@ -230,17 +238,19 @@ export function toAuthzConfig(raw: Raw): AuthzConfig {
       allowsSuccessOnDeny: raw.reply.allow_success_on_deny,
     },
     identity: toPeerConfig(raw),
-    policies: toPolicies(raw.policies),
+    policies: toPolicies(raw),
   };
 }
 
-function toPolicies(raw: Raw['policies']): AuthzConfig['policies'] {
+function toPolicies(raw: Pick<Raw, 'policies' | 'policy_keys'>): AuthzConfig['policies'] {
   return new Map(
-    Object.entries(raw).map(([name, policy]) => {
+    Object.entries(raw.policies).map(([name, policy]) => {
       const { path, bundle, entrypoint } = policy;
+      const verify = toVerify(policy.verify, raw.policy_keys);
       const source = {
         ...(path === undefined ? {} : { path }),
         ...(bundle === undefined ? {} : { bundle: toBundleConfig(bundle) }),
+        ...(verify === undefined ? {} : { verify }),
       };
       return [name, { ...source, entrypoint, ...toTrial(policy) }];
     }),

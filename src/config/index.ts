@@ -17,6 +17,7 @@ export type { HttpListenerConfig } from './gate-http-config.ts';
 export type { Config, IdentitySourceConfig, ListenAddress, TelemetryConfig } from './config.ts';
 export type { AdminCaller, AdminConfig, AuditConfig } from './operation-config.ts';
 export type { JwtProviderConfig, JwtSvidConfig, PeerConfig } from './peer-config.ts';
+export type { PolicyKeyConfig, PolicyVerifyConfig } from './policy-keys-config.ts';
 export type { PolicyBundleConfig, PolicyBundlePlace } from './policy-source-config.ts';
 export type { VaultAuthConfig, VaultConfig } from './vault-config.ts';
 export { formatDuration, parseDuration } from './duration.ts';

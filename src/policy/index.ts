@@ -64,6 +64,8 @@ export type { PolicyData } from './policy-data.ts';
 export type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
 export { isBundlePath, loadVerification } from './bundle/index.ts';
 export { pathSource, type PathSourceOptions } from './path-source.ts';
+export { isBundlePath, loadVerification } from './bundle/index.ts';
+export { pathSource, type PathSourceOptions } from './path-source.ts';
 export { folderSource, type PolicySnapshot, type SnapshotSource, type SourceStatus } from './snapshot-source.ts';
 export { formatProblem, type PolicyProblem } from './problem.ts';
 export {

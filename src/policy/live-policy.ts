@@ -23,7 +23,8 @@ import type { LoadedPolicy, PolicyLoader } from './policy-loader.ts';
 import type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
 import { formatProblem } from './problem.ts';
 import type { RegoCompiler } from './rego-compiler.ts';
-import { folderSource, type PolicySnapshot, type SnapshotSource } from './snapshot-source.ts';
+import { pathSource } from './path-source.ts';
+import type { PolicySnapshot, SnapshotSource } from './snapshot-source.ts';
 
 /** What outlives the process, so that an earlier state can come back. */
 export interface PolicyMemory {
@@ -88,7 +89,7 @@ export class LivePolicy {
 
   constructor(source: PolicySource, options: LivePolicyOptions) {
     this.#source = source;
-    this.#origin = typeof source.path === 'string' ? folderSource(source.path, options.clock) : source.path;
+    this.#origin = typeof source.path === 'string' ? pathSource(source.path, { clock: options.clock }) : source.path;
     this.#options = options;
     const own = { ...options, policy: source.name };
     this.#record = new PolicyRecord({ ...own, ...options.memory });

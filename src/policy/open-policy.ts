@@ -6,7 +6,8 @@ import type { InputNeeds } from './input-needs.ts';
 import { createPolicyLoader } from './policy-loader.ts';
 import { formatProblem, type PolicyProblem } from './problem.ts';
 import { createRegoCompiler, type RegoCompiler } from './rego-compiler.ts';
-import { folderSource, type PolicySnapshot, type SnapshotSource } from './snapshot-source.ts';
+import { pathSource } from './path-source.ts';
+import type { PolicySnapshot, SnapshotSource } from './snapshot-source.ts';
 import type { PolicyNetwork } from './suspended-calls.ts';
 
 export interface OpenPolicyOptions {
@@ -66,7 +67,7 @@ const QUEUE_LIMIT = 2 ** 20;
 export async function openPolicy(options: OpenPolicyOptions): Promise<OpenedPolicy> {
   const { path, entrypoint, signal, clock = systemClock, logger = silentLogger } = options;
   const { builtins = offeredBuiltins(true), compiler = createRegoCompiler({ clock, builtins }) } = options;
-  const source = typeof path === 'string' ? folderSource(path, clock) : path;
+  const source = typeof path === 'string' ? pathSource(path, { clock }) : path;
   const snapshot = await source.read(signal);
   const parts = { clock, logger, compiler, queueLimit: QUEUE_LIMIT, givesWay: false, network: noNetwork };
   const loaded = await createPolicyLoader(parts).load(snapshot, entrypoint, signal);

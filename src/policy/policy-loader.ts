@@ -1,6 +1,7 @@
 import { describeError, type Clock, type Logger } from '../core/index.ts';
 import type { BuiltinsProgram } from './builtins/builtins-program.ts';
 import { NETWORK_BUILTINS, NON_DETERMINISTIC_BUILTINS } from './builtins/offered.ts';
+import { compiledModule } from './bundle/compiled-module.ts';
 import type { CompiledPolicy, CompiledPolicyOrigin } from './compiled-policy.ts';
 import type { KeptPolicies } from './compiled-policy-cache.ts';
 import { Evaluator } from './evaluator.ts';
@@ -95,6 +96,13 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
     async load(snapshot, entrypoint, signal) {
       const found = await startKept(snapshot.digest, entrypoint, signal);
       if (found !== undefined) return found;
+      const { wasm } = snapshot;
+      if (wasm !== undefined) {
+        const module = await compiledModule({ ...snapshot, wasm }, entrypoint);
+        if (module.kind === 'refused') return module;
+        const from = { snapshotDigest: snapshot.digest, entrypoint, compilerDigest: await compiler.digest() };
+        return await start(module, { how: 'compiled', from }, signal);
+      }
       const built = await compiler.build(snapshot.files, entrypoint, signal);
       if (built.kind === 'refused') return built;
       const { kind: _, compilerDigest, unusable, ...rest } = built;

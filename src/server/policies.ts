@@ -1,7 +1,7 @@
-import type { Config } from '../config/index.ts';
+import type { Config, PolicyConfig } from '../config/index.ts';
 import type { Clock, Logger, Metrics } from '../core/index.ts';
 import { createCompiledPolicies, type DataDirectory } from '../datastore/index.ts';
-import { createPolicyEngine, type PolicyEngine } from '../policy/index.ts';
+import { createPolicyEngine, pathSource, type PathSourceOptions, type PolicyEngine } from '../policy/index.ts';
 import type { PolicySources } from './policy-sources.ts';
 
 /** Undefined where every policy is a path: then its modules need not be loaded before the policies are. */
@@ -30,7 +30,7 @@ export function createPolicies(
   if (authz === undefined) return undefined;
   // They are loaded in this order: one that decides waits for none that does not.
   const policies = [...authz.policies].map(([name, policy]) => {
-    const path = own.sources?.all.get(name) ?? policy.path ?? '';
+    const path = own.sources?.all.get(name) ?? pathSource(policy.path ?? '', { clock, ...rules(policy) });
     return { name, ...policy, path, givesWay: 'shadowOf' in policy };
   });
   const engine = createPolicyEngine({
@@ -44,4 +44,8 @@ export function createPolicies(
   });
   own.sources?.follow(engine.status);
   return engine;
+}
+
+function rules({ verify }: PolicyConfig): Pick<PathSourceOptions, 'verify'> {
+  return verify === undefined ? {} : { verify };
 }

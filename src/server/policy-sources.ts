@@ -49,8 +49,8 @@ export function createPolicySources(
   own: { readonly metrics: Metrics; readonly directory: DataDirectory },
 ): PolicySources {
   const bundles = new Map(
-    [...(config.authz?.policies ?? [])].flatMap(([name, { bundle }]) =>
-      bundle === undefined ? [] : [[name, bundle] as const],
+    [...(config.authz?.policies ?? [])].flatMap(([name, { bundle, verify }]) =>
+      bundle === undefined ? [] : [[name, { ...bundle, ...(verify === undefined ? {} : { verify }) }] as const],
     ),
   );
   const logger = root.child({ room: 'policy' });

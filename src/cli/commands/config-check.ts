@@ -7,6 +7,7 @@ import {
   type DocumentPath,
   type Mistake,
   type Place,
+  type PolicyVerifyConfig,
 } from '../../config/index.ts';
 import { SvidgateError } from '../../core/index.ts';
 import { EXIT, type ExitCode } from '../exit-code.ts';
@@ -98,15 +99,20 @@ async function checkPolicies({ file, config, placeOf }: CheckContext): Promise<r
   if (config.authz === undefined) return [];
   const { checkPolicyFolder } = await import('../../policy/index.ts');
   const mistakes: Mistake[] = [];
-  for (const [name, { path, entrypoint }] of config.authz.policies) {
-    if (path === undefined) continue; // what its source gives is checked when it comes
-    const checked = { path, entrypoint, asksNetwork: config.authz.httpSend !== undefined };
+  for (const [name, { path, entrypoint, verify }] of config.authz.policies) {
+    const mistake = await checkPolicyKeys(verify);
+    if (mistake !== undefined) mistakes.push({ file, ...placeOf(['authz', 'policies', name, 'verify']), ...mistake });
+    // What its source gives is checked when it comes.
+    if (path === undefined || mistake !== undefined) continue;
+    const rules = verify === undefined ? {} : { verify };
+    const checked = { path, entrypoint, asksNetwork: config.authz.httpSend !== undefined, ...rules };
     for (const problem of await checkPolicyFolder(checked, new AbortController().signal)) {
       const message = `policy \`${name}\`: ${problem.code}: ${problem.message}`;
       if (problem.file === '') {
         // It has no file of its own: the place is the key that names what is wrong.
         const key = problem.code === 'entrypoint' ? 'entrypoint' : 'path';
-        const remedy = key === 'path' ? 'name a folder with Rego that svidgate can read' : 'name a rule of the policy';
+        const remedy =
+          key === 'path' ? 'name a folder with Rego, or a bundle, that svidgate can read' : 'name a rule of the policy';
         mistakes.push({ file, ...placeOf(['authz', 'policies', name, key]), message, remedy });
       } else {
         // A policy may be one file, which is then its own folder.
@@ -117,4 +123,20 @@ async function checkPolicies({ file, config, placeOf }: CheckContext): Promise<r
     }
   }
   return mistakes;
+}
+
+async function checkPolicyKeys(
+  verify: PolicyVerifyConfig | undefined,
+): Promise<Pick<Mistake, 'message' | 'remedy'> | undefined> {
+  if (verify === undefined) return undefined;
+  const { loadVerification } = await import('../../policy/index.ts');
+  try {
+    await loadVerification(verify);
+    return undefined;
+  } catch (error) {
+    return {
+      message: SvidgateError.from(error).message,
+      remedy: 'name a key that fits its algorithm in `authz.policy_keys`',
+    };
+  }
 }

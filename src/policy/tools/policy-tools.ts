@@ -1,13 +1,13 @@
 import { Buffer } from 'node:buffer';
 import type { Clock } from '../../core/index.ts';
 import { offeredBuiltins, REDIRECTED_BUILTINS, WITHHELD_BUILTINS } from '../builtins/offered.ts';
-import { bundleFileSource, createBundleReader, isBundlePath } from '../bundle/index.ts';
 import type { NdBuiltinCache } from '../evaluation.ts';
 import { openPolicy, snapshotSource, type OpenedPolicy } from '../open-policy.ts';
 import type { PolicyProblem } from '../problem.ts';
 import { createRegoCompiler, type PolicyFiles, type PolicyTest } from '../rego-compiler.ts';
 import { createRegoProgram, type RegoProgram } from '../rego-program.ts';
-import { folderSource, type PolicySnapshot, type SnapshotSource } from '../snapshot-source.ts';
+import { pathSource } from '../path-source.ts';
+import type { PolicySnapshot, SnapshotSource } from '../snapshot-source.ts';
 import type { PolicyExplanation } from './explanation.ts';
 
 export interface Refused {
@@ -165,8 +165,7 @@ export function createPolicyTools({ clock, program }: PolicyToolsOptions): Polic
   };
   return {
     source(path) {
-      if (!isBundlePath(path)) return folderSource(path, clock);
-      return bundleFileSource(path, { clock, reader: createBundleReader(runner) });
+      return pathSource(path, { clock, program: runner });
     },
     async open(snapshot, { description, entrypoint, signal }) {
       const path = snapshotSource(description, snapshot);
