@@ -108,13 +108,21 @@ class Runner implements SinkRun {
     else await this.#passOver(delivery.reason, signal);
   }
 
-  /** One line is refused: it is left out once the receiver takes the next record, and so finds no fault with us. */
+  /**
+   * One line is refused: it is left out when the receiver takes the next record, and so finds no fault with us, and refuses this
+   * one still.
+   */
   async #passOver(reason: string, signal: AbortSignal): Promise<void> {
-    const lines = await this.#read(MAX_PROOF_LINES, signal);
-    const next = lines.find(({ kind }, index) => index > 0 && kind === 'record');
-    const proof = next === undefined ? undefined : await this.#options.sink.deliver([next], signal);
-    if (proof?.kind !== 'done' || (proof.lost ?? []).length > 0) return this.#fail(reason, undefined, signal);
-    this.#done(lines, 1, lines[0]?.kind === 'record' ? [{ reason: 'refused', count: 1 }] : []);
+    const { sink } = this.#options;
+    const [first, ...others] = await this.#read(MAX_PROOF_LINES, signal);
+    const next = others.find(({ kind }) => kind === 'record');
+    if (first === undefined || next === undefined) return this.#fail(reason, undefined, signal);
+    const proof = await sink.deliver([next], signal);
+    if (proof.kind !== 'done' || (proof.lost ?? []).length > 0) return this.#fail(reason, undefined, signal);
+    const again = await sink.deliver([first], signal);
+    if (again.kind === 'failed') return this.#fail(again.reason, again.afterMs, signal);
+    const isLost = again.kind === 'refused' && first.kind === 'record';
+    this.#done([first], 1, again.kind === 'done' ? again.lost : isLost ? [{ reason: 'refused', count: 1 }] : []);
   }
 
   #done(lines: readonly RecordLine[], count: number, lost: readonly LostRecords[] = []): void {
