@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
 import { clientOptions, examples, outputOption, type CliContext, type ClientOptions } from '../command-line.ts';
 import type { OutputFormat } from '../terminal.ts';
+import { addPolicyHistory } from './policy-history.ts';
 import { addPolicyRecordCommands } from './policy-records.ts';
+import { addPolicyToolCommands } from './policy-tools.ts';
 
 /** `svidgate policy …` */
 export function addPolicyGroup(program: Command, { terminal, finish }: CliContext): void {
@@ -22,7 +24,9 @@ export function addPolicyGroup(program: Command, { terminal, finish }: CliContex
   examples(importOpa, 'svidgate policy import-opa-config opa-config.yaml > authz.yaml');
 
   addShadowReport(group, { terminal, finish });
+  addPolicyHistory(group, { terminal, finish });
   addPolicyRecordCommands(group, { terminal, finish });
+  addPolicyToolCommands(group, { terminal, finish });
 }
 
 function addShadowReport(group: Command, { terminal, finish }: CliContext): void {

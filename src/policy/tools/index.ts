@@ -1,4 +1,6 @@
 /** What people do with policies beside having them decide. */
+export { decide as decisionOf } from '../decision.ts';
+export { readKeptSnapshot } from './kept-snapshot.ts';
 export type {
   AllowingRule,
   FailedCondition,
