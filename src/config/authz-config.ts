@@ -1,4 +1,5 @@
 import { SvidgateError } from '../core/index.ts';
+import { policyDecisionLogField, toSampling } from './decision-log-config.ts';
 import {
   choiceField,
   durationField,
@@ -77,6 +78,8 @@ export interface PolicyConfig {
   readonly shadowOf?: string;
   /** Until then, in epoch milliseconds, its requests are let through whatever it says. */
   readonly unenforcedUntil?: number;
+  /** The share of its plain allows that is recorded; default 1. */
+  readonly sampleAllows?: number;
 }
 
 const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
@@ -202,6 +205,7 @@ function policiesField(folder: string) {
         parseEntrypoint,
       ),
       ...trialFields(),
+      decision_log: policyDecisionLogField(),
     },
     { description: 'One policy.' },
     exactlyOne('policy', ['path', 'bundle']),
@@ -252,7 +256,7 @@ function toPolicies(raw: Pick<Raw, 'policies' | 'policy_keys'>): AuthzConfig['po
         ...(bundle === undefined ? {} : { bundle: toBundleConfig(bundle) }),
         ...(verify === undefined ? {} : { verify }),
       };
-      return [name, { ...source, entrypoint, ...toTrial(policy) }];
+      return [name, { ...source, entrypoint, ...toSampling(policy.decision_log), ...toTrial(policy) }];
     }),
   );
 }

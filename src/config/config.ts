@@ -2,6 +2,7 @@ import type { TrustDomain } from '../spiffe/index.ts';
 import type { AttestationConfig } from './attestation-config.ts';
 import type { AuthorityConfig } from './authority-config.ts';
 import type { AuthzConfig } from './authz-config.ts';
+import type { DecisionLogConfig } from './decision-log-config.ts';
 import type { AdminConfig, AuditConfig } from './operation-config.ts';
 import type { SdsConfig } from './sds-config.ts';
 
@@ -33,6 +34,8 @@ export interface Config {
   readonly sds: SdsConfig;
   /** Absent when the gate is off: the file has no `authz` section. */
   readonly authz?: AuthzConfig;
+  /** Absent: no decision is recorded. */
+  readonly decisionLog?: DecisionLogConfig;
   readonly telemetry: TelemetryConfig;
 }
 

@@ -69,6 +69,12 @@ export function integerField(
   return described(field, { ...info, expected, defaultText }, info.default);
 }
 
+/** A number from 0 to 1, both included. */
+export function shareField(info: Described & { readonly default: number }): Field<number> {
+  const text = { ...info, expected: 'a number from 0 to 1', defaultText: String(info.default) };
+  return described(z.number().min(0).max(1), text, info.default);
+}
+
 /** `true` or `false`. */
 export function flagField(info: Described & { readonly default: boolean }): Field<boolean> {
   const text = { ...info, expected: 'true or false', defaultText: String(info.default) };

@@ -11,6 +11,7 @@ export type {
 } from './attestation-config.ts';
 export type { AuthorityConfig, KeyManagerConfig, SecretSource, UpstreamConfig } from './authority-config.ts';
 export type { AuthzConfig, PolicyConfig, ReplyConfig } from './authz-config.ts';
+export type { DecisionLogConfig, ShownPartsConfig } from './decision-log-config.ts';
 export type { DecisionLogSinksConfig, OpaSinkConfig, ReceiverConfig } from './decision-log-sinks-config.ts';
 export { isAnonymous, unservedPolicies, type GateCallerConfig, type GateListenerConfig } from './gate-config.ts';
 export type { HttpListenerConfig } from './gate-http-config.ts';

@@ -4,6 +4,7 @@ import { toAttestationConfig } from './attestation-config.ts';
 import { toAuthorityConfig } from './authority-config.ts';
 import { toAuthzConfig } from './authz-config.ts';
 import type { Config, IdentitySourceConfig } from './config.ts';
+import { toDecisionLogConfig } from './decision-log-config.ts';
 import { parseYamlDocument } from './document.ts';
 import type { Field } from './fields.ts';
 import { formatMistake, type Mistake, type Parsed } from './mistake.ts';
@@ -59,6 +60,7 @@ function toConfig(raw: RawConfig, file: string): Config {
     audit: toAuditConfig(raw.audit, raw.data_dir),
     sds: toSdsConfig(raw.sds),
     ...(raw.authz === undefined ? {} : { authz: toAuthzConfig(raw.authz) }),
+    ...(raw.decision_log === undefined ? {} : { decisionLog: toDecisionLogConfig(raw.decision_log, raw.data_dir) }),
     telemetry: {
       ...(telemetry.listen === undefined ? {} : { listen: telemetry.listen }),
       logLevel: telemetry.log_level,

@@ -4,6 +4,7 @@ import { attestationSection } from './attestation-config.ts';
 import { authoritySection } from './authority-config.ts';
 import { authzSection } from './authz-config.ts';
 import type { ListenAddress } from './config.ts';
+import { decisionLogSection } from './decision-log-config.ts';
 import { choiceField, listField, optionalField, sectionField, textField } from './fields.ts';
 import { checkGateTrustDomain } from './gate-checks.ts';
 import { parseListenAddress } from './listen-address.ts';
@@ -57,6 +58,7 @@ export function configSchema(folder: string) {
       audit: auditSection(folder),
       sds: sdsSection(folder),
       authz: optionalField(authzSection(folder)),
+      decision_log: optionalField(decisionLogSection(folder)),
       telemetry: telemetrySection(folder),
     },
     { description: 'The configuration of svidgate.' },

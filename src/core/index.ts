@@ -13,6 +13,7 @@ export {
 } from './audit.ts';
 export { createBackoff, type Backoff } from './backoff.ts';
 export { systemClock, type Clock } from './clock.ts';
+export { isCredentialName } from './credential-name.ts';
 export { combine, derive } from './derive.ts';
 export { describeError, ERROR_CATALOGUE, SvidgateError, type ErrorCode, type GrpcStatusName } from './errors.ts';
 export { fileChanges } from './file-changes.ts';

@@ -1,5 +1,6 @@
+import { isCredentialName } from '../../core/index.ts';
 import { ERASE, KEEP, type MaskRule } from './mask-rules.ts';
-import { isNeverRecorded, looksSecret } from './secret-text.ts';
+import { looksSecret } from './secret-text.ts';
 
 /** What is kept beyond the allow-list. */
 export interface ShownParts {
@@ -73,7 +74,7 @@ function metadata(): MaskRule {
 }
 
 function httpRules(shown: ShownParts, path: MaskRule): MaskRule {
-  const names = new Set([...HEADERS, ...shown.headers.filter((name) => !isNeverRecorded(name))]);
+  const names = new Set([...HEADERS, ...shown.headers.filter((name) => !isCredentialName(name))]);
   const headerRule = (name: string): MaskRule => {
     if (name === ':path') return path;
     if (name === XFCC && names.has(name)) return { kind: 'text', shown: withoutCertificates };

@@ -1,4 +1,5 @@
-import { isNeverRecorded, looksSecret, RemovedTexts } from './secret-text.ts';
+import { isCredentialName } from '../../core/index.ts';
+import { looksSecret, RemovedTexts } from './secret-text.ts';
 
 /** What is kept of a value. Whatever has no rule is erased. */
 export type MaskRule =
@@ -120,7 +121,7 @@ export class Masking {
     for (const key of Object.keys(value)) {
       const place = placeIn(at, value, key);
       if (looksSecret(key)) this.#erase({ ...place, shownPointer: at.shownPointer ?? at.pointer }, value[key]);
-      else if (isNeverRecorded(key.toLowerCase()) || isNeverHeader(value[key])) this.#erase(place, value[key]);
+      else if (isCredentialName(key) || isNeverHeader(value[key])) this.#erase(place, value[key]);
       else this.#keep(place, value[key]);
     }
   }
@@ -158,7 +159,7 @@ function placeIn(at: Place, container: Container, key: string | number): Place {
 /** As Envoy shows headers with `encode_raw_headers`. */
 function isNeverHeader(value: unknown): boolean {
   const key = isContainer(value) ? value['key'] : undefined;
-  return typeof key === 'string' && isNeverRecorded(key.toLowerCase());
+  return typeof key === 'string' && isCredentialName(key);
 }
 
 function isPlainName(name: string): boolean {

@@ -18,15 +18,6 @@ export function looksSecret(text: string): boolean {
   return JWT.test(text) || CREDENTIALS.test(text) || PEM.test(text) || KNOWN_KEY.test(text) || IN_BASE64.test(text);
 }
 
-/** Headers that no setting makes recordable. */
-const NEVER =
-  /^(?:authorization|proxy-authorization|cookie2?|set-cookie2?|authentication-info|proxy-authentication-info|x-amz-security-token|x-goog-iam-authorization-token)$|api-?key|secret|passw|token|credential|private-?key|session-?id|(?:^|-)auth$|^x-auth-/;
-
-/** Whether a header may never be recorded. `name` in lower case. */
-export function isNeverRecorded(name: string): boolean {
-  return NEVER.test(name);
-}
-
 /** Texts that were removed from a record: nothing derived from them stays elsewhere. */
 export class RemovedTexts {
   readonly #texts = new Set<string>();

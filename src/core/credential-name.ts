@@ -1,0 +1,7 @@
+const CREDENTIAL =
+  /^(?:authorization|proxy-authorization|cookie2?|set-cookie2?|authentication-info|proxy-authentication-info)$|api-?key|secret|passw|token|credential|private-?key|session-?id|(?:^|-)auth$|^x-auth-/;
+
+/** Whether a header, a parameter or a claim is called what credentials are called: its values are never written down. */
+export function isCredentialName(name: string): boolean {
+  return CREDENTIAL.test(name.toLowerCase());
+}
