@@ -15,7 +15,8 @@ export type Caller = {
   /** Where it asks: `gate`, `gate:NAME`. */
   readonly listener: string;
 } & (
-  | { readonly kind: 'attested' | 'tls'; readonly spiffeIds: readonly SpiffeId[] }
+  | { readonly kind: 'attested'; readonly spiffeIds: readonly SpiffeId[]; readonly attestation: Attestation }
+  | { readonly kind: 'tls'; readonly spiffeIds: readonly SpiffeId[] }
   | { readonly kind: 'anonymous'; readonly spiffeIds?: never }
 );
 
@@ -47,7 +48,7 @@ export async function identifyCaller(peer: Peer, sources: CallerSources): Promis
   const proven: Caller =
     peer.kind === 'tls'
       ? { listener, kind: 'tls', spiffeIds: [certifiedId(peer.spiffeId)] }
-      : { listener, kind: 'attested', spiffeIds: await attestedIds(peer, sources) };
+      : { listener, kind: 'attested', ...(await attested(peer, sources)) };
   if (access.callers?.some(({ pattern }) => isOneOf(proven, pattern)) === false) {
     throw new SvidgateError('caller_not_allowed', `the caller is none of those of ${listener}`);
   }
@@ -70,13 +71,16 @@ function isOneOf(caller: Caller, pattern: SpiffeIdPattern): boolean {
   return caller.spiffeIds?.some((id) => matchesSpiffeId(pattern, id)) ?? false;
 }
 
-async function attestedIds(peer: Peer, sources: CallerSources): Promise<readonly SpiffeId[]> {
+async function attested(
+  peer: Peer,
+  sources: CallerSources,
+): Promise<{ readonly spiffeIds: readonly SpiffeId[]; readonly attestation: Attestation }> {
   if (peer.kind !== 'unix') throw new SvidgateError('attestation_failed', 'callers of this kind are not known');
   const attestation = await sources.attestor.attest(peer.process);
   attestation.assertAlive();
   const entries = sources.entries.match(attestation.selectors);
   if (entries.length === 0) throw new SvidgateError('no_identity', 'the caller of the gate matches no entry');
-  return [...new Set(entries.map((entry) => entry.spiffeId))];
+  return { spiffeIds: [...new Set(entries.map((entry) => entry.spiffeId))], attestation };
 }
 
 /** The listener's judge looked at the certificate, at this call again. */

@@ -177,7 +177,12 @@ async function decideRequest(
   if (trials?.isUnenforced(policy) === true) return { kind: 'unenforced', reason: 'unenforced', ...facts, ...shown };
   trace.decision = await policies.decide(policy, input, { deadline, signal });
   const outcome = toOutcome(trace.decision, { ...facts, ...shown }, rules);
-  return await withWish(outcome, { caller, hasRequest: request.attributes?.request?.http != null, deadline }, sources);
+  return await withWish(outcome, { caller, hasRequest: hasHttp(request), deadline }, sources);
+}
+
+/** A TCP connection has none. */
+function hasHttp({ attributes }: CheckRequest): boolean {
+  return (attributes?.request?.http ?? null) !== null;
 }
 
 /** An allow whose policy wishes for a JWT-SVID is one with that, or a deny. */

@@ -54,7 +54,7 @@ export function replyTo(outcome: CheckOutcome, decisionId: string, settings: Rep
   const { policy } = outcome;
   switch (outcome.kind) {
     case 'allow':
-      return { kind: 'allow', facts: { decisionId, policy }, ...effectsOf(outcome.effects) };
+      return { kind: 'allow', facts: { decisionId, policy }, ...effectsOf(withToken(outcome)) };
     case 'unenforced':
       return { kind: 'allow', facts: { decisionId, policy, reason: outcome.reason } };
     case 'dry_run': {
@@ -69,6 +69,17 @@ export function replyTo(outcome: CheckOutcome, decisionId: string, settings: Rep
     case 'failure':
       return failureReply(outcome, decisionId, settings);
   }
+}
+
+/** The token takes the place of whatever stands in its header. */
+function withToken({ effects, token }: Extract<CheckOutcome, { kind: 'allow' }>): AllowEffects | undefined {
+  if (effects === undefined || token === undefined) return effects;
+  const isOther = (name: string): boolean => name.toLowerCase() !== token.name.toLowerCase();
+  return {
+    ...effects,
+    headers: [...effects.headers.filter(({ name }) => isOther(name)), token],
+    requestHeadersToRemove: effects.requestHeadersToRemove.filter(isOther),
+  };
 }
 
 const NO_EFFECTS: AllowEffects = {

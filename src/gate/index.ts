@@ -5,6 +5,7 @@
  * how callers are attested, or how certificates are checked.
  */
 export { answerCheck, answerFault, type GateOptions } from './answer-check.ts';
+export type { EgressTokens, ProvenCaller } from './egress-token.ts';
 export { createGrpcBodyReader } from './body/grpc-body.ts';
 export type { GrpcBodyReader } from './body/parsed-body.ts';
 export type { Caller, GateAccess } from './caller.ts';

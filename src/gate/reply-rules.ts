@@ -28,11 +28,16 @@ const GUARDED = new Set(['host', 'content-length', 'transfer-encoding', 'connect
 /** What of an allow Envoy must not be told; undefined when all of it is right. */
 export function refusedInAllow(effects: AllowEffects, rules: ReplyRules): string | undefined {
   return (
-    refusedHeader([...effects.headers, ...effects.responseHeadersToAdd], rules) ??
+    refusedHeader([...headersFor(effects), ...effects.responseHeadersToAdd], rules) ??
     refusedRemoval(effects.requestHeadersToRemove, rules) ??
     refusedMetadata(effects) ??
     (rules.http === undefined ? undefined : refusedOverHttp(effects, rules.http))
   );
+}
+
+/** Of the request on its way on, with the one of a JWT-SVID that is still to come. */
+function headersFor({ headers, jwtSvid }: AllowEffects): readonly HeaderField[] {
+  return jwtSvid === undefined ? headers : [...headers, { name: jwtSvid.header, value: '' }];
 }
 
 /** As refusedInAllow, for a deny. */
@@ -45,7 +50,8 @@ export function refusedInDeny(effects: DenyEffects, rules: ReplyRules): string |
 
 /** The response has one list of headers, for the request on its way on and for the client. */
 function refusedOverHttp(effects: AllowEffects, { removesHeaders }: HttpReplyLimits): string | undefined {
-  const { headers, responseHeadersToAdd, queryParametersToSet, queryParametersToRemove } = effects;
+  const { responseHeadersToAdd, queryParametersToSet, queryParametersToRemove } = effects;
+  const headers = headersFor(effects);
   if (queryParametersToSet.length + queryParametersToRemove.length > 0) {
     return 'a change of the query, which HTTP replies cannot carry';
   }

@@ -15,6 +15,8 @@ import type { SvidSlot } from './svid-slot.ts';
 export interface CallerSources {
   readonly entries: ReadonlyWatchable<{
     match(selectors: ReadonlySet<Selector>): readonly RegistrationEntry[];
+    /** Absent: nobody is known by a certificate. */
+    ofSpiffeId?(id: SpiffeId): readonly RegistrationEntry[];
     /** Whether `match` may give this caller something else than before the last change. */
     concerns(selectors: ReadonlySet<Selector>): boolean;
   }>;
@@ -27,6 +29,11 @@ export interface CallerSources {
 /** The entries that give this caller something now: those that match, less revoked SPIFFE IDs. */
 export function entriesOf(selectors: ReadonlySet<Selector>, sources: CallerSources): readonly RegistrationEntry[] {
   return withoutRevoked(sources.entries.value.match(selectors), sources);
+}
+
+/** The entries that give this SPIFFE ID now; none when it is revoked. */
+export function entriesOfId(spiffeId: SpiffeId, sources: CallerSources): readonly RegistrationEntry[] {
+  return withoutRevoked(sources.entries.value.ofSpiffeId?.(spiffeId) ?? [], sources);
 }
 
 function withoutRevoked(

@@ -10,7 +10,7 @@ import {
 } from '../core/index.ts';
 import type { ForeignBundles, JwtSvid, RegistrationEntry, Selector, SpiffeId, TrustBundle } from '../spiffe/index.ts';
 import { foreignBundlesFor, type CallerBundles, type CallerIdentity } from './caller-identity.ts';
-import { entriesOf, type CallerSources } from './caller-watch.ts';
+import { entriesOf, entriesOfId, type CallerSources } from './caller-watch.ts';
 import { CallerWatches } from './caller-watches.ts';
 import { JwtSvidFollower } from './jwt-svid-follower.ts';
 import { createJwtSvids, type JwtSvidIssuer } from './jwt-svids.ts';
@@ -76,6 +76,8 @@ export interface IdentitySource {
   ): AsyncGenerator<CallerIdentity, void, void>;
   /** One for each entry, in their order. Throws `no_identity` when the caller has none, or not the one asked for. */
   fetchJwtSvids(selectors: ReadonlySet<Selector>, request: JwtSvidsRequest): Promise<readonly HeldJwtSvid[]>;
+  /** As fetchJwtSvids, for a caller that proved by its certificate that it has this SPIFFE ID. */
+  fetchJwtSvidsOf(spiffeId: SpiffeId, request: Omit<JwtSvidsRequest, 'spiffeId'>): Promise<readonly HeldJwtSvid[]>;
   /**
    * Keeps a JWT-SVID of the caller fresh until it is disposed: replaced at half of its life, and as soon as its key is
    * tainted, taken away with its entry or by a revocation. `onChange` is called when `state` may have changed.
@@ -116,20 +118,27 @@ export function createIdentitySource(options: IdentitySourceOptions): IdentitySo
     logger: options.logger,
     random,
   };
+  const fetchGiven = async (
+    given: () => readonly RegistrationEntry[],
+    { audience, caller }: Omit<JwtSvidsRequest, 'spiffeId'>,
+  ): Promise<readonly HeldJwtSvid[]> => {
+    const issued = await Promise.all(
+      given().map(async (entry) => ({ entry, svid: await jwtSvids({ entry, audience, caller }) })),
+    );
+    // What was revoked, deleted or given another SPIFFE ID while a remote key manager was signing is not handed out.
+    const still = new Map(given().map(({ entryId, spiffeId: id }) => [entryId, id]));
+    const held = issued.filter(({ entry }) => still.get(entry.entryId) === entry.spiffeId);
+    if (held.length === 0) throw new SvidgateError('no_identity', 'no identity issued');
+    return held.map(({ entry: { hint }, svid }) => (hint === undefined ? { svid } : { svid, hint }));
+  };
   return {
     watch: (selectors, signal, caller) => watches.follow(selectors, signal, caller),
-    async fetchJwtSvids(selectors, { audience, spiffeId, caller }) {
+    fetchJwtSvids(selectors, { spiffeId, ...request }) {
       const given = (): readonly RegistrationEntry[] =>
         entriesOf(selectors, sources).filter((entry) => spiffeId === undefined || entry.spiffeId === spiffeId);
-      const issued = await Promise.all(
-        given().map(async (entry) => ({ entry, svid: await jwtSvids({ entry, audience, caller }) })),
-      );
-      // What was revoked, deleted or given another SPIFFE ID while a remote key manager was signing is not handed out.
-      const still = new Map(given().map(({ entryId, spiffeId: id }) => [entryId, id]));
-      const held = issued.filter(({ entry }) => still.get(entry.entryId) === entry.spiffeId);
-      if (held.length === 0) throw new SvidgateError('no_identity', 'no identity issued');
-      return held.map(({ entry: { hint }, svid }) => (hint === undefined ? { svid } : { svid, hint }));
+      return fetchGiven(given, request);
     },
+    fetchJwtSvidsOf: (spiffeId, request) => fetchGiven(() => entriesOfId(spiffeId, sources), request),
     followJwtSvid(selectors, request, onChange) {
       return new JwtSvidFollower(follower, { selectors, request }, onChange);
     },

@@ -48,6 +48,7 @@ export class WorkloadExits {
     const hold = this.#hold.bind(this);
     return {
       fetchJwtSvids: (selectors, request) => source.fetchJwtSvids(selectors, request),
+      fetchJwtSvidsOf: (spiffeId, request) => source.fetchJwtSvidsOf(spiffeId, request),
       followJwtSvid: (selectors, request, onChange) => source.followJwtSvid(selectors, request, onChange),
       current: (selectors) => source.current(selectors),
       async *watch(selectors, signal, caller) {

@@ -13,7 +13,17 @@ export interface AllowEffects {
   readonly queryParametersToRemove: readonly string[];
   /** For the response. */
   readonly responseHeadersToAdd: readonly HeaderField[];
+  readonly jwtSvid?: JwtSvidWish;
   readonly dynamicMetadata?: JsonObject;
+}
+
+/** `svidgate.jwt_svid`: a JWT-SVID of whoever asks, for the request on its way on. */
+export interface JwtSvidWish {
+  readonly audience: string;
+  /** Default `authorization`. */
+  readonly header: string;
+  /** Which of the caller's; may be left out where it has one. */
+  readonly spiffeId?: string;
 }
 
 /** What a deny tells the client. */
@@ -74,6 +84,7 @@ function readAllow(answer: object): AllowEffects {
     queryParametersToSet: parametersOf(answer),
     queryParametersToRemove: namesOf(answer, 'query_parameters_to_remove'),
     responseHeadersToAdd: headersOf(answer, 'response_headers_to_add'),
+    ...jwtSvidOf(answer),
     ...metadataOf(answer),
   };
 }
@@ -92,6 +103,33 @@ function readDeny(answer: object): DenyEffects {
     ...(body === undefined ? {} : { body }),
     ...metadataOf(answer),
   };
+}
+
+/** Keys that only svidgate knows: opa-envoy-plugin passes over them. A misspelt one must not mean something else here. */
+function jwtSvidOf(answer: object): { readonly jwtSvid?: JwtSvidWish } {
+  const own = objectOf(answer, 'svidgate', ['jwt_svid']);
+  const wish = own === undefined ? undefined : objectOf(own, 'jwt_svid', ['audience', 'header', 'spiffe_id']);
+  if (wish === undefined) return {};
+  const [audience, header, spiffeId] = ['audience', 'header', 'spiffe_id'].map((key) => textOf(wish, key));
+  if (audience === undefined) throw new WrongType('`jwt_svid` has no `audience`');
+  return {
+    jwtSvid: { audience, header: header ?? 'authorization', ...(spiffeId === undefined ? {} : { spiffeId }) },
+  };
+}
+
+function objectOf(object: object, key: string, keys: readonly string[]): object | undefined {
+  const value = field(object, key);
+  if (value === undefined) return undefined;
+  if (!isObject(value)) throw wrong(key, 'an object', value);
+  const unknown = Object.keys(value).find((each) => !keys.includes(each));
+  if (unknown !== undefined) throw new WrongType(`\`${key}\` has an unknown key`);
+  return value;
+}
+
+function textOf(object: object, key: string): string | undefined {
+  const value = field(object, key);
+  if (value === undefined || (typeof value === 'string' && value !== '')) return value;
+  throw wrong(key, 'a text that is not empty', value);
 }
 
 function metadataOf(answer: object): { readonly dynamicMetadata?: JsonObject } {

@@ -12,6 +12,7 @@ import { startWireServer, type GrpcServer, type PeerHttpServer } from '../transp
 import { rememberMatches } from './caller-entries.ts';
 import type { GateIdentity } from './gate-identity.ts';
 import { gateIdsOfEntries } from './gate-tls.ts';
+import { createEgressTokens } from './egress-tokens.ts';
 import { attestEarly, tlsOf, type GateContext } from './gate-context.ts';
 import { startHttpListener } from './gate-http.ts';
 import { openAddress } from './open-address.ts';
@@ -95,6 +96,7 @@ async function sharedOptions({
 }): Promise<GateContext['shared']> {
   const { config, registry, revocations, evidence } = parts;
   const remembered = rememberMatches(registry.snapshot, parts.clock);
+  const egress = createEgressTokens(authz, parts.identities);
   return {
     policies,
     ...(evidence === undefined ? {} : { trials: evidence.trials }),
@@ -113,6 +115,7 @@ async function sharedOptions({
       : {}),
     onError: authz.onError,
     givesDenyBody: authz.denyBody === 'by_type',
+    ...(egress === undefined ? {} : { egress }),
     rules: await checkRules(authz),
     clock: parts.clock,
     logger: parts.logger.child({ room: 'gate' }),

@@ -77,7 +77,10 @@ before(async () => {
 });
 after(() => server[Symbol.asyncDispose]());
 
-const at = (name = ''): string => server.running.addresses[name === '' ? 'http' : `http:${name}`] ?? '';
+function at(name = ''): string {
+  const { addresses } = server.running;
+  return (name === '' ? addresses.http : addresses[`http:${name}`]) ?? '';
+}
 
 function seenIn({ status, headers }: HttpAnswer): Seen {
   assert.equal(status, 200);

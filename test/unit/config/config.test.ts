@@ -193,6 +193,7 @@ telemetry: { listen: "[::1]:0", log_level: debug }
           defaultPolicy: 'default',
         },
       ],
+      httpListeners: [],
       drainTimeMs: 7000,
       onError: 'grpc',
       denyUnregistered: true,
