@@ -14,6 +14,7 @@ import {
 } from './fields.ts';
 import { checkGate } from './gate-checks.ts';
 import { gateFields, POLICY_NAME, toGateListeners, type GateListenerConfig } from './gate-config.ts';
+import { egressSection, toEgressConfig, type EgressConfig } from './gate-egress-config.ts';
 import { httpSection, toHttpListeners, type HttpListenerConfig } from './gate-http-config.ts';
 import { httpSendSection, toHttpSendConfig, type HttpSendConfig } from './http-send-config.ts';
 import { checkDistinctIssuers, peerFields, toPeerConfig, type PeerConfig } from './peer-config.ts';
@@ -27,6 +28,8 @@ export interface AuthzConfig {
   readonly listeners: readonly [GateListenerConfig, ...GateListenerConfig[]];
   /** Where it listens for HTTP; none as a rule. */
   readonly httpListeners: readonly HttpListenerConfig[];
+  /** What policies may have put into requests that leave; absent: nothing. */
+  readonly egress?: EgressConfig;
   /** How long they go on, not healthy any more, when they are told to stop. */
   readonly drainTimeMs: number;
   /** What Envoy is told when no decision could be made: a denied response, the same with 500, or a gRPC error. */
@@ -89,6 +92,7 @@ export function authzSection(folder: string) {
     {
       ...gateFields(folder),
       http: optionalField(httpSection(folder)),
+      egress: optionalField(egressSection()),
       on_error: choiceField(['deny', 'error_response', 'grpc'], {
         description: 'What Envoy gets when no decision could be made: a deny, an error response, or a gRPC error.',
         default: 'deny',
@@ -225,6 +229,7 @@ export function toAuthzConfig(raw: Raw): AuthzConfig {
   return {
     listeners: toGateListeners(raw),
     httpListeners: toHttpListeners(raw.http, raw.policies),
+    ...toEgressConfig(raw.egress),
     drainTimeMs: raw.drain_time,
     onError: raw.on_error,
     denyUnregistered: raw.deny_unregistered,
