@@ -64,6 +64,9 @@ const CONTEXT: Readonly<Record<keyof DecisionRecord['svidgate'], readonly [Test,
   unreplayable: [isTexts, 'optional'],
 };
 
+const RECORD_TESTS = Object.entries(RECORD);
+const CONTEXT_TESTS = Object.entries(CONTEXT);
+
 /** A line that was parsed, as a record: ours, or one of OPA's own decision log. Undefined for all else. */
 export function recordOf(value: Json): DecisionRecord | undefined {
   const own = Object.hasOwn(value, 'svidgate') ? value : recordOfOpa(value);
@@ -71,11 +74,13 @@ export function recordOf(value: Json): DecisionRecord | undefined {
 }
 
 function isRecord(value: object): value is DecisionRecord {
-  return hasShape(value as Json, RECORD) && hasShape((value as { readonly svidgate: Json }).svidgate, CONTEXT);
+  return (
+    hasShape(value as Json, RECORD_TESTS) && hasShape((value as { readonly svidgate: Json }).svidgate, CONTEXT_TESTS)
+  );
 }
 
-function hasShape(value: Json, shape: Readonly<Record<string, readonly [Test, 'required' | 'optional']>>): boolean {
-  for (const [name, [test, need]] of Object.entries(shape)) {
+function hasShape(value: Json, shape: typeof RECORD_TESTS): boolean {
+  for (const [name, [test, need]] of shape) {
     if (Object.hasOwn(value, name) ? !test(value[name]) : need === 'required') return false;
   }
   return true;
