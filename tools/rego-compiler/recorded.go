@@ -19,6 +19,9 @@ func recordedAnswers(nd map[string]map[string]string) (builtins.NDBCache, error)
 			if err != nil {
 				return nil, fmt.Errorf("the arguments of %s that were recorded are no value", name)
 			}
+			if nd[name][key] == "" {
+				continue // it was undefined, as it will be again
+			}
 			var answer any
 			if err := util.UnmarshalJSON([]byte(nd[name][key]), &answer); err != nil {
 				return nil, fmt.Errorf("the answer of %s that was recorded is not JSON", name)

@@ -144,19 +144,19 @@ func (s *search) fewest(turned, made changes) changes {
 
 // refine replaces each condition that asks for another rule by the conditions of that rule, where those turn the decision.
 func (s *search) refine(of *clause, made, turned changes, depth int) changes {
+	slices.SortFunc(turned, func(one, other change) int { return cmp.Compare(one.expr, other.expr) })
+	parts := make([]changes, len(turned))
 	for i := range turned {
-		if turned[i].clause != of || turned[i].expr == wholeClause {
-			continue
-		}
-		others := slices.Delete(slices.Clone(turned), i, i+1)
-		deeper := s.relaxWithin(of, of.rule.Body[turned[i].expr], made.with(others...), depth)
-		if deeper != nil {
-			refined := slices.Concat(turned[:i:i], deeper, turned[i+1:])
-			// The same rule may be named twice.
-			return s.fewest(unique(refined), made)
+		parts[i] = turned[i : i+1]
+	}
+	for i, one := range turned {
+		others := slices.Concat(slices.Concat(parts[:i]...), slices.Concat(parts[i+1:]...))
+		if deeper := s.relaxWithin(of, of.rule.Body[one.expr], made.with(others...), depth); deeper != nil {
+			parts[i] = deeper
 		}
 	}
-	return turned
+	// What stands below one may do for another, too.
+	return s.fewest(unique(slices.Concat(parts...)), made)
 }
 
 // relaxWithin looks at the rules that one condition asks for.

@@ -126,7 +126,7 @@ func (v *valueReader) append(values []namedValue, seen map[string]bool, of *clau
 	found.Value = v.evaluate(of, ground)
 	found.Masked = v.isMasked(of, ground)
 	values = append(values, found)
-	if found.Value != "" {
+	if found.Value != "" || found.Masked {
 		return values
 	}
 	// Why it is undefined.
