@@ -127,4 +127,14 @@ describe('the sink for standard output', () => {
       await waitUntil('the lines', LIMIT_MS, () => written.length > 0);
       assert.equal(written.join(''), `${lines(0, 3).join('\n')}\n`);
     }));
+
+  it('stops although nobody reads', () =>
+    withFolder(async (folder) => {
+      const write = (): Promise<void> => new Promise(() => undefined);
+      await using world = await startSinkWorld(folder.path, { stdout: true }, { write });
+      world.log.append(lines(0, 3));
+      await waitUntil('the lines to wait', LIMIT_MS, () => world.sinks.status()[0]?.lagRecords === 3);
+      await world.sinks.stop(50);
+      assert.equal(world.sinks.status()[0]?.delivered, 0);
+    }));
 });
