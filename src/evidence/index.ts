@@ -34,9 +34,13 @@ export {
   type DecisionRecorderOptions,
   type OpenDecisionRecorder,
 } from './records/decision-recorder.ts';
+export { openHashKey } from './records/hash-key.ts';
 export type { ShownParts } from './records/input-rules.ts';
+export type { RecorderStatus } from './records/record-protocol.ts';
 export { recordedPaths } from './records/recorded-paths.ts';
 export { grantUsage, type GrantUsage, type RuleUsage, type UsageReport } from './usage/grant-usage.ts';
+export { migrationReport, type MigratingCaller, type MigrationReport } from './usage/migration-report.ts';
+export { parseOldCredential, type OldCredential } from './usage/old-credential.ts';
 export { COMPARISONS, type Comparison, type ShadowAnswer } from './shadow-answer.ts';
 export type { ShadowDifference, ShadowReport, ShadowReportFilter, ShadowSummary } from './shadow-report.ts';
 export { shadowSubject, type ShadowSubject, type SubjectParts } from './shadow-subject.ts';

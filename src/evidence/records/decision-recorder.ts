@@ -1,10 +1,10 @@
 import { createBackoff, describeError, type Clock, type Logger, type Metrics } from '../../core/index.ts';
 import type { EvaluatedDecision } from '../../policy/index.ts';
-import type { LossReason, RecordLogStatus } from '../log/index.ts';
+import type { LossReason } from '../log/index.ts';
 import type { DecisionFacts } from './decision-facts.ts';
 import type { RecordedPaths } from './decision-record.ts';
 import { recordedPaths } from './recorded-paths.ts';
-import type { DecisionsMessage, LostDecisions, RecordThreadJob, SentFacts } from './record-protocol.ts';
+import type { DecisionsMessage, LostDecisions, RecorderStatus, RecordThreadJob, SentFacts } from './record-protocol.ts';
 import { startRecordThread, type RecordThread } from './record-thread.ts';
 
 /** A check that was answered. */
@@ -30,7 +30,7 @@ export interface DecisionRecorder {
 /** All decisions of the gate as records in a log. What cannot be recorded is counted, and the count is recorded. */
 export interface OpenDecisionRecorder extends DecisionRecorder {
   /** Undefined while the recording thread is away. */
-  status(): Promise<RecordLogStatus | undefined>;
+  status(): Promise<RecorderStatus | undefined>;
   /** Writes what was recorded, within some seconds. */
   close(): Promise<void>;
 }
@@ -96,9 +96,9 @@ class ThreadRecorder implements OpenDecisionRecorder {
   }
 
   async start(): Promise<void> {
-    const { folder, maxBytes, labels, shown, key, logger, metrics } = this.#options;
+    const { folder, maxBytes, labels, shown, key, sinks, logger, metrics } = this.#options;
     this.#thread = await startRecordThread({
-      job: { folder, maxBytes, labels, shown, key },
+      job: { folder, maxBytes, labels, shown, key, ...(sinks === undefined ? {} : { sinks }) },
       logger,
       metrics,
       onDone: () => this.#done(),
@@ -114,7 +114,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
     this.#schedule();
   }
 
-  async status(): Promise<RecordLogStatus | undefined> {
+  async status(): Promise<RecorderStatus | undefined> {
     return await this.#thread?.status();
   }
 

@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { LogFields, Metrics } from '../../core/index.ts';
 import type { LossReason, RecordLogStatus } from '../log/index.ts';
+import type { SinkSettings, SinkStatus } from '../sinks/index.ts';
 import type { DecisionFacts, EvaluatedFacts } from './decision-facts.ts';
 import type { RecordedPaths } from './decision-record.ts';
 import type { ShownParts } from './input-rules.ts';
@@ -14,6 +15,14 @@ export interface RecordThreadJob {
   readonly shown: ShownParts;
   /** Of the hashes. */
   readonly key: Uint8Array;
+  /** Who gets the records beside the disk; default nobody. */
+  readonly sinks?: SinkSettings;
+}
+
+/** How the log and who gets it fare. */
+export interface RecorderStatus {
+  readonly log: RecordLogStatus;
+  readonly sinks: readonly SinkStatus[];
 }
 
 /** Facts on their way: what all decisions of a policy have in common goes once. */
@@ -54,7 +63,7 @@ export type FromRecordThread =
   | { readonly kind: 'refused'; readonly code: string; readonly message: string }
   /** The oldest message of decisions is done. */
   | { readonly kind: 'done' }
-  | { readonly kind: 'status'; readonly id: number; readonly status: RecordLogStatus }
+  | { readonly kind: 'status'; readonly id: number; readonly status: RecorderStatus }
   | { readonly kind: 'closed' }
   | {
       readonly kind: 'log';

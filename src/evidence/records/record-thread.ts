@@ -1,13 +1,18 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { ERROR_CATALOGUE, SvidgateError, type ErrorCode, type Logger, type Metrics } from '../../core/index.ts';
-import type { RecordLogStatus } from '../log/index.ts';
-import type { DecisionsMessage, FromRecordThread, RecordThreadJob, ToRecordThread } from './record-protocol.ts';
+import type {
+  DecisionsMessage,
+  FromRecordThread,
+  RecorderStatus,
+  RecordThreadJob,
+  ToRecordThread,
+} from './record-protocol.ts';
 import { deliverTelemetry } from './remote-telemetry.ts';
 
 export interface RecordThread {
   post(message: DecisionsMessage): void;
   /** Undefined when the thread ends before it answers. */
-  status(): Promise<RecordLogStatus | undefined>;
+  status(): Promise<RecorderStatus | undefined>;
   /** Writes what it has, then ends; within the limit, written or not. */
   close(limitMs: number): Promise<void>;
 }
@@ -52,7 +57,7 @@ class ThreadHandle implements RecordThread {
   readonly #options: RecordThreadOptions;
   readonly #ready = Promise.withResolvers<undefined>();
   readonly #closed = Promise.withResolvers<undefined>();
-  readonly #questions = new Map<number, (status: RecordLogStatus | undefined) => void>();
+  readonly #questions = new Map<number, (status: RecorderStatus | undefined) => void>();
   #state: 'starting' | 'ready' | 'closing' | 'ended' = 'starting';
   #nextId = 0;
 
@@ -80,7 +85,7 @@ class ThreadHandle implements RecordThread {
     this.#port.postMessage(message, [message.inputs.buffer as ArrayBuffer]);
   }
 
-  status(): Promise<RecordLogStatus | undefined> {
+  status(): Promise<RecorderStatus | undefined> {
     if (this.#state !== 'ready') return Promise.resolve(undefined);
     const id = this.#nextId++;
     return new Promise((resolve) => {

@@ -7,6 +7,11 @@ import { createRecordMaker } from './make-record.ts';
 import type { FromRecordThread, RecordThreadJob, SentFacts, ToRecordThread } from './record-protocol.ts';
 import { recordLines } from './record-lines.ts';
 import { remoteTelemetry } from './remote-telemetry.ts';
+import { openWriteOut } from './write-out.ts';
+import { startSinks } from '../sinks/index.ts';
+
+/** What receivers have not got by then they get after the next start. */
+const DELIVERY_LIMIT_MS = 2000;
 
 async function serve(job: RecordThreadJob): Promise<void> {
   const { port, folder, maxBytes } = job;
@@ -20,6 +25,13 @@ async function serve(job: RecordThreadJob): Promise<void> {
     reply({ kind: 'refused', code, message });
     return port.close();
   }
+  const sinks = startSinks({
+    ...(job.sinks ?? { stdout: false }),
+    log,
+    write: job.sinks?.stdout === true ? openWriteOut() : () => Promise.resolve(),
+    clock: systemClock,
+    ...telemetry,
+  });
   const make = createRecordMaker(job);
   const paths = new Map<number, RecordedPaths>();
   const take = (message: ToRecordThread & { readonly kind: 'decisions' }): void => {
@@ -34,6 +46,7 @@ async function serve(job: RecordThreadJob): Promise<void> {
     if (lines.length > 0) log.append(lines);
   };
   const close = async (): Promise<void> => {
+    await sinks.stop(DELIVERY_LIMIT_MS);
     await log[Symbol.asyncDispose]();
     reply({ kind: 'closed' });
     port.close();
@@ -44,7 +57,7 @@ async function serve(job: RecordThreadJob): Promise<void> {
         take(message);
         return reply({ kind: 'done' });
       case 'status':
-        return reply({ kind: 'status', id: message.id, status: log.status() });
+        return reply({ kind: 'status', id: message.id, status: { log: log.status(), sinks: sinks.status() } });
       case 'close':
         return void close();
     }

@@ -108,7 +108,7 @@ describe('the recorder', () => {
     const large = UTF8.encode(JSON.stringify({ parsed_body: 'x'.repeat(30_000) }));
     const evaluated = { input: large, needs: 'all', cached: false, entrypoint: 'a/allow' } as const;
     recorder.record(check(1, {}, { evaluated }));
-    await waitUntil('it is counted', 5000, async () => (await recorder.status())?.lost['queue'] === 1);
+    await waitUntil('it is counted', 5000, async () => (await recorder.status())?.log.lost['queue'] === 1);
     recorder.record(check(2));
     await recorder.close();
     const { records, losses } = await read(temp.path);
@@ -159,7 +159,7 @@ describe('the recorder', () => {
     };
     const recorder = await openDecisionRecorder(optionsFor(temp.path, { metrics }));
     recorder.record(check(1));
-    await waitUntil('it is written', 5000, async () => (await recorder.status())?.written === 1);
+    await waitUntil('it is written', 5000, async () => (await recorder.status())?.log.written === 1);
     await waitUntil('it is counted', 5000, () => counted.get('svidgate_decision_log_records_total') === 1);
     await recorder.close();
   });
