@@ -7,6 +7,7 @@ import type { OutputFormat } from '../terminal.ts';
 export function addPolicyRecordCommands(group: Command, context: CliContext): void {
   addReplay(group, context);
   addUnused(group, context);
+  addMigrationReport(group, context);
 }
 
 interface OutputFlag {
@@ -65,6 +66,29 @@ function addUnused(group: Command, { terminal, finish }: CliContext): void {
     finish(await unusedGrants({ ...flags, terminal }));
   });
   examples(unused, 'svidgate policy unused --from ./data/decisions --policy ./policies/rego --since 90d');
+}
+
+/** Flags of `policy migration-report`. */
+export interface MigrationFlags extends DecisionLogFlags {
+  readonly oldCredential: readonly string[];
+}
+
+function addMigrationReport(group: Command, { terminal, finish }: CliContext): void {
+  const report = logOptions(
+    group
+      .command('migration-report')
+      .description('which callers still send an old credential beside their identity, by route')
+      .requiredOption(
+        '--old-credential <kind:name>',
+        'header:NAME, query:NAME, jwt-provider:NAME or jwt-issuer:ISSUER; may be given several times',
+        repeated,
+      ),
+  ).addOption(outputOption('form of the result'));
+  report.action(async (flags: MigrationFlags & OutputFlag) => {
+    const { showMigrationReport } = await import('../commands/policy-migration.ts');
+    finish(await showMigrationReport({ ...flags, terminal }));
+  });
+  examples(report, 'svidgate policy migration-report --from ./data/decisions --old-credential header:x-static-token');
 }
 
 const DEFAULT_ENTRYPOINT = 'envoy/authz/allow';
