@@ -28,7 +28,8 @@ export async function answerCheck(question: CheckQuestion, call: CheckCall, opti
   const startedAt = performance.now();
   const decisionId = randomUUID();
   const trace: CheckTrace = {};
-  const outcome = await checkInTime(question, { ...call, trace }, options);
+  const { peer, signal, deadline } = call; // not spread: a call may have them from its prototype
+  const outcome = await checkInTime(question, { peer, signal, deadline, trace }, options);
   record(outcome, decisionId, { startedAt, options });
   showOutcome(outcome, decisionId, options);
   const reply = replyTo(outcome, decisionId, options);
