@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { describeError, SvidgateError, systemClock } from '../../core/index.ts';
 import { readRecords, replay, type DecisionRecord, type ReplayReport } from '../../evidence/index.ts';
 import { createPolicyTools, type OpenedPolicy, type PolicySnapshot, type PolicyTools } from '../../policy/index.ts';
@@ -21,8 +22,18 @@ export async function watchPolicy(path: string, options: Options): Promise<ExitC
   const tools = createPolicyTools({ clock: systemClock });
   await untilInterrupted(async (signal) => {
     const records = options.from === undefined ? undefined : await newestRecords(options.from, { ...options, signal });
+    let last: string | undefined;
     for await (const _ of tools.source(path).changes(signal)) {
-      const round = await runRound(tools, path, { ...options, signal, ...(records === undefined ? {} : { records }) });
+      const source = await readSource(tools, path, signal);
+      // Also what cannot be read is said once.
+      if (source.trace === last) continue;
+      last = source.trace;
+      const round = await runRound(tools, path, {
+        ...options,
+        ...source,
+        signal,
+        ...(records === undefined ? {} : { records }),
+      });
       signal.throwIfAborted();
       print(path, round, options);
     }
@@ -45,8 +56,27 @@ interface Round {
   readonly replayed?: ReplayReport;
 }
 
+interface Source {
+  /** Differs whenever the files do. */
+  readonly trace: string;
+  /** The files, or why they cannot be read. */
+  readonly snapshot: PolicySnapshot | SvidgateError;
+}
+
+async function readSource(tools: PolicyTools, path: string, signal: AbortSignal): Promise<Source> {
+  try {
+    const snapshot = await tools.source(path).read(signal);
+    return { snapshot, trace: hash('sha256', JSON.stringify([snapshot.digest, snapshot.tests])) };
+  } catch (caught) {
+    signal.throwIfAborted();
+    const error = SvidgateError.from(caught);
+    return { snapshot: error, trace: describeError(error) };
+  }
+}
+
 interface RoundOptions extends Options {
   readonly signal: AbortSignal;
+  readonly snapshot: Source['snapshot'];
   readonly records?: readonly DecisionRecord[];
 }
 
@@ -63,15 +93,9 @@ async function runRound(tools: PolicyTools, path: string, options: RoundOptions)
   const finish = (found: Omit<Round, 'at' | 'durationMs' | 'steps'>): Round => {
     return { at, durationMs: Math.round(performance.now() - began), steps, ...found };
   };
-  let snapshot: PolicySnapshot;
-  try {
-    snapshot = await timed('read', tools.source(path).read(options.signal));
-  } catch (error) {
-    options.signal.throwIfAborted();
-    return finish({ unreadable: describeError(SvidgateError.from(error)), problems: [] });
-  }
+  const { snapshot, entrypoint, signal } = options;
+  if (snapshot instanceof SvidgateError) return finish({ unreadable: describeError(snapshot), problems: [] });
   const { digest } = snapshot;
-  const { entrypoint, signal } = options;
   const opening = timed('build', tools.open(snapshot, { entrypoint, description: path, signal }));
   try {
     const problems = await timed('check', findProblems(tools, snapshot, { entrypoint, signal }));
