@@ -20,6 +20,7 @@ import { httpSendSection, toHttpSendConfig, type HttpSendConfig } from './http-s
 import { checkDistinctIssuers, peerFields, toPeerConfig, type PeerConfig } from './peer-config.ts';
 import { checkVerify, policyKeysField, toVerify, verifyField, type PolicyVerifyConfig } from './policy-keys-config.ts';
 import { bundleSection, toBundleConfig, type PolicyBundleConfig } from './policy-source-config.ts';
+import { activationFields, toActivation, type PolicyActivationConfig } from './policy-activation-config.ts';
 import { checkShadows, toTrial, trialFields } from './policy-trial-config.ts';
 import { exactlyOne, pathField, requiredPathField } from './schema-fields.ts';
 
@@ -68,7 +69,7 @@ export interface ReplyConfig {
   readonly allowsSuccessOnDeny: boolean;
 }
 
-export interface PolicyConfig {
+export interface PolicyConfig extends PolicyActivationConfig {
   /** Folder or file with Rego. Absent where it comes from elsewhere. */
   readonly path?: string;
   /** Where it comes from instead. */
@@ -210,6 +211,7 @@ function policiesField(folder: string) {
       ),
       ...trialFields(),
       decision_log: policyDecisionLogField(),
+      ...activationFields(),
     },
     { description: 'One policy.' },
     exactlyOne('policy', ['path', 'bundle']),
@@ -261,7 +263,7 @@ function toPolicies(raw: Pick<Raw, 'policies' | 'policy_keys'>): AuthzConfig['po
         ...(bundle === undefined ? {} : { bundle: toBundleConfig(bundle) }),
         ...(verify === undefined ? {} : { verify }),
       };
-      return [name, { ...source, entrypoint, ...toSampling(policy.decision_log), ...toTrial(policy) }];
+      return [name, { ...source, entrypoint, ...toSampling(policy.decision_log), ...toTrial(policy), ...toActivation(policy) }];
     }),
   );
 }

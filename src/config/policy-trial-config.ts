@@ -34,7 +34,10 @@ interface RawTrial {
   readonly unenforced?: { readonly until: number } | undefined;
 }
 
-export function toTrial({ shadow_of: shadowOf, unenforced }: RawTrial): Omit<PolicyConfig, 'path' | 'entrypoint'> {
+export function toTrial({
+  shadow_of: shadowOf,
+  unenforced,
+}: RawTrial): Pick<PolicyConfig, 'shadowOf' | 'unenforcedUntil'> {
   return {
     ...(shadowOf === undefined ? {} : { shadowOf }),
     ...(unenforced === undefined ? {} : { unenforcedUntil: unenforced.until }),

@@ -12,6 +12,7 @@ import {
 import type { PolicyEvidence } from '../evidence/index.ts';
 import { startGrpcServer, type GrpcServer } from '../transport/index.ts';
 import type { ServerParts } from './parts.ts';
+import { policyHistoryAdmin } from './policy-history-admin.ts';
 import { requireAuthority } from './signer.ts';
 
 /** Root and the server's own user. */
@@ -47,6 +48,7 @@ export function startAdmin(parts: ServerParts, status: StatusProvider): Promise<
       status,
       explain: (pid) => explain(parts, pid),
       ...(evidence === undefined ? {} : { policies: policyAdmin(evidence) }),
+      ...policyHistoryAdmin(parts),
       takeBackup: (passphrase) => takeBackup(parts, passphrase),
     }),
     identify: parts.tracker.identify,

@@ -6,6 +6,7 @@ import type { MetricsRegistry } from '../telemetry/index.ts';
 import { startGrpcServer, startHttpServer, type GrpcServer, type HttpServer } from '../transport/index.ts';
 import { OPEN_SOCKET_MODE, openAddress } from './open-address.ts';
 import type { ServerParts } from './parts.ts';
+import { readinessNote } from './policy-report.ts';
 
 /** Requests are small: Envoy's first one lists its extensions, some 100 KiB. */
 const WORKLOAD_MAX_MESSAGE_BYTES = 1024 * 1024;
@@ -75,11 +76,12 @@ function identityReadiness({ signer }: ServerParts): ReadinessCheck {
 /** One check for each policy that decides: whether it can. */
 function policyReadiness({ policies, evidence }: ServerParts): readonly ReadinessCheck[] {
   const deciding = [...(policies?.status.value ?? [])].filter(([name]) => evidence?.isTrial(name) !== true);
-  return deciding.map(([name, status]) =>
-    status.state === 'active'
-      ? { name: `policy:${name}` }
-      : { name: `policy:${name}`, problem: status.lastError?.message ?? 'no live policy' },
-  );
+  return deciding.map(([policy, status]) => {
+    const name = `policy:${policy}`;
+    if (status.state !== 'active') return { name, problem: status.lastError?.message ?? 'no live policy' };
+    const note = readinessNote(status);
+    return { name, ...(note === undefined ? {} : { note }) };
+  });
 }
 
 export { startAdmin } from './admin.ts';

@@ -1,6 +1,11 @@
 import type { Config, PolicyConfig } from '../config/index.ts';
 import type { Clock, Logger, Metrics } from '../core/index.ts';
-import { createCompiledPolicies, type DataDirectory } from '../datastore/index.ts';
+import {
+  createCompiledPolicies,
+  createPolicySnapshots,
+  type DataDirectory,
+  type PolicyHistoryStore,
+} from '../datastore/index.ts';
 import { createPolicyEngine, pathSource, type PathSourceOptions, type PolicyEngine } from '../policy/index.ts';
 import type { PolicySources } from './policy-sources.ts';
 
@@ -23,6 +28,8 @@ export function createPolicies(
     readonly directory: DataDirectory;
     /** Of the policies that come from elsewhere. */
     readonly sources: PolicySources | undefined;
+    /** What came into force before; it opens while the first policy is read. */
+    readonly history: Promise<PolicyHistoryStore>;
   },
 ): PolicyEngine | undefined {
   const { config, clock, logger } = context;
@@ -38,6 +45,13 @@ export function createPolicies(
     evalTimeoutMs: authz.evalTimeoutMs,
     ...(authz.httpSend === undefined ? {} : { httpSend: authz.httpSend }),
     cache: createCompiledPolicies(own.directory, { policies: authz.policies.keys() }),
+    memory: {
+      history: {
+        list: async (policy) => await (await own.history).list(policy),
+        append: async (event) => await (await own.history).append(event),
+      },
+      snapshots: createPolicySnapshots(own.directory, { policies: authz.policies.keys() }),
+    },
     clock,
     logger: logger.child({ room: 'policy' }),
     metrics: own.metrics,

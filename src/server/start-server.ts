@@ -1,6 +1,6 @@
 import type { Config } from '../config/index.ts';
 import { describeError, supervise, SvidgateError, systemClock, type Clock, type Logger } from '../core/index.ts';
-import { openDataDirectory, openSqliteDatastore, type DataDirectory } from '../datastore/index.ts';
+import { openDataDirectory, openSqliteDatastore, type DataDirectory, type Datastore } from '../datastore/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { createAuditLog, createLogger, createMetrics, limitFloods, type MetricsRegistry } from '../telemetry/index.ts';
 import type * as listenersModule from './listeners.ts';
@@ -76,9 +76,14 @@ async function start(context: StartContext): Promise<RunningServer> {
   open.defer(() => directory.close());
   const stores = open.use(new AsyncDisposableStack());
   const sources = await openPolicySources(context, { metrics, directory });
-  const policies = createPolicies(context, { metrics, directory, sources });
+  // Opened while policies are loaded; their history is in it.
+  const datastore = openSqliteDatastore({ directory, clock, logger: logger.child({ room: 'datastore' }) });
+  stores.defer(async () => (await datastore.catch(() => undefined))?.close());
+  const history = datastore.then(({ policyHistory }) => policyHistory);
+  history.catch(() => undefined); // thrown by what waits for the datastore
+  const policies = createPolicies(context, { metrics, directory, sources, history });
   const policiesLoaded = Promise.withResolvers<void>();
-  const making = makeOtherParts(context, { metrics, directory, stores, policies });
+  const making = makeOtherParts(context, { metrics, directory, stores, datastore, policies });
   const made = making.then(({ parts }) => parts).catch(() => undefined); // thrown below
   const tasks = supervise(stop.signal, [
     // First, since its threads work while this one is busy with the other parts.
@@ -163,18 +168,14 @@ async function makeOtherParts(
     readonly directory: DataDirectory;
     /** Closed after everything that writes to them. */
     readonly stores: AsyncDisposableStack;
+    readonly datastore: Promise<Datastore>;
     readonly policies: PolicyEngine | undefined;
   },
 ): Promise<{ readonly parts: ServerParts; readonly listeners: Listeners }> {
   const { metrics, directory, stores, policies } = own;
   const { config, clock } = context;
   const [{ createParts }, listeners] = await Promise.all([import('./parts.ts'), import('./listeners.ts')]);
-  const datastore = await openSqliteDatastore({
-    directory,
-    clock,
-    logger: context.logger.child({ room: 'datastore' }),
-  });
-  stores.defer(() => datastore.close());
+  const datastore = await own.datastore;
   const log = createAuditLog({ ...config.audit, logger: context.logger.child({ room: 'audit' }), metrics, clock });
   stores.defer(() => log.close());
   const audit = { ...limitFloods(log, clock), state: () => log.state };

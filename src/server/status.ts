@@ -2,6 +2,7 @@ import { unservedPolicies } from '../config/index.ts';
 import type { ListenerStatus, StatusReport } from '../endpoints/admin/index.ts';
 import { gateIdsOfEntries } from './gate-tls.ts';
 import type { ServerParts } from './parts.ts';
+import { heldWarnings, policyReport } from './policy-report.ts';
 
 /** How the server is doing at this moment. */
 export function createStatus(
@@ -44,19 +45,8 @@ export function createStatus(
   }
 }
 
-function policyReports({ policies, evidence, config }: ServerParts): StatusReport['policies'] {
-  return [...(policies?.status.value ?? [])].map(([name, { state, digest, lastError }]) => {
-    const shadowOf = config.authz?.policies.get(name)?.shadowOf;
-    const unenforcedUntil = evidence?.unenforced.get(name);
-    return {
-      name,
-      state,
-      ...(digest === undefined ? {} : { revision: digest }),
-      ...(lastError === undefined ? {} : { problem: lastError.message }),
-      ...(shadowOf === undefined ? {} : { shadowOf }),
-      ...(unenforcedUntil === undefined ? {} : { unenforcedUntil }),
-    };
-  });
+function policyReports(parts: ServerParts): StatusReport['policies'] {
+  return [...(parts.policies?.status.value.keys() ?? [])].map((name) => policyReport(parts, name));
 }
 
 function unenforcedWarnings({ evidence }: ServerParts): readonly string[] {
@@ -107,6 +97,7 @@ function warningsOf(parts: ServerParts): readonly string[] {
       ? []
       : ['keys are in memory alone: a restart makes a new authority']),
     ...unenforcedWarnings(parts),
+    ...heldWarnings(parts),
     ...gateWarnings(parts),
     ...(revocations.snapshot.value.all.length > 0
       ? ['a revocation ends no stream, WebSocket or TCP connection that is open: bound their duration in Envoy']

@@ -19,6 +19,8 @@ export interface RestartableServer extends AsyncDisposable {
   stop(): Promise<void>;
   /** The value of a metric, with its labels as they are rendered; 0 when it is not there. */
   metric(name: string): Promise<number>;
+  /** `/ready`, say, of the telemetry listener. */
+  telemetry(path: string): Promise<Response>;
 }
 
 export interface RestartableServerOptions {
@@ -45,6 +47,7 @@ telemetry: { listen: 127.0.0.1:0 }
   for (const [name, text] of Object.entries(options.files ?? {})) await write(name, text);
   const lines: (LogFields & { message: string; level: string })[] = [];
   let running: RunningServer | undefined;
+  const telemetry = (path: string): Promise<Response> => fetch(`http://${running?.addresses.telemetry ?? ''}${path}`);
   const stop = async (): Promise<void> => {
     await running?.stop('told by the test');
     running = undefined;
@@ -62,8 +65,9 @@ telemetry: { listen: 127.0.0.1:0 }
       const { clock } = options;
       running = await startServer(value, { logger: loggerTo(lines, {}), ...(clock === undefined ? {} : { clock }) });
     },
+    telemetry,
     async metric(name) {
-      const response = await fetch(`http://${running?.addresses.telemetry ?? ''}/metrics`);
+      const response = await telemetry('/metrics');
       const line = (await response.text()).split('\n').find((text) => text.startsWith(`${name} `));
       return Number(line?.slice(name.length + 1) ?? 0);
     },

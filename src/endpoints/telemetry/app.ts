@@ -8,6 +8,8 @@ export interface ReadinessCheck {
   readonly name: string;
   /** What is missing; absent when it holds. */
   readonly problem?: string;
+  /** What holds, but not as it should. */
+  readonly note?: string;
 }
 
 export interface TelemetrySources {
@@ -26,7 +28,7 @@ export interface TelemetryApp {
 
 /**
  * GET or HEAD of /metrics; of /live, always 200; of /ready, 200 or 503 with `{"ready", "checks": {name: "ok" or the
- * problem}}`. Everything else is 404; every answer but the metrics is JSON.
+ * problem}}`, and `"notes": {name: text}` where there are some. Everything else is 404; every answer but the metrics is JSON.
  */
 export function createTelemetryApp(sources: TelemetrySources): TelemetryApp {
   const { logger = silentLogger } = sources;
@@ -66,7 +68,9 @@ async function metrics(sources: TelemetrySources): Promise<Response> {
 function readiness(checks: readonly ReadinessCheck[]): Response {
   const ready = checks.every((check) => check.problem === undefined);
   const named = Object.fromEntries(checks.map((check) => [check.name, check.problem ?? 'ok']));
-  return json({ ready, checks: named }, ready ? 200 : 503);
+  const noted = checks.flatMap(({ name, note }) => (note === undefined ? [] : [[name, note] as const]));
+  const notes = noted.length === 0 ? {} : { notes: Object.fromEntries(noted) };
+  return json({ ready, checks: named, ...notes }, ready ? 200 : 503);
 }
 
 function json(body: object, status: number): Response {
