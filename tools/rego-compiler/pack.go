@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jwk"
@@ -71,25 +74,39 @@ func pack(ctx context.Context, req request) response {
 
 // sign adds the one signature of .signatures.json, as `opa build --signing-key` does.
 func sign(packed *bundle.Bundle, signing *signingRequest) error {
-	config := bundle.NewSigningConfig(signing.Key, signing.Algorithm, "")
-	if signing.Scope == "" {
-		return packed.GenerateSignature(config, signing.KeyID, true)
-	}
-	if err := bundle.RegisterSigner(scopedSignerID, scopedSigner{scope: signing.Scope}); err != nil {
+	if err := bundle.RegisterSigner(signerID, textSigner{*signing}); err != nil {
 		return err
 	}
-	err := packed.GenerateSignature(config.WithPlugin(scopedSignerID), signing.KeyID, true)
+	config := bundle.NewSigningConfig("", signing.Algorithm, "").WithPlugin(signerID)
+	err := packed.GenerateSignature(config, signing.KeyID, true)
 	packed.Signatures.Plugin = "" // any verifier takes it
 	return err
 }
 
-const scopedSignerID = "scoped"
+const signerID = "without_files"
 
-// scopedSigner is OPA's signer, with the claim for which OPA reads a file.
-type scopedSigner struct{ scope string }
+// textSigner is OPA's, which looks for keys and claims in files first.
+type textSigner struct{ signingRequest }
 
-func (s scopedSigner) GenerateSignedToken(files []bundle.FileInfo, config *bundle.SigningConfig, keyID string) (string, error) {
-	private, err := config.GetPrivateKey()
+func (s textSigner) privateKey() (any, error) {
+	if strings.HasPrefix(s.Algorithm, "HS") {
+		return []byte(s.Key), nil
+	}
+	// Before it there may be text, and the parameters of a curve.
+	for rest := []byte(s.Key); ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return nil, errors.New("the signing key holds no private key in PEM")
+		}
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return bundle.NewSigningConfig(string(pem.EncodeToMemory(block)), s.Algorithm, "").GetPrivateKey()
+		}
+	}
+}
+
+// GenerateSignedToken implements bundle.Signer.
+func (s textSigner) GenerateSignedToken(files []bundle.FileInfo, config *bundle.SigningConfig, keyID string) (string, error) {
+	private, err := s.privateKey()
 	if err != nil {
 		return "", err
 	}
@@ -101,7 +118,10 @@ func (s scopedSigner) GenerateSignedToken(files []bundle.FileInfo, config *bundl
 	if err != nil {
 		return "", err
 	}
-	token := jwt.NewBuilder().Claim("files", files).Claim("scope", s.scope)
+	token := jwt.NewBuilder().Claim("files", files)
+	if s.Scope != "" {
+		token.Claim("scope", s.Scope)
+	}
 	if keyID != "" {
 		token.Claim("keyid", keyID)
 		if err := key.Set(jwk.KeyIDKey, keyID); err != nil {
