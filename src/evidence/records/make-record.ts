@@ -1,9 +1,9 @@
-import { createHmac } from 'node:crypto';
 import { shadowSubject } from '../shadow-subject.ts';
 import type { DecisionFacts, RequestFacts, TokenFacts } from './decision-facts.ts';
 import type { DecisionRecord, JsonRecord, RecordedContext, RecordedPaths } from './decision-record.ts';
 import { exactJson } from './exact-json.ts';
 import { inputRules, type ShownParts } from './input-rules.ts';
+import { keyedHash } from './keyed-hash.ts';
 import { maskNd } from './mask-nd.ts';
 import { Masking } from './mask-rules.ts';
 import { isPlainResult, RESULT_RULES } from './result-rules.ts';
@@ -29,7 +29,7 @@ const MAX_TEXT = 256;
 export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): RecordMaker {
   const rules = inputRules(shown);
   const shownNames = new Set([...shown.headers, ...shown.query, ...shown.claims]);
-  const hashOf = (bytes: Uint8Array | string): string => createHmac('sha256', key).update(bytes).digest('hex');
+  const hashOf = keyedHash(key);
   return (facts, input) => {
     const { evaluated } = facts;
     const known = knownNames(evaluated?.recorded);

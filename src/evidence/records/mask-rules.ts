@@ -168,7 +168,7 @@ function isPlainName(name: string): boolean {
 
 /** RFC 6901 §3. */
 export function escapeSegment(key: string): string {
-  return key.replaceAll('~', '~0').replaceAll('/', '~1');
+  return /[~/]/.test(key) ? key.replaceAll('~', '~0').replaceAll('/', '~1') : key;
 }
 
 function isBelow(pointer: string, path: string): boolean {
