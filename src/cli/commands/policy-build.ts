@@ -39,7 +39,5 @@ async function readSigning({ signingKey, signingAlg, keyId, scope }: BuildFlags)
   if (signingKey === undefined) return undefined;
   const read = await readTextFile(signingKey, { maxBytes: MAX_KEY_BYTES });
   if (read.mistake !== undefined) throw configInvalid([read.mistake]);
-  // A secret is the file's text, without the end of its line.
-  const key = signingAlg.startsWith('HS') ? read.text.trim() : read.text;
-  return { key, algorithm: signingAlg, keyId, ...(scope === undefined ? {} : { scope }) };
+  return { key: read.text, algorithm: signingAlg, keyId, ...(scope === undefined ? {} : { scope }) };
 }

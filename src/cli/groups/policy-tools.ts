@@ -76,7 +76,7 @@ export interface WatchFlags extends EntrypointFlag {
 
 const DEFAULT_ENTRYPOINT = 'envoy/authz/allow';
 const POLICY = 'a folder, a .rego file, or an OPA bundle (.tar.gz)';
-const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512'];
+const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512'];
 
 function addBuild(group: Command, { terminal, finish }: CliContext): void {
