@@ -75,10 +75,11 @@ export function policyKeysField(folder: string) {
       exactlyOne('key', ['public_key_file', 'secret_file'])(value, report, wrong);
       if (wrong.has('algorithm') || value.algorithm === undefined) return;
       const isSecret = value.algorithm.startsWith('HS');
-      const other = isSecret ? 'public_key_file' : 'secret_file';
-      if (value[other] === undefined) return;
-      const remedy = isSecret ? 'give a `secret_file`' : 'give a `public_key_file`';
-      report([other], `\`${value.algorithm}\` has no \`${other}\``, remedy);
+      const [own, other] = isSecret
+        ? (['secret_file', 'public_key_file'] as const)
+        : (['public_key_file', 'secret_file'] as const);
+      if (value[other] === undefined || value[own] !== undefined) return;
+      report([other], `\`${value.algorithm}\` has no \`${other}\``, `give a \`${own}\``);
     },
   );
   return optionalField(
