@@ -160,7 +160,8 @@ export class LivePolicy {
       const target = rollbackTarget(this.events, this.active?.digest, request.digest);
       const snapshot = await this.#shelf.take(target);
       const { skipsReplay = false } = request;
-      const result = await passGates(snapshot, this.#options, { source: this.#source, signal: either, skipsReplay });
+      const options = { source: this.#source, signal: either, inForce: this.active, skipsReplay };
+      const result = await passGates(snapshot, this.#options, options);
       if (result.kind === 'refused') throw this.#refuseRollback(result.refusal, snapshot, request);
       const { loaded, testsPassed } = result;
       const more = { heldFrom: this.#rolledBackFrom(target), ...(skipsReplay ? { forced: true } : {}) };
@@ -232,7 +233,8 @@ export class LivePolicy {
 
   async #activate(snapshot: PolicySnapshot, signal: AbortSignal): Promise<Refusal | undefined> {
     const startedAt = this.#options.clock.now();
-    const result = await passGates(snapshot, this.#options, { source: this.#source, signal });
+    const options = { source: this.#source, signal, inForce: this.active };
+    const result = await passGates(snapshot, this.#options, options);
     if (result.kind === 'refused') return result.refusal;
     this.#setHold(undefined);
     this.#put(result.loaded, snapshot, startedAt);
@@ -251,6 +253,8 @@ export class LivePolicy {
     if (last?.digest === undefined || last.source !== description || last.entrypoint !== this.#source.entrypoint)
       return;
     this.#setHold(holdOf(last));
+    // What was signed may not be any more, by the keys of now. An operator's rollback stands.
+    if (this.#origin.verifies === true && this.#hold === undefined) return;
     const startedAt = this.#options.clock.now();
     try {
       const snapshot = await this.#shelf.take(last.digest);

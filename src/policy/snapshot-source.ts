@@ -44,6 +44,8 @@ export interface SnapshotSource {
   read(signal: AbortSignal): Promise<PolicySnapshot>;
   /** Yields once at the beginning, then whenever read() may give something else, until the signal is aborted. */
   changes(signal: AbortSignal): AsyncIterable<void>;
+  /** Whether what it gives has to be signed. After a restart nothing of it counts that was not verified anew. */
+  readonly verifies?: boolean;
   /** Of a source that can be away. */
   readonly status?: ReadonlyWatchable<SourceStatus>;
 }

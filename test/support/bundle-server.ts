@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type ServerOptions } from 'node:https';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContextOptions, Server as TlsServer, TLSSocket } from 'node:tls';
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -23,6 +23,8 @@ export interface BundleServer extends AsyncDisposable {
   publishDelta(from: string, bytes: Uint8Array, etag: string): void;
   /** Answers instead of it, until it is undefined again. */
   fault: Answer | undefined;
+  /** What it shows, and whom it takes, from now on; over TLS alone. */
+  secure(options: SecureContextOptions): void;
   /** Takes no connections any more, and ends those that are open. */
   down(): Promise<void>;
   up(): Promise<void>;
@@ -103,6 +105,7 @@ export async function startBundleServer(options: BundleServerOptions = {}): Prom
       published = { bytes: published?.bytes ?? bytes, etag };
       wake();
     },
+    secure: (context) => (http as unknown as TlsServer).setSecureContext(context),
     async down() {
       if (!http.listening) return;
       http.closeAllConnections();

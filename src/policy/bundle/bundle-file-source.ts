@@ -43,6 +43,7 @@ export function bundleFileSource(path: string, options: BundleFileOptions): Snap
   };
   return {
     description: path,
+    verifies: verify !== undefined,
     async read(signal) {
       const answer = await answerTo(verify === undefined ? undefined : await loadVerification(verify), signal);
       if ('refusal' in answer) throw answer.refusal;

@@ -5,8 +5,8 @@ import type { PolicySnapshot } from '../snapshot-source.ts';
 
 /** From what was downloaded to a policy. `S` is what a later change is made to. */
 export interface PartReader<S extends PolicySnapshot = PolicySnapshot> {
-  /** Whether changes can count at all. */
-  readonly takesDeltas: boolean;
+  /** Whether what is read has to be signed. A change bears no signature, so that none counts then. */
+  readonly verifies: boolean;
   /**
    * Unpacks and verifies. Bytes that are a change (a delta bundle) are made to `base`. Throws `policy_invalid` for what is
    * refused; a change without a base, or to another one, is refused.
@@ -25,8 +25,7 @@ export interface ReadPart<S extends PolicySnapshot = PolicySnapshot> {
 /** Reads OPA's bundles, with the keys as they are in their files at that time. */
 export function createPartReader(reader: BundleReader, verify?: VerifyRules): PartReader<BundleSnapshot> {
   return {
-    // A delta bears no signature.
-    takesDeltas: verify === undefined,
+    verifies: verify !== undefined,
     async read(bytes, { base, signal }) {
       const rules = verify === undefined ? {} : { verify: await loadVerification(verify) };
       const found = await reader.read(bytes, { ...rules, signal });

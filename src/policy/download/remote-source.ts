@@ -62,6 +62,7 @@ export function createRemoteSource<S extends PolicySnapshot>(options: RemoteSour
  */
 class PollingSource<S extends PolicySnapshot> implements RemoteSource {
   readonly description: string;
+  readonly verifies: boolean;
   readonly status: Watchable<SourceStatus>;
   readonly #options: RemoteSourceOptions<S>;
   readonly #pace: PollPace;
@@ -79,8 +80,9 @@ class PollingSource<S extends PolicySnapshot> implements RemoteSource {
   #pauseMs = 0;
 
   constructor(options: RemoteSourceOptions<S>) {
-    const { fetcher, policy, metrics } = options;
+    const { fetcher, policy, reader, metrics } = options;
     this.#options = options;
+    this.verifies = reader.verifies;
     this.description = fetcher.description;
     this.#pace = createPollPace(options);
     this.#keeper = new BundleKeeper({ ...options, place: fetcher.place });
@@ -198,7 +200,7 @@ class PollingSource<S extends PolicySnapshot> implements RemoteSource {
     const etag = held?.download.etag;
     // A change from what is held would be of no use where what came last was refused.
     const isWhole = this.#refusal === undefined && (held?.download.parts.length ?? 0) < MAX_PARTS;
-    const takesDelta = etag !== undefined && isWhole && reader.takesDeltas;
+    const takesDelta = etag !== undefined && isWhole && !reader.verifies;
     const { waitMs } = this.#pace;
     const question = { ...(etag === undefined ? {} : { etag }), signal };
     const answer = await fetcher.fetch({ ...question, takesDelta, waitMs });

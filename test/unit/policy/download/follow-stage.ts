@@ -17,11 +17,11 @@ const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 
 /** Bundles of the test: `bad…` is refused, `+x` adds x to what is there, `FROM+x` to that alone. */
 export function readerOf(
-  options: { readonly takesDeltas?: boolean; readonly isTrusted?: () => boolean } = {},
+  options: { readonly verifies?: boolean; readonly isTrusted?: () => boolean } = {},
 ): PartReader {
-  const { takesDeltas = true, isTrusted = () => true } = options;
+  const { verifies = false, isTrusted = () => true } = options;
   return {
-    takesDeltas,
+    verifies,
     read(bytes, { base }) {
       const content = new TextDecoder().decode(bytes);
       const refuse = (message: string): Promise<never> => Promise.reject(new SvidgateError('policy_invalid', message));

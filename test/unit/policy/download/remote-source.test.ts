@@ -119,7 +119,7 @@ describe('changes of what is there', () => {
   });
 
   test('are not taken by who needs a signature', async () => {
-    const stage = follow({ first: { text: 'a', etag: '1' }, reader: readerOf({ takesDeltas: false }) });
+    const stage = follow({ first: { text: 'a', etag: '1' }, reader: readerOf({ verifies: true }) });
     await settled(stage, 1);
     await after(stage, POLL_MS, 2);
     assert.deepEqual(
