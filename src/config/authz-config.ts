@@ -263,7 +263,10 @@ function toPolicies(raw: Pick<Raw, 'policies' | 'policy_keys'>): AuthzConfig['po
         ...(bundle === undefined ? {} : { bundle: toBundleConfig(bundle) }),
         ...(verify === undefined ? {} : { verify }),
       };
-      return [name, { ...source, entrypoint, ...toSampling(policy.decision_log), ...toTrial(policy), ...toActivation(policy) }];
+      return [
+        name,
+        { ...source, entrypoint, ...toSampling(policy.decision_log), ...toTrial(policy), ...toActivation(policy) },
+      ];
     }),
   );
 }

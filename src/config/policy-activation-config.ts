@@ -1,8 +1,9 @@
-import { choiceField, integerField, optionalField, sectionField } from './fields.ts';
+import { choiceField, integerField, optionalField, sectionField, type ReportMistake } from './fields.ts';
 
 /** What a policy has to pass, beyond the compiler, before it comes into force. */
 export interface PolicyActivationConfig {
-  readonly tests: TestsChoice;
+  /** Absent: those of its tests that are there must pass. */
+  readonly tests?: 'required' | 'off';
   /** Absent: recorded decisions are not tried. */
   readonly replay?: ReplayConfig;
 }
@@ -12,10 +13,8 @@ export interface ReplayConfig {
   readonly records: number;
 }
 
-/** `when_present`: those of its tests that are there must pass. */
-export type TestsChoice = 'when_present' | 'required' | 'off';
-
-const MAX_RECORDS = 1_000_000;
+/** They are held in memory while they are tried. */
+const MAX_RECORDS = 100_000;
 
 /** The keys of a policy that are about how it comes into force. */
 export function activationFields() {
@@ -52,13 +51,29 @@ export function activationFields() {
 }
 
 interface RawActivation {
-  readonly tests: TestsChoice;
+  readonly tests: 'when_present' | 'required' | 'off';
   readonly replay?: { readonly max_changed: number; readonly records: number } | undefined;
 }
 
 export function toActivation({ tests, replay }: RawActivation): PolicyActivationConfig {
   return {
-    tests,
+    ...(tests === 'when_present' ? {} : { tests }),
     ...(replay === undefined ? {} : { replay: { maxChanged: replay.max_changed, records: replay.records } }),
   };
+}
+
+/** What is tried must be recorded. */
+export function checkReplays(
+  config: {
+    readonly authz?: { readonly policies?: Readonly<Record<string, Partial<RawActivation>>> | undefined } | undefined;
+    readonly decision_log?: object | undefined;
+  },
+  report: ReportMistake,
+): void {
+  if (config.decision_log !== undefined) return;
+  for (const [name, { replay }] of Object.entries(config.authz?.policies ?? {})) {
+    if (replay === undefined) continue;
+    const message = `policy \`${name}\` has \`replay\`, and no decisions are recorded`;
+    report(['authz', 'policies', name, 'replay'], message, 'add `decision_log`, or leave it out');
+  }
 }

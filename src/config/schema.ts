@@ -9,6 +9,7 @@ import { choiceField, listField, optionalField, sectionField, textField } from '
 import { checkGateTrustDomain } from './gate-checks.ts';
 import { parseListenAddress } from './listen-address.ts';
 import { adminSection, auditSection, federationSection, revocationSection } from './operation-config.ts';
+import { checkReplays } from './policy-activation-config.ts';
 import { checkPolicyBundles } from './policy-source-config.ts';
 import {
   checkDistinctAddresses,
@@ -69,6 +70,7 @@ export function configSchema(folder: string) {
       checkSdsReferences(config, report, wrong);
       checkGateTrustDomain(config, report);
       checkPolicyBundles(config, report);
+      if (!wrong.has('decision_log')) checkReplays(config, report);
     },
   );
 }

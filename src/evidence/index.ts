@@ -20,6 +20,7 @@ export {
   type RecordLogStatus,
   type RecordReading,
 } from './log/index.ts';
+export { createActivationReplay } from './activation/activation-replay.ts';
 export { openPolicyEvidence, type PolicyEvidence, type TrialPolicy } from './policy-evidence.ts';
 export { recordedEvaluation, type RecordedEvaluation } from './replay/recorded-evaluation.ts';
 export { replay, type ReplayOptions, type ReplayPolicy } from './replay/replay.ts';

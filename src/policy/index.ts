@@ -11,6 +11,7 @@ export type {
   GateName,
   ReplayFindings,
   ReplayLimits,
+  ReplayQuestion,
 } from './activation/activation-gate.ts';
 export type { KeptSnapshots } from './activation/kept-snapshot.ts';
 export type { PolicyEvent, PolicyHistory, PolicyHold } from './activation/policy-event.ts';
@@ -64,8 +65,6 @@ export type { PolicyData } from './policy-data.ts';
 export type { PolicyLoadError, PolicySource, PolicyStatus } from './policy-status.ts';
 export { isBundlePath, loadVerification } from './bundle/index.ts';
 export { pathSource, type PathSourceOptions } from './path-source.ts';
-export { isBundlePath, loadVerification } from './bundle/index.ts';
-export { pathSource, type PathSourceOptions } from './path-source.ts';
 export { folderSource, type PolicySnapshot, type SnapshotSource, type SourceStatus } from './snapshot-source.ts';
 export { formatProblem, type PolicyProblem } from './problem.ts';
 export {
@@ -87,5 +86,12 @@ export {
   type SpiffeLiteral,
   type TestRun,
 } from './tools/index.ts';
-export { openGrants, type Grant, type GrantsOptions, type PolicyGrants, type GrantRule } from './partial/grants.ts';
+export {
+  evaluateGrants,
+  type Grant,
+  type GrantList,
+  type GrantRule,
+  type GrantsOptions,
+  type PolicyGrants,
+} from './partial/grants.ts';
 export type { Condition, Conjunction, Residual, SupportRule, Term } from './partial/partial-evaluation.ts';

@@ -6,7 +6,13 @@ import {
   type DataDirectory,
   type PolicyHistoryStore,
 } from '../datastore/index.ts';
-import { createPolicyEngine, pathSource, type PathSourceOptions, type PolicyEngine } from '../policy/index.ts';
+import {
+  createPolicyEngine,
+  pathSource,
+  type ActivationGate,
+  type PathSourceOptions,
+  type PolicyEngine,
+} from '../policy/index.ts';
 import type { PolicySources } from './policy-sources.ts';
 
 /** Undefined where every policy is a path: then its modules need not be loaded before the policies are. */
@@ -52,12 +58,29 @@ export function createPolicies(
       },
       snapshots: createPolicySnapshots(own.directory, { policies: authz.policies.keys() }),
     },
+    ...activationGate(context),
     clock,
     logger: logger.child({ room: 'policy' }),
     metrics: own.metrics,
   });
   own.sources?.follow(engine.status);
   return engine;
+}
+
+/** Imported when it is needed: at the start policies have the processor. */
+function activationGate({ config: { decisionLog }, logger }: { readonly config: Config; readonly logger: Logger }): {
+  readonly activationGate?: ActivationGate;
+} {
+  if (decisionLog === undefined) return {};
+  const options = { folder: decisionLog.folder, logger: logger.child({ room: 'evidence' }) };
+  return {
+    activationGate: {
+      async replay(question) {
+        const { createActivationReplay } = await import('../evidence/index.ts');
+        return await createActivationReplay(options).replay(question);
+      },
+    },
+  };
 }
 
 function rules({ verify }: PolicyConfig): Pick<PathSourceOptions, 'verify'> {

@@ -1,5 +1,6 @@
 import type { Decision } from '../decision.ts';
 import type { NdBuiltinCache } from '../evaluation.ts';
+import type { InputNeeds } from '../input-needs.ts';
 
 /** What a policy has to pass before it decides, in this order; the names are a metric label and part of the history. */
 export type GateName =
@@ -25,14 +26,25 @@ export interface ReplayLimits {
   readonly records: number;
 }
 
-/** A policy that does not decide yet. */
+/** A policy that recorded decisions are tried on. */
 export interface Candidate {
   /** What requests will choose it by. */
   readonly policy: string;
   readonly digest: string;
   readonly entrypoint: string;
-  /** As the engine will decide; it asks nobody and never rejects. The answers of earlier exchanges come with `nd`. */
+  /** What of the input it can look at. */
+  readonly needs: InputNeeds;
+  /** As the engine decides; it asks nobody and never rejects. The answers of earlier exchanges come with `nd`. */
   decide(input: Uint8Array, options?: { readonly nd?: NdBuiltinCache }): Promise<Decision>;
+}
+
+export interface ReplayQuestion {
+  /** Does not decide yet. */
+  readonly candidate: Candidate;
+  /** What decides now; absent when nothing does. */
+  readonly inForce?: Candidate;
+  readonly limits: ReplayLimits;
+  readonly signal: AbortSignal;
 }
 
 export interface ReplayFindings {
@@ -47,5 +59,5 @@ export interface ReplayFindings {
 /** Makes recorded decisions again. */
 export interface ActivationGate {
   /** Of decisions of the policy by that name, save those for anonymous callers. What it throws keeps the candidate out. */
-  replay(candidate: Candidate, limits: ReplayLimits, signal: AbortSignal): Promise<ReplayFindings>;
+  replay(question: ReplayQuestion): Promise<ReplayFindings>;
 }

@@ -23,6 +23,8 @@ interface Header {
   readonly digest: string;
   readonly revision?: string;
   readonly signedBy?: string;
+  /** Of a compiled module, whose bytes are the last. */
+  readonly entrypoints?: readonly string[];
   /** The files in the order of their bytes: kind, name, length. */
   readonly files: readonly (readonly [kind: Kind, name: string, bytes: number])[];
 }
@@ -30,9 +32,9 @@ interface Header {
 const DIGEST_BYTES = 32;
 const LENGTH_BYTES = 4;
 
-/** A SHA-256 of all that follows, the header's length (32 bits, big-endian), the header in JSON, the texts of the files. */
+/** A SHA-256 of all that follows, the header's length (32 bits, big-endian), the header in JSON, the texts of the files, the module. */
 export function encodeSnapshot(snapshot: PolicySnapshot): Uint8Array {
-  const { digest, revision, signedBy, tests } = snapshot;
+  const { digest, revision, signedBy, tests, wasm } = snapshot;
   const texts = { ...snapshot.files, tests };
   const named = KINDS.flatMap((kind) =>
     Object.entries(texts[kind]).map(([name, text]) => ({ kind, name, bytes: Buffer.from(text) })),
@@ -42,12 +44,14 @@ export function encodeSnapshot(snapshot: PolicySnapshot): Uint8Array {
     digest,
     ...(revision === undefined ? {} : { revision }),
     ...(signedBy === undefined ? {} : { signedBy }),
+    ...(wasm === undefined ? {} : { entrypoints: wasm.entrypoints }),
     files: named.map(({ kind, name, bytes }) => [kind, name, bytes.byteLength]),
   };
   const headerBytes = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(LENGTH_BYTES);
   length.writeUInt32BE(headerBytes.byteLength);
-  const content = Buffer.concat([length, headerBytes, ...named.map(({ bytes }) => bytes)]);
+  const module = wasm === undefined ? [] : [wasm.bytes];
+  const content = Buffer.concat([length, headerBytes, ...named.map(({ bytes }) => bytes), ...module]);
   return Buffer.concat([hash('sha256', content, 'buffer'), content]);
 }
 
@@ -72,12 +76,13 @@ export function decodeSnapshot(digest: string, encoded: Uint8Array): PolicySnaps
     texts[kind].set(name, content.toString('utf8', at, at + bytes));
     at += bytes;
   }
-  const { revision, signedBy } = header;
+  const { revision, signedBy, entrypoints } = header;
   return {
     files: { modules: Object.fromEntries(texts.modules), data: Object.fromEntries(texts.data) },
     tests: Object.fromEntries(texts.tests),
     digest,
     ...(revision === undefined ? {} : { revision }),
     ...(signedBy === undefined ? {} : { signedBy }),
+    ...(entrypoints === undefined ? {} : { wasm: { bytes: new Uint8Array(content.subarray(at)), entrypoints } }),
   };
 }

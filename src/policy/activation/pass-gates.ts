@@ -5,7 +5,8 @@ import type { PolicySource } from '../policy-status.ts';
 import type { PolicyProblem } from '../problem.ts';
 import type { RegoCompiler } from '../rego-compiler.ts';
 import type { PolicySnapshot } from '../snapshot-source.ts';
-import type { ActivationGate, GateName, ReplayFindings, ReplayLimits } from './activation-gate.ts';
+import type { ActivationGate, Candidate, GateName, ReplayFindings, ReplayLimits } from './activation-gate.ts';
+import type { ActivePolicy } from './policy-slot.ts';
 import { digestOfTests, runTestsGate } from './tests-gate.ts';
 import { runTrial } from './trial.ts';
 
@@ -39,6 +40,8 @@ export type GatesResult =
 export interface PassOptions {
   readonly source: PolicySource;
   readonly signal: AbortSignal;
+  /** What decides now. */
+  readonly inForce?: ActivePolicy | undefined;
   /** Whether recorded decisions are left alone. */
   readonly skipsReplay?: boolean;
 }
@@ -123,13 +126,12 @@ async function test(
 
 async function replay(
   snapshot: PolicySnapshot,
-  { evaluator }: LoadedPolicy,
+  { evaluator, needs }: LoadedPolicy,
   own: Gates & PassOptions,
 ): Promise<Refusal | undefined> {
-  const { clock, source, activationGate, skipsReplay = false } = own;
-  const { replay: limits, name, entrypoint } = source;
+  const { clock, source, activationGate, inForce, skipsReplay = false } = own;
+  const { replay: limits } = source;
   if (limits === undefined || skipsReplay) return undefined;
-  const { digest } = snapshot;
   const [limit, timer] = [new AbortController(), new AbortController()];
   clock.sleep(REPLAY_LIMIT_MS, timer.signal).then(
     () => limit.abort(),
@@ -137,20 +139,12 @@ async function replay(
   );
   try {
     if (activationGate === undefined) throw new SvidgateError('policy_invalid', 'no decisions are recorded');
-    const findings = await activationGate.replay(
-      {
-        policy: name,
-        digest,
-        entrypoint,
-        decide: async (input, { nd = {} } = {}) =>
-          decide(
-            { policy: name, digest },
-            await evaluator.evaluate(input, { deadline: clock.now() + CANDIDATE_LIMIT_MS, signal: own.signal, nd }),
-          ),
-      },
+    const findings = await activationGate.replay({
+      candidate: candidateOf({ evaluator, needs, digest: snapshot.digest }, own),
+      ...(inForce === undefined ? {} : { inForce: candidateOf(inForce, own) }),
       limits,
-      AbortSignal.any([own.signal, limit.signal]),
-    );
+      signal: AbortSignal.any([own.signal, limit.signal]),
+    });
     return findings.changed <= limits.maxChanged ? undefined : changedRefusal(findings, limits);
   } catch (error) {
     own.signal.throwIfAborted();
@@ -160,6 +154,22 @@ async function replay(
   } finally {
     timer.abort();
   }
+}
+
+function candidateOf(
+  { evaluator, digest, needs }: Pick<ActivePolicy, 'evaluator' | 'digest' | 'needs'>,
+  { source: { name: policy, entrypoint }, clock, signal }: Gates & PassOptions,
+): Candidate {
+  return {
+    policy,
+    digest,
+    entrypoint,
+    needs,
+    async decide(input, { nd = {} } = {}) {
+      const deadline = clock.now() + CANDIDATE_LIMIT_MS;
+      return decide({ policy, digest }, await evaluator.evaluate(input, { deadline, signal, nd }));
+    },
+  };
 }
 
 function changedRefusal({ changed, replayed, examples }: ReplayFindings, { maxChanged }: ReplayLimits): Refusal {
