@@ -3,6 +3,7 @@ import { bundleFileSource, isBundlePath } from './bundle/bundle-file-source.ts';
 import { createBundleReader } from './bundle/bundle-reader.ts';
 import type { VerifyRules } from './bundle/bundle-verification.ts';
 import { createRegoProgram, type RegoProgram } from './rego-program.ts';
+import { isRulesPath, rulesSource } from './rules-source.ts';
 import { folderSource, type SnapshotSource } from './snapshot-source.ts';
 
 export interface PathSourceOptions {
@@ -13,8 +14,9 @@ export interface PathSourceOptions {
   readonly verify?: VerifyRules;
 }
 
-/** What a path of `authz.policies` names: a folder with Rego and data, a .rego file, or a bundle. */
+/** What a path of `authz.policies` names: a folder with Rego and data, a .rego file, a rules file in YAML, or a bundle. */
 export function pathSource(path: string, { clock, program, verify }: PathSourceOptions): SnapshotSource {
+  if (isRulesPath(path)) return rulesSource(path, clock);
   if (!isBundlePath(path)) return folderSource(path, clock);
   const reader = createBundleReader(program ?? createRegoProgram({ clock }));
   return bundleFileSource(path, { clock, reader, ...(verify === undefined ? {} : { verify }) });

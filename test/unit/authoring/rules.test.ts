@@ -4,12 +4,13 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
-import { rulesSource, rulesToYaml, translateRules } from '../../../src/authoring/index.ts';
+import { rulesToYaml, translateRules } from '../../../src/authoring/index.ts';
 import { fitsRule, type RuleRequest } from '../../../src/authoring/rule-model.ts';
 import { parseRules } from '../../../src/authoring/rules-schema.ts';
 import type { RuleSet } from '../../../src/authoring/rules.ts';
 import { formatMistake } from '../../../src/config/index.ts';
 import { systemClock } from '../../../src/core/index.ts';
+import { pathSource } from '../../../src/policy/path-source.ts';
 import { exactBuffer, instantiatePolicy } from '../../../src/policy/policy-instance.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 import { compiler, json, never } from '../policy/support.ts';
@@ -209,7 +210,7 @@ describe('rules files', () => {
   test('are a source of a policy, whose digest is that of the Rego', async () => {
     await using folder = await tempFolder();
     const path = join(folder.path, 'rules.yaml');
-    const source = rulesSource(path, systemClock);
+    const source = pathSource(path, { clock: systemClock });
     await assert.rejects(source.read(never), { code: 'file_unreadable' });
     await writeFile(path, 'rules: [{ name: a, from: [{ anyone: true }] }]');
     const first = await source.read(never);

@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { formatMistake, readTextFile, type Mistake } from '../config/index.ts';
-import { fileChanges, readSteady, SvidgateError, type Clock } from '../core/index.ts';
-import type { PolicySnapshot, SnapshotSource } from '../policy/index.ts';
+import { readSteady, SvidgateError } from '../core/index.ts';
 import { parseRules } from './rules-schema.ts';
 import { rulesToRego } from './rules-to-rego.ts';
 import { rulesToTests } from './rules-tests.ts';
@@ -26,10 +24,6 @@ const PATHS_MODULE = new URL('../../policies/rego/paths.rego', import.meta.url);
 const MAX_RULES_BYTES = 4 * 2 ** 20;
 const MAX_SHOWN = 20;
 
-export function isRulesFile(path: string): boolean {
-  return /\.ya?ml$/.test(path);
-}
-
 /** Throws `file_unreadable` when the shipped module is not there. */
 export async function translateRules(text: string, file: string): Promise<TranslatedRules> {
   const parsed = parseRules(text, file);
@@ -44,28 +38,16 @@ export async function translateRules(text: string, file: string): Promise<Transl
   };
 }
 
-/** A rules file as a policy that is followed. */
-export function rulesSource(path: string, clock: Clock): SnapshotSource {
-  return {
-    description: path,
-    read: () => readRules(path),
-    changes: (signal) => fileChanges(path, { clock, signal }),
-  };
-}
-
-async function readRules(path: string): Promise<PolicySnapshot> {
+/** Throws `policy_invalid` with the mistakes, and `file_unreadable`. */
+export async function readRules(path: string): Promise<RulesPolicy> {
   const file = await readSteady(path, () => readTextFile(path, { maxBytes: MAX_RULES_BYTES }));
   // It may be there again at the next look.
   if (file.mistake !== undefined) throw new SvidgateError('file_unreadable', `${path}: ${file.mistake.message}`);
   const { policy, mistakes } = await translateRules(file.text, basename(path));
-  if (mistakes !== undefined) {
-    const shown = mistakes.slice(0, MAX_SHOWN).map(formatMistake);
-    const more = mistakes.length > MAX_SHOWN ? [`and ${mistakes.length - MAX_SHOWN} more`] : [];
-    throw new SvidgateError('policy_invalid', [...shown, ...more].join('; '));
-  }
-  const { modules, tests } = policy;
-  const digest = createHash('sha256').update(JSON.stringify(modules)).digest('hex');
-  return { files: { modules, data: {} }, tests, digest };
+  if (policy !== undefined) return policy;
+  const shown = mistakes.slice(0, MAX_SHOWN).map(formatMistake);
+  const more = mistakes.length > MAX_SHOWN ? [`and ${mistakes.length - MAX_SHOWN} more`] : [];
+  throw new SvidgateError('policy_invalid', [...shown, ...more].join('; '));
 }
 
 async function readShipped(): Promise<string> {
