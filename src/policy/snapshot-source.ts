@@ -14,7 +14,7 @@ export interface PolicySnapshot {
   readonly revision?: string;
   /** Name of the configured key that its bundle was signed with; absent where nothing was to be verified. */
   readonly signedBy?: string;
-  /** A module compiled by OPA, where the rules of its entrypoints are in no Rego of the bundle. */
+  /** A module compiled by OPA, where the rules of its entrypoints are in no Rego of the bundle. `files` has no modules then. */
   readonly wasm?: { readonly bytes: Uint8Array<ArrayBuffer>; readonly entrypoints: readonly string[] };
 }
 

@@ -141,8 +141,9 @@ function contentsOf(
   }
   const wasm = wasmOf(files, content.wasm ?? []);
   const data = { [DATA]: content.data ?? '{}' };
-  // The rules that are tested are not there.
-  return { files: { modules, data }, tests: wasm === undefined ? tests : {}, ...(wasm === undefined ? {} : { wasm }) };
+  if (wasm === undefined) return { files: { modules, data }, tests };
+  // What is left of the Rego decides nothing, and nobody may take it for the policy: what it denied may be missing.
+  return { files: { modules: {}, data }, tests: {}, wasm };
 }
 
 /** Where the Rego is whole, it is compiled here, and the module is of no use. */
