@@ -1,5 +1,5 @@
 import { grantUsage } from '../../evidence/index.ts';
-import { pathSource, openGrants } from '../../policy/index.ts';
+import { pathSource, evaluateGrants } from '../../policy/index.ts';
 import { systemClock } from '../../core/index.ts';
 import { logGaps, openDecisionLog, type RecordCommandOptions } from '../decision-log.ts';
 import { EXIT, type ExitCode } from '../exit-code.ts';
@@ -11,7 +11,7 @@ export async function unusedGrants(options: UnusedFlags & RecordCommandOptions):
   const { policy: path, entrypoint, name, output, terminal } = options;
   const { signal } = new AbortController();
   const snapshot = await pathSource(path, { clock: systemClock }).read(signal);
-  await using grants = await openGrants({ snapshot, entrypoint, signal });
+  await using grants = await (await evaluateGrants({ snapshot, entrypoint, signal })).open();
   const records = openDecisionLog(options, signal);
   const report = await grantUsage(records, grants, { signal, ...(name === undefined ? {} : { policy: name }) });
   const shown = { report, digest: snapshot.digest, gaps: logGaps(records.counts) };

@@ -32,15 +32,22 @@ export interface GrantRule {
   readonly line: number;
 }
 
-/** All ways in which a policy allows, and which of them an input takes. */
+/** All ways in which a policy allows. */
+export interface GrantList {
+  readonly grants: readonly Grant[];
+  /** What the queries of the entrypoint came to: for those who look for inputs. */
+  readonly residuals: readonly Residual[];
+  /** Texts and numbers that the rules name. */
+  readonly constants: readonly unknown[];
+  /** Compiles them. */
+  open(): Promise<PolicyGrants>;
+}
+
+/** Tells which ways an input takes. */
 export interface PolicyGrants extends AsyncDisposable {
   readonly grants: readonly Grant[];
   /** What of the input matching() looks at. */
   readonly needs: InputNeeds;
-  /** What both parts of the entrypoint came to: for those who look for inputs. */
-  readonly residuals: readonly Residual[];
-  /** Texts and numbers that the rules name. */
-  readonly constants: readonly unknown[];
   /** Indexes of the grants that hold; undefined when the evaluation failed. */
   matching(input: Uint8Array, ask?: AskOptions): Promise<readonly number[] | undefined>;
 }
@@ -61,14 +68,14 @@ const PACKAGE = 'svidgate_grants';
 const TIME_LIMIT_MS = 120_000;
 
 /**
- * Evaluates a policy as far as its data goes. Throws `policy_invalid` where the policy does not compile, or allows in more ways
- * than can be told apart.
+ * Evaluates a policy as far as its data goes. Throws `policy_invalid` where the policy does not compile; open() does so where it
+ * allows in more ways than can be told apart.
  */
-export async function openGrants(options: GrantsOptions): Promise<PolicyGrants> {
+export async function evaluateGrants(options: GrantsOptions): Promise<GrantList> {
   const { snapshot, entrypoint, signal } = options;
   const { program = createRegoProgram({ clock: systemClock, timeLimitMs: TIME_LIMIT_MS }) } = options;
-  const queries = allowQueries(entrypoint);
-  const result = await evaluatePartially(program, snapshot.files, { queries, builtins: offeredBuiltins(true), signal });
+  const question = { queries: allowQueries(entrypoint), builtins: offeredBuiltins(true), signal };
+  const result = await evaluatePartially(program, snapshot.files, question);
   if (result.kind === 'refused') {
     const problems = result.problems.map(formatProblem).join('; ');
     throw new SvidgateError('policy_invalid', `the policy cannot be evaluated without an input: ${problems}`);
@@ -77,26 +84,35 @@ export async function openGrants(options: GrantsOptions): Promise<PolicyGrants> 
   const whole = withoutRepeats(residuals.flatMap(({ conjunctions: all }) => all));
   const limit = Math.max(1, Math.min(MAX_MEMBERS, Math.floor(MAX_GRANTS / Math.max(1, whole.length))));
   const conjunctions = withoutRepeats(whole.flatMap((each) => expandMembers(each, limit)));
-  if (conjunctions.length > MAX_GRANTS) {
-    const message = `the policy allows in ${conjunctions.length} ways, of which ${MAX_GRANTS} can be told apart`;
-    throw new SvidgateError('policy_invalid', message);
-  }
-  const files = grantFiles(snapshot.files, conjunctions, residuals);
-  const path = snapshotSource('grants', { files, tests: {}, digest: `grants of ${snapshot.digest}` });
-  const compiler = createRegoCompiler({ clock: systemClock, program, builtins: offeredBuiltins(true) });
-  const opened = await openPolicy({ path, entrypoint: `${PACKAGE}/decision`, compiler, signal });
+  const grants = conjunctions.map(({ conditions, text }) => ({
+    conditions,
+    text,
+    rules: rulesOf(conditions, entrypoint),
+  }));
   return {
-    grants: conjunctions.map(({ conditions, text }) => ({ conditions, text, rules: rulesOf(conditions, entrypoint) })),
-    needs: opened.needs,
+    grants,
     residuals,
     constants,
-    async matching(input, ask) {
-      const evaluation = await opened.evaluate(input, ask);
-      return evaluation.kind === 'value'
-        ? (evaluation.value as { readonly matching: readonly number[] }).matching
-        : undefined;
+    async open() {
+      if (grants.length > MAX_GRANTS) {
+        const message = `the policy allows in ${grants.length} ways, of which ${MAX_GRANTS} can be told apart`;
+        throw new SvidgateError('policy_invalid', message);
+      }
+      const files = grantFiles(snapshot.files, conjunctions, residuals);
+      const path = snapshotSource('grants', { files, tests: {}, digest: `grants of ${snapshot.digest}` });
+      const compiler = createRegoCompiler({ clock: systemClock, program, builtins: offeredBuiltins(true) });
+      const opened = await openPolicy({ path, entrypoint: `${PACKAGE}/decision`, compiler, signal });
+      return {
+        grants,
+        needs: opened.needs,
+        async matching(input, ask) {
+          const evaluation = await opened.evaluate(input, ask);
+          if (evaluation.kind !== 'value') return undefined;
+          return (evaluation.value as { readonly matching: readonly number[] }).matching;
+        },
+        [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+      };
     },
-    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
 }
 

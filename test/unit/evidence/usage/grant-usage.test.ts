@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { grantUsage, type DecisionRecord } from '../../../../src/evidence/index.ts';
-import { openGrants, openPolicy, snapshotSource } from '../../../../src/policy/index.ts';
+import { evaluateGrants, openPolicy, snapshotSource } from '../../../../src/policy/index.ts';
 import { recordOf } from '../../../support/decision-records.ts';
 
 const { signal } = new AbortController();
@@ -33,7 +33,7 @@ test('what nobody used is listed by principal, and records that prove nothing do
   const snapshot = { files, tests: {}, digest: 'test' };
   const entrypoint = 'envoy/authz/allow';
   await using policy = await openPolicy({ path: snapshotSource('test', snapshot), entrypoint, signal });
-  await using grants = await openGrants({ snapshot, entrypoint, signal });
+  await using grants = await (await evaluateGrants({ snapshot, entrypoint, signal })).open();
   const web = { svidgate: { principal: 'spiffe://a.test/web' } };
   const records = [
     await recordOf(policy, of('spiffe://a.test/web', 'GET'), { ...web, timestamp: '2026-11-22T10:00:00Z' }),

@@ -2,15 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../../../src/core/index.ts';
 import { createRegoProgram } from '../../../../src/policy/rego-program.ts';
-import { openGrants, type PolicyGrants } from '../../../../src/policy/index.ts';
+import { evaluateGrants, type PolicyGrants } from '../../../../src/policy/index.ts';
 
 const { signal } = new AbortController();
 const program = createRegoProgram({ clock: systemClock, timeLimitMs: 120_000 });
 
-function open(rules: string, data = '{}'): Promise<PolicyGrants> {
+async function open(rules: string, data = '{}'): Promise<PolicyGrants> {
   const files = { modules: { 'authz.rego': `package envoy.authz\n${rules}\n` }, data: { 'data.json': data } };
   const snapshot = { files, tests: {}, digest: rules };
-  return openGrants({ snapshot, entrypoint: 'envoy/authz/allow', program, signal });
+  const list = await evaluateGrants({ snapshot, entrypoint: 'envoy/authz/allow', program, signal });
+  return await list.open();
 }
 
 function matching(policy: PolicyGrants, input: object): Promise<readonly number[] | undefined> {
