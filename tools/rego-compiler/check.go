@@ -38,6 +38,7 @@ func check(ctx context.Context, req request) response {
 	modules, _ := parseModules(req.Modules, caps)
 	data, _ := mergeDocuments(req.Data)
 	compiler := newCompiler(caps, data, false)
+	aliases := findAliases(compiler)
 	compiler.Compile(copyModules(modules))
 	refs, _ := parseEntrypoints(req.Entrypoints)
 	res := response{OK: true, Warnings: built.Warnings, Literals: literalsOf(modules)}
@@ -49,7 +50,7 @@ func check(ctx context.Context, req request) response {
 		unknown,
 		withoutDefault(compiler, refs, req.Entrypoints),
 		unreached(compiler, refs),
-		unverified(compiler),
+		unverified(compiler, aliases),
 		askingNetwork(compiler),
 	} {
 		res.Findings = append(res.Findings, found...)
@@ -199,46 +200,66 @@ func unreached(compiler *ast.Compiler, refs []ast.Ref) []finding {
 	return findings
 }
 
-var (
-	sourcePrincipal = ast.MustParseRef("input.source_principal")
-	source          = ast.MustParseRef("input.attributes.source")
-	headers         = ast.MustParseRef("input.attributes.request.http.headers")
-	peer            = ast.MustParseRef("input.svidgate.peer")
-)
-
 const (
 	claimed     = "whoever reaches this Envoy may have written it: nobody verified it against the trust bundles"
 	useVerified = "Use input.svidgate.peer.spiffe_id where input.svidgate.peer.verified == true."
 )
 
+// inputKeys are the keys below the input that a reference begins with, also where a rule stands for a part of the input; nil
+// where it is about something else.
+func inputKeys(ref ast.Ref, aliases map[string]alias) []string {
+	path, _ := constantPath(ref)
+	switch {
+	case ref[0].Equal(ast.InputRootDocument):
+		path = path[1:]
+	case ref[0].Equal(ast.DefaultRootDocument):
+		found := false
+		for _, one := range aliases {
+			if isPrefix(one.path, path) {
+				path, found = slices.Concat(one.target, path[len(one.path):]), true
+				break
+			}
+		}
+		if !found {
+			return nil
+		}
+	default:
+		return nil
+	}
+	keys := []string{}
+	for _, step := range path {
+		keys = append(keys, strings.TrimPrefix(step, textStep))
+	}
+	return keys
+}
+
+func beginsWith(keys []string, wanted ...string) bool {
+	return len(keys) >= len(wanted) && slices.Equal(keys[:len(wanted)], wanted)
+}
+
 // unverified finds what looks like an identity and is not, or not by itself. It looks at compiled modules, in which imports
-// are resolved; aliases of parts of the input are followed.
-func unverified(compiler *ast.Compiler) []finding {
+// are resolved.
+func unverified(compiler *ast.Compiler, aliases map[string]alias) []finding {
 	var findings []finding
 	note := func(location *ast.Location, what, remedy string) {
 		findings = append(findings, at(location, "identity_unverified", what, remedy))
 	}
 	verifies := callsVerification(compiler)
-	asksVerified := refersTo(compiler, peer.Append(ast.StringTerm("verified")))
+	asksVerified := asksWhetherVerified(compiler, aliases)
 	for _, name := range sortedKeys(compiler.Modules) {
 		ast.WalkRefs(compiler.Modules[name], func(ref ast.Ref) bool {
 			location := ref[0].Location
-			key := func(i int) string {
-				if i >= len(ref) {
-					return ""
-				}
-				text, _ := ref[i].Value.(ast.String)
-				return string(text)
-			}
+			keys := inputKeys(ref, aliases)
 			switch {
-			case ref.HasPrefix(sourcePrincipal):
+			case beginsWith(keys, "source_principal"):
 				note(location, "input.source_principal is what Envoy read from a certificate: "+claimed, useVerified)
-			case ref.HasPrefix(source) && (key(3) == "principal" || key(3) == "certificate"):
-				note(location, ref[:4].String()+" is what the other side presented: "+claimed, useVerified)
-			case ref.HasPrefix(headers) && strings.EqualFold(key(5), "x-forwarded-client-cert"):
+			case beginsWith(keys, "attributes", "source", "principal"), beginsWith(keys, "attributes", "source", "certificate"):
+				note(location, "input."+strings.Join(keys[:3], ".")+" is what the other side presented: "+claimed, useVerified)
+			case len(keys) > 4 && beginsWith(keys, "attributes", "request", "http", "headers") &&
+				strings.EqualFold(keys[4], "x-forwarded-client-cert"):
 				note(location, "the header x-forwarded-client-cert is text of the request: "+claimed,
 					"Use input.svidgate.xfcc, which names clients that trusted proxies forward, where its `verified == true`.")
-			case ref.HasPrefix(peer) && key(3) == "spiffe_id" && !asksVerified:
+			case beginsWith(keys, "svidgate", "peer", "spiffe_id") && !asksVerified:
 				note(location, "input.svidgate.peer.spiffe_id is read, and input.svidgate.peer.verified nowhere",
 					"Ask for input.svidgate.peer.verified == true beside it: the policy then says what it relies on.")
 			case ref.String() == "io.jwt.decode" && !verifies:
@@ -251,24 +272,33 @@ func unverified(compiler *ast.Compiler) []finding {
 	return slices.CompactFunc(findings, func(one, other finding) bool { return one == other })
 }
 
-func callsVerification(compiler *ast.Compiler) bool {
+// asksWhetherVerified also holds where the peer, or all of it, is taken as a whole: it may be asked there.
+func asksWhetherVerified(compiler *ast.Compiler, aliases map[string]alias) bool {
 	found := false
 	for _, module := range compiler.Modules {
-		ast.WalkRefs(module, func(ref ast.Ref) bool {
-			name := ref.String()
-			found = found || name == "io.jwt.decode_verify" || strings.HasPrefix(name, "io.jwt.verify_")
+		ast.WalkRules(module, func(rule *ast.Rule) bool {
+			path, isPlain := constantPath(rule.Ref())
+			if _, isAlias := aliases[pathKey(path)]; isPlain && isAlias {
+				return true
+			}
+			ast.WalkRefs(rule, func(ref ast.Ref) bool {
+				keys := inputKeys(ref, aliases)
+				wanted := []string{"svidgate", "peer", "verified"}
+				found = found || keys != nil && beginsWith(wanted, keys[:min(len(keys), 3)]...)
+				return false
+			})
 			return false
 		})
 	}
 	return found
 }
 
-func refersTo(compiler *ast.Compiler, wanted ast.Ref) bool {
+func callsVerification(compiler *ast.Compiler) bool {
 	found := false
 	for _, module := range compiler.Modules {
 		ast.WalkRefs(module, func(ref ast.Ref) bool {
-			// Whoever takes `peer` as a whole may ask there.
-			found = found || ref.HasPrefix(wanted) || (ref.HasPrefix(peer[:2]) && len(ref) < len(wanted) && wanted.HasPrefix(ref))
+			name := ref.String()
+			found = found || name == "io.jwt.decode_verify" || strings.HasPrefix(name, "io.jwt.verify_")
 			return false
 		})
 	}
