@@ -28,11 +28,11 @@ func coverageOf(covered *cover.Cover, modules map[string]*ast.Module) []fileCove
 		found := report.Files[name]
 		lines := map[int]bool{}
 		for _, at := range found.Covered {
-			lines[at.Start.Row] = true
+			mark(lines, at, true)
 		}
 		file := fileCoverage{File: name, Uncovered: [][2]int{}}
 		for _, at := range found.NotCovered {
-			lines[at.Start.Row] = false // a line is covered when all of it is
+			mark(lines, at, false) // a line is covered when all of it is
 		}
 		last := 0
 		for _, isCovered := range lines {
@@ -57,6 +57,12 @@ func coverageOf(covered *cover.Cover, modules map[string]*ast.Module) []fileCove
 		files = append(files, file)
 	}
 	return files
+}
+
+func mark(lines map[int]bool, at cover.Range, isCovered bool) {
+	for line := at.Start.Row; line <= max(at.Start.Row, at.End.Row); line++ {
+		lines[line] = isCovered
+	}
 }
 
 func maxKey(lines map[int]bool) int {
