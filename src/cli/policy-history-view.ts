@@ -1,4 +1,5 @@
 import type { svidgate } from '../proto/index.ts';
+import { policySourceJson } from './policy-source-view.ts';
 import { formatFields, formatTable } from './table.ts';
 import { formatWhen, isoTime } from './when.ts';
 
@@ -66,7 +67,7 @@ export function formatPolicyInForce(status: Status): string {
 /** A policy of `svidgate status`, as JSON. */
 export function policyStatusJson(status: Status): object {
   const { name, state, revision, problem, shadowOf, unenforcedUntil, bundleRevision, signedBy, refusedBy } = status;
-  const { hold, mistakes } = status;
+  const { hold, source, mistakes } = status;
   return {
     name,
     state,
@@ -78,6 +79,7 @@ export function policyStatusJson(status: Status): object {
     ...(problem === '' ? {} : { problem }),
     ...(refusedBy === '' ? {} : { refused_by: refusedBy }),
     ...(mistakes.length === 0 ? {} : { mistakes }),
+    ...(source === null ? {} : { source: policySourceJson(source) }),
     ...(hold === null
       ? {}
       : {

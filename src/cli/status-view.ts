@@ -2,6 +2,7 @@ import { int64ToBigInt, timestampToMs, type svidgate } from '../proto/index.ts';
 import { authorityJson, formatAuthorities } from './authority-view.ts';
 import { policyStatusJson } from './policy-history-view.ts';
 import { formatFields, formatTable } from './table.ts';
+import { formatPolicySources } from './policy-source-view.ts';
 import { formatAge, formatWhen, isoTime } from './when.ts';
 
 type Status = svidgate.admin.v1.Status;
@@ -42,6 +43,8 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
     ...(policies.length === 0 ? [] : [formatTable(['POLICY', 'STATE', 'DECIDES', 'REVISION', 'PROBLEM'], policies)]),
     formatTable(
       [...ENVOY_COLUMNS, ...RESOURCE_COLUMNS],
+    ...formatPolicySources(status.policies, now),
+    ...formatDecisionSinks(status.decisionLog, now),
       envoys.flatMap((envoy) => envoyRows(envoy, now)),
       'no Envoy is connected',
     ),

@@ -2,7 +2,7 @@ import { unservedPolicies } from '../config/index.ts';
 import type { ListenerStatus, StatusReport } from '../endpoints/admin/index.ts';
 import { gateIdsOfEntries } from './gate-tls.ts';
 import type { ServerParts } from './parts.ts';
-import { heldWarnings, policyReport } from './policy-report.ts';
+import { heldWarnings, policyReport, sourceWarnings } from './policy-report.ts';
 
 /** How the server is doing at this moment. */
 export function createStatus(
@@ -104,3 +104,5 @@ function warningsOf(parts: ServerParts): readonly string[] {
       : []),
   ];
 }
+    ...decisionLogProblems(parts),
+    ...sourceWarnings(parts),

@@ -6,11 +6,22 @@ const MAX_MISTAKES = 20;
 const MAX_MISTAKE_LENGTH = 500;
 
 export function toPolicyStatus(report: PolicyReport): svidgate.admin.v1.PolicyStatusInit {
-  const { unenforcedUntil: until, hold, mistakes = [], ...policy } = report;
+  const { unenforcedUntil: until, hold, source, mistakes = [], ...policy } = report;
   return {
     ...policy,
     mistakes: mistakes.slice(0, MAX_MISTAKES).map((text) => text.slice(0, MAX_MISTAKE_LENGTH).toWellFormed()),
     ...(until === undefined ? {} : { unenforcedUntil: msToTimestamp(until) }),
     ...(hold === undefined ? {} : { hold: { ...hold, since: msToTimestamp(hold.since) } }),
+    ...(source === undefined ? {} : { source: toPolicySource(source) }),
+  };
+}
+
+function toPolicySource(source: NonNullable<PolicyReport['source']>): svidgate.admin.v1.PolicySourceInit {
+  const { lastContactAt, lastChangeAt, lastError = '', ...rest } = source;
+  return {
+    ...rest,
+    lastError: lastError.slice(0, MAX_MISTAKE_LENGTH).toWellFormed(),
+    ...(lastContactAt === undefined ? {} : { lastContactAt: msToTimestamp(lastContactAt) }),
+    ...(lastChangeAt === undefined ? {} : { lastChangeAt: msToTimestamp(lastChangeAt) }),
   };
 }

@@ -80,6 +80,15 @@ export interface AuditReport {
 }
 
 /** One SDS stream of an attested caller. */
+  /** Where it comes from, if that is elsewhere. Times in epoch milliseconds. */
+  readonly source?: {
+    readonly kind: string;
+    readonly address: string;
+    readonly lastContactAt?: number;
+    readonly lastChangeAt?: number;
+    readonly fromDisk: boolean;
+    readonly lastError?: string;
+  };
 export interface ConnectedEnvoy {
   /** Unique as long as the server runs, and grows: the transport's connection id, or one of the stream. */
   readonly id: number;
