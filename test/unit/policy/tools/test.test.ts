@@ -18,7 +18,7 @@ const SNAPSHOT = {
   },
   tests: {
     'a_test.rego':
-      'package a_test\n\nimport data.a\n\ntest_denied if not a.allow with input as {"x": [1], "y": [1]}\n\ntest_other if true\n',
+      'package a_test\n\nimport data.a\n\ntest_denied if not a.allow with input as {"x": [1], "y": [1], "z": [1]}\n\ntest_other if true\n',
   },
 };
 
