@@ -65,13 +65,20 @@ async function isAllowed(path: string): Promise<boolean> {
 
 const allowed = (path: string): Promise<boolean> => waitUntil(`${path} to be allowed`, LIMIT_MS, () => isAllowed(path));
 
-/** The policy as the admin API shows it. */
-async function problem(): Promise<string> {
-  const { policies } = (await cliOf(server).json('status')) as {
-    readonly policies: readonly { readonly problem?: string }[];
-  };
-  return policies[0]?.problem ?? '';
+interface Status {
+  readonly policies: readonly {
+    readonly problem?: string;
+    readonly source: {
+      readonly address: string;
+      readonly from_disk: boolean;
+      readonly last_contact_at?: string;
+      readonly last_error?: string;
+    };
+  }[];
+  readonly warnings: readonly string[];
 }
+
+const status = async (): Promise<Status> => (await cliOf(server).json('status')) as Status;
 
 test('a signed bundle decides, from a server that is proven and to whom we are', async () => {
   await server.start();
@@ -106,7 +113,9 @@ test('a signed bundle decides, from a server that is proven and to whom we are',
   ] as const) {
     bundles.publish(bundle, `"${String(reason)}"`);
     await showAs('/bundles');
-    await waitUntil('the refusal of the bundle', LIMIT_MS, async () => reason.test(await problem()));
+    await waitUntil('the refusal of the bundle', LIMIT_MS, async () =>
+      reason.test((await status()).policies[0]?.problem ?? ''),
+    );
     assert.deepEqual([await isAllowed('/two'), await isAllowed('/three')], [true, false]);
   }
 });
@@ -123,6 +132,15 @@ test('after a restart the last good one decides while the server is away, and th
   assert.equal(await isAllowed('/one'), true);
   assert.equal(await server.metric(FROM_DISK), 1);
   assert.ok(server.lines.some(({ message }) => message.endsWith('its last good bundle is taken')));
+  const { policies, warnings } = await status();
+  const source = policies[0]?.source;
+  assert.equal(source?.address, `https://127.0.0.1:${bundles.port}/authz.tar.gz`);
+  assert.equal(source.from_disk, true);
+  assert.match(source.last_error ?? '', /cannot be asked/);
+  assert.ok(Date.now() - Date.parse(source.last_contact_at ?? '') < 60_000);
+  assert.ok(warnings.some((warning) => /^policy default: .* what is there was kept on disk: /.test(warning)));
+  const text = await cliOf(server).text('status');
+  assert.match(text, /POLICY +SOURCE +REACHED +CHANGED +FROM +PROBLEM\ndefault +https:.* disk +127/);
 
   bundles.publish(signer.bundle(allowing('/two'), 'r2'), '"r2"');
   await bundles.up();
@@ -130,6 +148,7 @@ test('after a restart the last good one decides while the server is away, and th
   await allowed('/two');
   assert.equal(bundles.questions.at(-1)?.headers['if-none-match'], '"r1"');
   assert.equal(await server.metric(FROM_DISK), 0);
+  assert.deepEqual((await status()).warnings, []);
 });
 
 test('after a restart nothing decides that is signed by a key which does not count any more', async () => {
