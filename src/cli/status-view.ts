@@ -1,8 +1,9 @@
 import { int64ToBigInt, timestampToMs, type svidgate } from '../proto/index.ts';
 import { authorityJson, formatAuthorities } from './authority-view.ts';
+import { decisionLogJson, decisionLogText, formatDecisionSinks } from './decision-log-view.ts';
 import { policyStatusJson } from './policy-history-view.ts';
-import { formatFields, formatTable } from './table.ts';
 import { formatPolicySources } from './policy-source-view.ts';
+import { formatFields, formatTable } from './table.ts';
 import { formatAge, formatWhen, isoTime } from './when.ts';
 
 type Status = svidgate.admin.v1.Status;
@@ -28,6 +29,7 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
     Revocations: revocations === null ? '' : revocationsText(revocations),
     'Foreign bundles': String(status.foreignBundleCount),
     'Audit log': audit === null ? '' : auditText(audit),
+    ...(status.decisionLog === null ? {} : { 'Decision log': decisionLogText(status.decisionLog) }),
     Warnings: status.warnings,
   });
   const policies = status.policies.map((policy) => [
@@ -41,10 +43,10 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
     summary,
     formatAuthorities(status.authorities, now),
     ...(policies.length === 0 ? [] : [formatTable(['POLICY', 'STATE', 'DECIDES', 'REVISION', 'PROBLEM'], policies)]),
-    formatTable(
-      [...ENVOY_COLUMNS, ...RESOURCE_COLUMNS],
     ...formatPolicySources(status.policies, now),
     ...formatDecisionSinks(status.decisionLog, now),
+    formatTable(
+      [...ENVOY_COLUMNS, ...RESOURCE_COLUMNS],
       envoys.flatMap((envoy) => envoyRows(envoy, now)),
       'no Envoy is connected',
     ),
@@ -119,6 +121,7 @@ export function statusJson(status: Status, envoys: readonly Envoy[]): Readonly<R
       required: audit?.required ?? false,
       ...(audit === null || audit.file === '' ? {} : { file: audit.file }),
     },
+    ...(status.decisionLog === null ? {} : { decision_log: decisionLogJson(status.decisionLog) }),
     foreign_bundle_count: status.foreignBundleCount,
     warnings: status.warnings,
     envoy_count: numberOf(status.envoyCount),

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { openDecisionRecorder, openHashKey, type OpenDecisionRecorder } from '../evidence/index.ts';
+import { openDecisionRecorder, openHashKey } from '../evidence/index.ts';
 import type { PartsContext } from './authority-parts.ts';
+import { watchDecisionLog, type DecisionLog } from './decision-log-report.ts';
 
 /** The log of decisions; undefined without the section or without a gate. Throws what opening it throws. */
 export async function openDecisionLog({
@@ -10,7 +11,7 @@ export async function openDecisionLog({
   metrics,
   directory,
   stores,
-}: PartsContext): Promise<OpenDecisionRecorder | undefined> {
+}: PartsContext): Promise<DecisionLog | undefined> {
   const { authz, decisionLog } = config;
   if (authz === undefined || decisionLog === undefined) return undefined;
   const { folder, maxBytes, labels, shown, stdout, opa, otlp } = decisionLog;
@@ -28,5 +29,7 @@ export async function openDecisionLog({
     metrics,
   });
   stores.defer(() => recorder.close());
-  return recorder;
+  const stop = new AbortController();
+  stores.defer(() => stop.abort());
+  return watchDecisionLog(recorder, clock, stop.signal);
 }

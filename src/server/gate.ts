@@ -100,7 +100,7 @@ async function sharedOptions({
   return {
     policies,
     ...(evidence === undefined ? {} : { trials: evidence.trials }),
-    ...(parts.recorder === undefined ? {} : { recorder: parts.recorder }),
+    ...(parts.decisionLog === undefined ? {} : { recorder: parts.decisionLog.recorder }),
     requests: gateIdentity.requests,
     attestor: parts.attestor,
     entries: {

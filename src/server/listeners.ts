@@ -6,6 +6,7 @@ import type { MetricsRegistry } from '../telemetry/index.ts';
 import { startGrpcServer, startHttpServer, type GrpcServer, type HttpServer } from '../transport/index.ts';
 import { OPEN_SOCKET_MODE, openAddress } from './open-address.ts';
 import type { ServerParts } from './parts.ts';
+import { decisionLogProblems } from './decision-log-report.ts';
 import { readinessNote } from './policy-report.ts';
 
 /** Requests are small: Envoy's first one lists its extensions, some 100 KiB. */
@@ -61,7 +62,12 @@ export async function startTelemetry(parts: ServerParts, metrics: MetricsRegistr
   if (listen === undefined) return undefined;
   const app = createTelemetryApp({
     render: () => metrics.render(),
-    readiness: () => [identityReadiness(parts), ...policyReadiness(parts), ...(parts.gateIdentity?.tls.checks() ?? [])],
+    readiness: () => [
+      identityReadiness(parts),
+      ...policyReadiness(parts),
+      ...(parts.gateIdentity?.tls.checks() ?? []),
+      ...decisionLogReadiness(parts),
+    ],
     logger: parts.logger.child({ room: 'telemetry' }),
   });
   return startHttpServer({ address: openAddress(listen), fetch: (request) => app.fetch(request) });
@@ -71,6 +77,13 @@ export async function startTelemetry(parts: ServerParts, metrics: MetricsRegistr
 function identityReadiness({ signer }: ServerParts): ReadinessCheck {
   if (signer.bundle.value.x509Authorities.length > 0) return { name: 'identities' };
   return { name: 'identities', problem: signer.problem.value ?? 'there is no X.509 authority' };
+}
+
+/** Always holds: what cannot be recorded or delivered is told, and decided all the same. */
+function decisionLogReadiness(parts: ServerParts): readonly ReadinessCheck[] {
+  if (parts.decisionLog === undefined) return [];
+  const [note] = decisionLogProblems(parts);
+  return [{ name: 'decision_log', ...(note === undefined ? {} : { note }) }];
 }
 
 /** One check for each policy that decides: whether it can. */

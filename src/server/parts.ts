@@ -11,7 +11,7 @@ import type { Config } from '../config/index.ts';
 import { combine, derive, type Clock, type Logger, type Metrics } from '../core/index.ts';
 import type { Datastore } from '../datastore/index.ts';
 import { EnvoyTable } from '../endpoints/sds/index.ts';
-import { openPolicyEvidence, type OpenDecisionRecorder, type PolicyEvidence } from '../evidence/index.ts';
+import { openPolicyEvidence, type PolicyEvidence } from '../evidence/index.ts';
 import { openForeignBundles, type ForeignBundleSet } from '../federation/index.ts';
 import { createIdentitySource, WorkloadExits, type IdentitySource } from '../identity/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
@@ -20,6 +20,7 @@ import type { TrustDomain } from '../spiffe/index.ts';
 import { createAttestors } from './attestors.ts';
 import { openRevocations, type PartsContext, type ServerAudit } from './authority-parts.ts';
 import { openDecisionLog } from './decision-log.ts';
+import type { DecisionLog } from './decision-log-report.ts';
 import { openEnvoySecrets, type EnvoySecrets } from './envoy-secrets.ts';
 import { createGateIdentity, type GateIdentity } from './gate-identity.ts';
 import { openSigner, type Signer } from './signer.ts';
@@ -48,7 +49,7 @@ export interface ServerParts {
   /** Of policies that do not decide, or not yet; undefined without a gate. */
   readonly evidence: PolicyEvidence | undefined;
   /** Of all decisions of the gate; undefined when they are not recorded. */
-  readonly recorder: OpenDecisionRecorder | undefined;
+  readonly decisionLog: DecisionLog | undefined;
   /** What each connected Envoy holds. */
   readonly streams: EnvoyTable;
   readonly secrets: EnvoySecrets;
@@ -103,7 +104,7 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     gateIdentity: createGateIdentity(context, { ...trust, intermediates: signer.intermediates, revocations, signer }),
     policies,
     evidence: await openEvidence(context, policies),
-    recorder: await openDecisionLog(context),
+    decisionLog: await openDecisionLog(context),
     streams,
     secrets: await openEnvoySecrets(context, { identities: callerIdentities, policies }),
   };

@@ -1,5 +1,6 @@
 import { unservedPolicies } from '../config/index.ts';
 import type { ListenerStatus, StatusReport } from '../endpoints/admin/index.ts';
+import { decisionLogProblems, decisionLogReport } from './decision-log-report.ts';
 import { gateIdsOfEntries } from './gate-tls.ts';
 import type { ServerParts } from './parts.ts';
 import { heldWarnings, policyReport, sourceWarnings } from './policy-report.ts';
@@ -16,6 +17,7 @@ export function createStatus(
   const { config, registry, revocations, foreignBundles, signer } = parts;
   return {
     status: () => ({
+      ...decisionLogPart(parts),
       version: own.version,
       trustDomain: config.trustDomain,
       startedAt: own.startedAt,
@@ -43,6 +45,11 @@ export function createStatus(
       crlPublished: (bundle.value.revocationLists ?? []).length > 0,
     };
   }
+}
+
+function decisionLogPart(parts: ServerParts): Pick<StatusReport, 'decisionLog'> {
+  const decisionLog = decisionLogReport(parts);
+  return decisionLog === undefined ? {} : { decisionLog };
 }
 
 function policyReports(parts: ServerParts): StatusReport['policies'] {
@@ -98,11 +105,11 @@ function warningsOf(parts: ServerParts): readonly string[] {
       : ['keys are in memory alone: a restart makes a new authority']),
     ...unenforcedWarnings(parts),
     ...heldWarnings(parts),
+    ...decisionLogProblems(parts),
+    ...sourceWarnings(parts),
     ...gateWarnings(parts),
     ...(revocations.snapshot.value.all.length > 0
       ? ['a revocation ends no stream, WebSocket or TCP connection that is open: bound their duration in Envoy']
       : []),
   ];
 }
-    ...decisionLogProblems(parts),
-    ...sourceWarnings(parts),

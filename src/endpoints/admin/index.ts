@@ -18,6 +18,8 @@ export type { TakeBackup } from './state-service.ts';
 export type {
   AuditReport,
   ConnectedEnvoy,
+  DecisionLogReport,
+  DecisionSinkReport,
   EntriesReport,
   HeldResource,
   ListenerStatus,

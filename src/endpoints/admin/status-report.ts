@@ -18,6 +18,37 @@ export interface StatusReport {
   /** What an operator should know of, each one sentence. */
   readonly warnings: readonly string[];
   readonly envoys: readonly ConnectedEnvoy[];
+  /** Absent when nothing is recorded. */
+  readonly decisionLog?: DecisionLogReport;
+}
+
+export interface DecisionLogReport {
+  readonly folder: string;
+  readonly bytes: number;
+  /** Records since the start. */
+  readonly written: number;
+  /** Decisions since the start of which there is no record, but for those that are left out on purpose. */
+  readonly lost: number;
+  /** Records in memory, because the disk refuses. */
+  readonly waiting: number;
+  /** Why nothing can be written. */
+  readonly problem?: string;
+  readonly sinks: readonly DecisionSinkReport[];
+}
+
+/** Who gets the records beside the disk. */
+export interface DecisionSinkReport {
+  readonly name: string;
+  /** Records since the start. */
+  readonly delivered: number;
+  /** Records that it never gets. */
+  readonly lost: number;
+  readonly lagRecords: number;
+  readonly lagSeconds: number;
+  /** Epoch milliseconds. */
+  readonly lastDeliveredAt?: number;
+  /** Since when in epoch milliseconds, and why. */
+  readonly failing?: { readonly since: number; readonly reason: string };
 }
 
 export interface ListenerStatus {
@@ -48,6 +79,15 @@ export interface PolicyReport {
     readonly by: string;
     readonly reason?: string;
     readonly from: readonly string[];
+  };
+  /** Where it comes from, if that is elsewhere. Times in epoch milliseconds. */
+  readonly source?: {
+    readonly kind: string;
+    readonly address: string;
+    readonly lastContactAt?: number;
+    readonly lastChangeAt?: number;
+    readonly fromDisk: boolean;
+    readonly lastError?: string;
   };
   /** The policy that it is tried beside. */
   readonly shadowOf?: string;
@@ -80,15 +120,6 @@ export interface AuditReport {
 }
 
 /** One SDS stream of an attested caller. */
-  /** Where it comes from, if that is elsewhere. Times in epoch milliseconds. */
-  readonly source?: {
-    readonly kind: string;
-    readonly address: string;
-    readonly lastContactAt?: number;
-    readonly lastChangeAt?: number;
-    readonly fromDisk: boolean;
-    readonly lastError?: string;
-  };
 export interface ConnectedEnvoy {
   /** Unique as long as the server runs, and grows: the transport's connection id, or one of the stream. */
   readonly id: number;

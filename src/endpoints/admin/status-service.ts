@@ -6,7 +6,13 @@ import { toAuthority } from './authority-service.ts';
 import { createLimit } from './limit.ts';
 import { pageOf, sortedBy, type PageRequest } from './page.ts';
 import { toPolicyStatus } from './policy-status-message.ts';
-import { AUDIT_STATES, type ConnectedEnvoy, type HeldResource, type StatusReport } from './status-report.ts';
+import {
+  AUDIT_STATES,
+  type DecisionLogReport,
+  type ConnectedEnvoy,
+  type HeldResource,
+  type StatusReport,
+} from './status-report.ts';
 
 export interface StatusProvider {
   status(): StatusReport;
@@ -65,6 +71,20 @@ function toStatus(report: StatusReport, request: PageRequest): StatusInit {
     envoys: page.items.map(toEnvoy),
     nextPageToken: page.nextPageToken,
     envoyCount: envoys.length,
+    ...(report.decisionLog === undefined ? {} : { decisionLog: toDecisionLog(report.decisionLog) }),
+  };
+}
+
+function toDecisionLog({ problem, sinks, ...log }: DecisionLogReport): svidgate.admin.v1.DecisionLogStatusInit {
+  return {
+    ...log,
+    problem: problem ?? '',
+    sinks: sinks.map(({ lastDeliveredAt, failing, ...sink }) => ({
+      ...sink,
+      problem: failing === undefined ? '' : cut(failing.reason),
+      ...(lastDeliveredAt === undefined ? {} : { lastDeliveredAt: msToTimestamp(lastDeliveredAt) }),
+      ...(failing === undefined ? {} : { failingSince: msToTimestamp(failing.since) }),
+    })),
   };
 }
 

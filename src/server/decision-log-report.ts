@@ -1,0 +1,73 @@
+import type { Clock } from '../core/index.ts';
+import type { DecisionLogReport } from '../endpoints/admin/index.ts';
+import type { OpenDecisionRecorder, RecorderStatus } from '../evidence/index.ts';
+import type { ServerParts } from './parts.ts';
+
+/** The decision log, and how it fared when it was asked last. */
+export interface DecisionLog {
+  readonly recorder: OpenDecisionRecorder;
+  /** Undefined while the recording thread is away. */
+  readonly status: () => RecorderStatus | undefined;
+}
+
+const ASK_MS = 1000;
+/** A receiver that is away for less is none of an operator's business. */
+const PATIENCE_MS = 60_000;
+
+/** Asks the recording thread until the signal is aborted. */
+export function watchDecisionLog(recorder: OpenDecisionRecorder, clock: Clock, signal: AbortSignal): DecisionLog {
+  let last: RecorderStatus | undefined;
+  const ask = async (): Promise<void> => {
+    while (!signal.aborted) {
+      last = await recorder.status();
+      await clock.sleep(ASK_MS, signal).catch(() => undefined);
+    }
+  };
+  void ask();
+  return { recorder, status: () => last };
+}
+
+/** As the admin API shows it; undefined when nothing is recorded. */
+export function decisionLogReport({ config, decisionLog }: ServerParts): DecisionLogReport | undefined {
+  if (decisionLog === undefined || config.decisionLog === undefined) return undefined;
+  const { folder } = config.decisionLog;
+  const status = decisionLog.status();
+  if (status === undefined) return { folder, bytes: 0, written: 0, lost: 0, waiting: 0, problem: AWAY, sinks: [] };
+  const { log, sinks } = status;
+  const lost = Object.entries(log.lost).reduce((sum, [reason, count]) => sum + (reason === 'sampled' ? 0 : count), 0);
+  return {
+    folder,
+    bytes: log.bytes,
+    written: log.written,
+    lost,
+    waiting: log.waiting,
+    ...(log.failure === undefined ? {} : { problem: log.failure }),
+    sinks: sinks.map(({ name, delivered, lost: missed, lagRecords, lagSeconds, lastDeliveredAt, failing }) => ({
+      name,
+      delivered,
+      lost: missed,
+      lagRecords,
+      lagSeconds: Math.round(lagSeconds),
+      ...(lastDeliveredAt === undefined ? {} : { lastDeliveredAt: Date.parse(lastDeliveredAt) }),
+      ...(failing === undefined ? {} : { failing: { since: Date.parse(failing.since), reason: failing.reason } }),
+    })),
+  };
+}
+
+/** What is wrong with recording, for operators: nothing of it keeps the gate from deciding. */
+export function decisionLogProblems(parts: ServerParts): readonly string[] {
+  const report = decisionLogReport(parts);
+  if (report === undefined) return [];
+  const late = parts.clock.now() - PATIENCE_MS;
+  return [
+    ...(report.problem === undefined ? [] : [`decisions are not recorded: ${report.problem}`]),
+    ...(report.lost === 0 ? [] : [`${report.lost} decisions since the start are not in the decision log`]),
+    ...report.sinks.flatMap(({ name, failing, lagRecords }) =>
+      failing === undefined || failing.since > late
+        ? []
+        : [`the sink ${name} is ${lagRecords} decision records behind: ${failing.reason}`],
+    ),
+  ];
+}
+
+const AWAY = 'the recording thread is away';
