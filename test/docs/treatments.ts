@@ -24,6 +24,7 @@ import { checkEntriesFile } from '../../src/registration/index.ts';
 import { parseTrustDomain } from '../../src/spiffe/index.ts';
 import { envoyPath, root } from '../../tools/setup/paths.mjs';
 import { tempFolder } from '../support/temp-folder.ts';
+import { writeBundles } from './bundle-files.ts';
 import type { CodeBlock } from './markdown.ts';
 import { COVERED_LINES, RUN_AS_A_WHOLE } from './covered.ts';
 import { consoleSteps, runShell, visibleText } from './shell.ts';
@@ -69,6 +70,7 @@ const svidgateConfig: Treatment = {
     await symlink(join(root, 'policies'), join(folder.path, 'policies'));
     await linkShippedPolicy(join(folder.path, 'policy'));
     await writeFile(join(folder.path, 'entries.yaml'), entries?.text ?? 'entries: []\n');
+    await writeBundles(folder.path, config);
     const file = join(folder.path, 'svidgate.yaml');
     await writeFile(file, stringify(config));
     let output = '';

@@ -190,7 +190,9 @@ function byName([one]: readonly [string, string], [other]: readonly [string, str
 }
 
 function refused(problems: readonly PolicyProblem[]): SvidgateError {
-  const shown = problems.slice(0, MAX_SHOWN_PROBLEMS).map(formatProblem);
+  const shown = problems
+    .slice(0, MAX_SHOWN_PROBLEMS)
+    .map((problem) => (problem.code === 'bundle_invalid' ? problem.message : formatProblem(problem)));
   const more = problems.length > shown.length ? ` and ${problems.length - shown.length} more` : '';
   return new SvidgateError('policy_invalid', `the bundle is refused: ${shown.join('; ')}${more}`);
 }
