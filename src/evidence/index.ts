@@ -6,6 +6,16 @@
  * Must not know Envoy's messages, how callers are proven, or how policies are evaluated.
  */
 export {
+  policyDifference,
+  type ComparedPolicy,
+  type DifferenceGroup,
+  type DifferenceOptions,
+  type DifferenceReport,
+  type DifferentRequest,
+} from './difference/policy-difference.ts';
+export { recordedInputs } from './difference/recorded-inputs.ts';
+export { tellingParts } from './difference/simplest.ts';
+export {
   openRecordLog,
   readRecords,
   recordedText,

@@ -6,6 +6,7 @@ import type { OutputFormat } from '../terminal.ts';
 /** `svidgate policy replay|…`: tools that read decision logs. */
 export function addPolicyRecordCommands(group: Command, context: CliContext): void {
   addReplay(group, context);
+  addDiff(group, context);
   addUnused(group, context);
   addMigrationReport(group, context);
 }
@@ -43,6 +44,44 @@ function addReplay(group: Command, { terminal, finish }: CliContext): void {
     replay,
     'svidgate policy replay --from ./data/decisions --policy ./policies/rego',
     'svidgate policy replay --from decisions.jsonl.gz --policy ./new --name payments --since 24h --max-changed 10',
+  );
+}
+
+/** Flags of `policy diff`. */
+export interface DiffFlags {
+  readonly entrypoint: string;
+  readonly from?: readonly string[];
+  readonly name?: string;
+  readonly samples: number;
+  readonly seed: number;
+  readonly tries: number;
+}
+
+function addDiff(group: Command, { terminal, finish }: CliContext): void {
+  const diff = group
+    .command('diff')
+    .description('look for requests that two policies answer differently; 1 when there are some')
+    .argument('<old>', 'a folder, or one file')
+    .argument('<new>', 'a folder, or one file')
+    .option('-e, --entrypoint <path>', 'the rule that decides', DEFAULT_ENTRYPOINT)
+    .option(
+      '--from <path>',
+      'a decision log, whose requests are tried and changed, too; may be given several times',
+      repeated,
+    )
+    .option('--name <policy>', 'of the log, decisions of the policy with this name; default: of all')
+    .option('--samples <number>', 'requests shown of each kind of difference', count, 1)
+    .option('--seed <number>', 'the same number tries the same requests', count, 1)
+    .option('--tries <number>', 'how many requests are tried', count, 20_000)
+    .addOption(outputOption('form of the result'));
+  diff.action(async (before: string, after: string, flags: DiffFlags & OutputFlag) => {
+    const { diffPolicies } = await import('../commands/policy-diff.ts');
+    finish(await diffPolicies([before, after], { ...flags, terminal }));
+  });
+  examples(
+    diff,
+    'svidgate policy diff ./policies/rego ./new',
+    'svidgate policy diff ./old.rego ./new.rego -e payments/authz/decision --from ./data/decisions',
   );
 }
 
