@@ -44,7 +44,8 @@ export type PolicyBundlePlace =
       readonly reference: string;
     };
 
-const MIB = 2 ** 20;
+/** What is unpacked of one at most, too. */
+const MAX_BUNDLE_BYTES = 64 * 2 ** 20;
 const KINDS = 'https://…, oci://REGISTRY/REPOSITORY:TAG, or http://… on loopback';
 
 export function bundleSection(folder: string) {
@@ -117,8 +118,8 @@ function pollingFields() {
     max_bytes: integerField({
       description: 'The largest bundle, as it is sent.',
       min: 1024,
-      max: 1024 * MIB,
-      default: 256 * MIB,
+      max: MAX_BUNDLE_BYTES,
+      default: MAX_BUNDLE_BYTES,
       unit: 'bytes',
     }),
   };

@@ -21,7 +21,7 @@ const DEFAULTS = {
   pollIntervalMs: 60_000,
   longPollMs: 0,
   timeoutMs: 60_000,
-  maxBytes: 256 * 2 ** 20,
+  maxBytes: 64 * 2 ** 20,
   allowOrigins: [],
 };
 
