@@ -133,5 +133,11 @@ function print(
   for (const line of printed) terminal.err(`${visibleLines(line)}\n`);
   const detail = failure?.detail === undefined ? '' : `: ${visibleLines(failure.detail)}`;
   terminal.out(failure === undefined ? 'allow\n' : `deny, ${failure.reason}${detail}\n`);
-  if (typeof value === 'object' && value !== null) terminal.out(`${JSON.stringify(value, undefined, 2)}\n`);
+  if (typeof value === 'object' && value !== null) terminal.out(`${JSON.stringify(value, byName, 2)}\n`);
+}
+
+/** A policy gives the keys of an object in no order. */
+function byName(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)));
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { clientOptions, examples, outputOption, type CliContext, type ClientOptions } from '../command-line.ts';
 import type { OutputFormat } from '../terminal.ts';
+import { addPolicyAuthoringCommands } from './policy-authoring.ts';
 import { addPolicyHistory } from './policy-history.ts';
 import { addPolicyRecordCommands } from './policy-records.ts';
 import { addPolicyToolCommands } from './policy-tools.ts';
@@ -27,6 +28,7 @@ export function addPolicyGroup(program: Command, { terminal, finish }: CliContex
   addPolicyHistory(group, { terminal, finish });
   addPolicyRecordCommands(group, { terminal, finish });
   addPolicyToolCommands(group, { terminal, finish });
+  addPolicyAuthoringCommands(group, { terminal, finish });
 }
 
 function addShadowReport(group: Command, { terminal, finish }: CliContext): void {
