@@ -241,7 +241,7 @@ export class LivePolicy {
     this.#setError(undefined);
     // Deciding comes first: the rest may fail.
     await this.#shelf.put(snapshot);
-    this.#record.note(this.#event('activated', snapshot, { by: 'source' }));
+    await this.#record.note(this.#event('activated', snapshot, { by: 'source' }));
     await result.loaded.keep(result.testsPassed);
     return undefined;
   }
@@ -307,7 +307,7 @@ export class LivePolicy {
     tellRefusal(refusal, refused, this.#context());
     const newest = this.events.at(-1);
     const isKnown = newest?.kind === 'refused' && newest.reason === message && newest.digest === digest;
-    if (!isKnown) this.#record.note(this.#event('refused', snapshot, { by: 'source', gate, reason: message }));
+    if (!isKnown) void this.#record.note(this.#event('refused', snapshot, { by: 'source', gate, reason: message }));
     this.#setError({ gate, message, problems, ...(digest === undefined ? {} : { digest }) });
   }
 
@@ -315,7 +315,7 @@ export class LivePolicy {
     const { gate, message, problems } = refusal;
     const { digest } = snapshot;
     tellRefusal(refusal, { digest, isReload: this.active !== undefined }, this.#context());
-    this.#record.note(this.#event('refused', snapshot, { by: request.by, gate, reason: message }));
+    void this.#record.note(this.#event('refused', snapshot, { by: request.by, gate, reason: message }));
     const named = problems.slice(0, NAMED_PROBLEMS).map((problem) => `; ${formatProblem(problem)}`);
     const what = `policy ${this.#source.name} is not rolled back to ${digest.slice(0, 12)}`;
     return new SvidgateError('policy_invalid', `${what} (${gate}): ${message}${named.join('')}`);
@@ -356,7 +356,7 @@ export class LivePolicy {
   #endHold(snapshot: PolicySnapshot): void {
     if (this.#hold === undefined) return;
     this.#setHold(undefined);
-    this.#record.note(this.#event('released', snapshot, { by: 'source', reason: 'the source offers it' }));
+    void this.#record.note(this.#event('released', snapshot, { by: 'source', reason: 'the source offers it' }));
   }
 
   #setHold(hold: PolicyHold | undefined): void {

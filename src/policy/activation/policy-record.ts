@@ -59,13 +59,21 @@ export class PolicyRecord {
     return this.#events.findLast(({ kind }) => kind !== 'refused');
   }
 
-  /** For what happens all the same. */
-  note(event: PolicyEvent): void {
+  /**
+   * For what happens all the same. Resolves when it was tried to write it; then that is tried again by itself. Never rejects.
+   */
+  async note(event: PolicyEvent): Promise<void> {
     this.#remember(event);
     if (this.#options.history === undefined) return;
     this.#unwritten.push(event);
     if (this.#unwritten.length > MAX_UNWRITTEN) this.#unwritten.shift();
-    this.#retrying ??= this.#writeUntilDone();
+    if (this.#retrying !== undefined) return;
+    try {
+      await this.#inTurn(() => this.#writeWaiting());
+    } catch (error) {
+      this.#tellFailure(error, 'policy history not written, trying again');
+      this.#retrying ??= this.#writeLater();
+    }
   }
 
   /** For what happens only when it is written. Throws what the history throws; then it has not happened. */
@@ -88,16 +96,13 @@ export class PolicyRecord {
     this.#events = [...this.#events, event].slice(-MAX_EVENTS);
   }
 
-  async #writeUntilDone(): Promise<void> {
+  async #writeLater(): Promise<void> {
     const { clock } = this.#options;
     const { signal } = this.#closing;
     while (this.#unwritten.length > 0 && !signal.aborted) {
-      try {
-        await this.#inTurn(() => this.#writeWaiting());
-      } catch (error) {
-        this.#tellFailure(error, 'policy history not written, trying again');
-        await clock.sleep(this.#backoff.next(), signal).catch(() => undefined);
-      }
+      await clock.sleep(this.#backoff.next(), signal).catch(() => undefined);
+      if (signal.aborted) break;
+      await this.#inTurn(() => this.#writeWaiting()).catch(() => undefined); // told before
     }
     this.#retrying = undefined;
   }
