@@ -54,7 +54,7 @@ export function formatTestRun(path: string, run: TestRun, verdict: TestVerdict):
       `${placeOf(path, { file })}:${line}: ${outcome}: ${visibleText(packageName)}.${visibleText(name)}\n`,
       ...failedCases.map((failed) => `    case ${visibleText(failed)}\n`),
       ...(error === undefined ? [] : [`    ${visibleText(error)}\n`]),
-      ...(output === '' ? [] : [`${visibleLines(output.replaceAll(/^(?=.)/gm, '    '))}\n`]),
+      ...(output === '' ? [] : [`${visibleLines(output.trimEnd().replaceAll(/^(?=.)/gm, '    '))}\n`]),
     ]);
   const { passed, failed, skipped, coverage } = verdict;
   const coverageText = coverage === undefined ? '' : formatCoverage(path, run.coverage, coverage);

@@ -34,6 +34,6 @@ async function configuredLog({ config }: DecisionSearch): Promise<string> {
   if (config === undefined) {
     throw wrongUsage('which decision log? Name it with --from PATH, or the configuration with --config FILE');
   }
-  const { dataDir } = await configOf({ config });
-  return join(dataDir, 'decisions');
+  const { dataDir, decisionLog } = await configOf({ config });
+  return decisionLog?.folder ?? join(dataDir, 'decisions');
 }

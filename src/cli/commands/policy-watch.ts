@@ -97,6 +97,8 @@ async function runRound(tools: PolicyTools, path: string, options: RoundOptions)
   if (snapshot instanceof SvidgateError) return finish({ unreadable: describeError(snapshot), problems: [] });
   const { digest } = snapshot;
   const opening = timed('build', tools.open(snapshot, { entrypoint, description: path, signal }));
+  // It is awaited below; what refuses it may come before that.
+  opening.catch(() => undefined);
   try {
     const problems = await timed('check', findProblems(tools, snapshot, { entrypoint, signal }));
     const tests = await timed('test', runTests(tools, path, { snapshot, signal }));
