@@ -16,3 +16,4 @@ export {
 } from './logger.ts';
 export { createMetrics, type MetricsOptions, type MetricsRegistry, type RenderedMetrics } from './metrics.ts';
 export { redact, REDACTED } from './redaction.ts';
+export { openStandardOutput, type StandardOutput } from './standard-output.ts';

@@ -5,6 +5,11 @@ export interface LineSink {
   write(line: string): void;
 }
 
+export interface StandardOutput extends LineSink {
+  /** Lines that must not get lost: resolves when all of them are out, rejects when nobody reads any more. */
+  writeAll(lines: string): Promise<void>;
+}
+
 /** What waits for a reader that is slow; beyond it lines are lost, and counted. */
 const MAX_WAITING_BYTES = 4 * 2 ** 20;
 const RETRY_MS = 20;
@@ -16,9 +21,13 @@ const PATIENCE_MS = 1000;
  * nobody empties must not hold the process: then lines wait, and those that find no room are counted in a line of
  * their own. A reader that went away is not an error.
  */
-export function openStandardOutput(): LineSink {
-  return new PatientSink(nonBlockingOutput());
+export function openStandardOutput(): StandardOutput {
+  // One for the process: what two of them wrote would stand in the middle of each other's lines.
+  shared ??= new PatientSink(nonBlockingOutput());
+  return shared;
 }
+
+let shared: PatientSink | undefined;
 
 const STANDARD_OUTPUT = 1;
 
@@ -36,9 +45,15 @@ function nonBlockingOutput(): number {
   return STANDARD_OUTPUT;
 }
 
-class PatientSink implements LineSink {
+/** What is to be written, and who waits for it. */
+interface Piece {
+  bytes: Buffer;
+  readonly done?: PromiseWithResolvers<undefined>;
+}
+
+class PatientSink implements StandardOutput {
   readonly #fd: number;
-  readonly #waiting: Buffer[] = [];
+  readonly #waiting: Piece[] = [];
   #waitingBytes = 0;
   #lost = 0;
   #progressAt = 0;
@@ -56,25 +71,44 @@ class PatientSink implements LineSink {
       this.#lost += 1;
       return;
     }
+    this.#add({ bytes });
+  }
+
+  async writeAll(lines: string): Promise<void> {
+    const done = Promise.withResolvers<undefined>();
+    if (this.#closed) throw new Error('nobody reads standard output');
+    this.#add({ bytes: Buffer.from(lines), done });
+    await done.promise;
+  }
+
+  #add(piece: Piece): void {
     if (this.#waiting.length === 0) this.#progressAt = performance.now();
-    this.#waiting.push(bytes);
-    this.#waitingBytes += bytes.length;
+    this.#waiting.push(piece);
+    this.#waitingBytes += piece.bytes.length;
     if (this.#timer === undefined) this.#flush();
   }
 
   #flush(): void {
     this.#timer = undefined;
     for (let head = this.#waiting[0]; head !== undefined && !this.#closed; head = this.#waiting[0]) {
-      const written = this.#tryWrite(head);
+      const written = this.#tryWrite(head.bytes);
       this.#waitingBytes -= written;
       if (written > 0) this.#progressAt = performance.now();
-      if (written < head.length) {
-        this.#waiting[0] = head.subarray(written);
+      if (written < head.bytes.length) {
+        head.bytes = head.bytes.subarray(written);
         return this.#retryLater();
       }
       this.#waiting.shift();
+      if (!this.#closed) head.done?.resolve(undefined);
+      else this.#giveUp(head);
       if (this.#lost > 0 && this.#waiting.length === 0) this.#tellLoss();
     }
+  }
+
+  /** There is nobody to write for. */
+  #giveUp(head: Piece): void {
+    for (const { done } of [head, ...this.#waiting]) done?.reject(new Error('nobody reads standard output'));
+    this.#waiting.length = 0;
   }
 
   #retryLater(): void {
@@ -86,7 +120,7 @@ class PatientSink implements LineSink {
     const fields = { level: 'warn', time: new Date().toISOString(), count: this.#lost };
     const line = Buffer.from(`${JSON.stringify({ ...fields, msg: 'log lines lost: nobody read them' })}\n`);
     this.#lost = 0;
-    this.#waiting.push(line);
+    this.#waiting.push({ bytes: line });
     this.#waitingBytes += line.length;
   }
 

@@ -56,6 +56,44 @@ for (const { name, command } of channels) {
   });
 }
 
+/** Log lines and lines that must not get lost, at the same time; says how many of these were written. */
+const BOTH = `
+import { openStandardOutput } from ${MODULE};
+const line = (kind, number) => JSON.stringify({ kind, number, text: 'x'.repeat(6000) }) + '\\n';
+const logging = setInterval(() => openStandardOutput().write(line('log', 0)), 5);
+let written = 0;
+try {
+  for (let number = 0; number < 100; number += 1) {
+    await openStandardOutput().writeAll(line('kept', 2 * number) + line('kept', 2 * number + 1));
+    written += 2;
+  }
+} catch (error) {
+  process.stderr.write(error.message);
+}
+clearInterval(logging);
+process.stderr.write(String(written));
+`;
+
+for (const { name, command } of channels) {
+  test(`lines that must not get lost wait for a slow reader of ${name}, and stand in no other line`, async () => {
+    const child = start(command, BOTH);
+    const [out, told] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    assert.equal(told, '200');
+    const lines = out.trimEnd().split('\n').map((line) => JSON.parse(line) as Line & { readonly kind?: string }); // prettier-ignore
+    const kept = lines.filter(({ kind }) => kind === 'kept').map(({ number }) => number);
+    assert.deepEqual(
+      kept,
+      Array.from({ length: 200 }, (_, index) => index),
+    );
+  });
+}
+
+test('who has lines that must not get lost is told that nobody reads', async () => {
+  const child = start('"$0" --input-type=module --eval "$1"', BOTH);
+  child.stdout.destroy();
+  assert.match(await text(child.stderr), /^nobody reads standard output\d+$/);
+});
+
 test('a reader that went away is no error', async () => {
   const child = start(
     '"$0" --input-type=module --eval "$1"',
