@@ -1,5 +1,5 @@
 import { SvidgateError } from '../core/index.ts';
-import { parseSpiffeId, pathOf, type SpiffeId, type SpiffeIdPattern } from '../spiffe/index.ts';
+import { parseDnsName, parseSpiffeId, pathOf, type SpiffeId, type SpiffeIdPattern } from '../spiffe/index.ts';
 import type { ListenAddress } from './config.ts';
 import { durationField, listField, namedFields, optionalField, sectionField, textField, type Field } from './fields.ts';
 import type { RawHttp } from './gate-http-config.ts';
@@ -23,6 +23,8 @@ export interface GateListenerConfig {
 export interface GateTlsConfig {
   /** Whose X.509-SVID the gate shows. Of our own trust domain. */
   readonly spiffeId: SpiffeId;
+  /** In that SVID, for callers that know no SPIFFE IDs. */
+  readonly dnsNames?: readonly string[];
 }
 
 export interface GateCallerConfig {
@@ -101,7 +103,16 @@ export function accessFields() {
     ),
     tls: optionalField(
       sectionField(
-        { spiffe_id: textField({ description: 'Whose X.509-SVID it shows.', expected: 'a SPIFFE ID' }, parseOwnId) },
+        {
+          spiffe_id: textField({ description: 'Whose X.509-SVID it shows.', expected: 'a SPIFFE ID' }, parseOwnId),
+          dns_names: optionalField(
+            listField(textField({ description: 'One name.', expected: 'a DNS name' }, parseGateName), {
+              description: 'DNS names in that SVID, for callers that check no SPIFFE ID, such as Traefik.',
+              expected: 'a list such as [gate.mesh.test]',
+              min: 1,
+            }),
+          ),
+        },
         {
           description: 'TLS with an X.509-SVID of the gate itself, for callers with a certificate. It needs `callers`.',
         },
@@ -113,6 +124,14 @@ export function accessFields() {
 export function policyList(description: string): Field<string[]> {
   const name = textField({ description: 'One policy.', expected: 'the name of a policy' });
   return listField(name, { description, expected: 'a list of policies such as [default]', min: 1 });
+}
+
+function parseGateName(text: string): string {
+  try {
+    return parseDnsName(text);
+  } catch (error) {
+    throw new SvidgateError('config_invalid', SvidgateError.from(error).message);
+  }
 }
 
 function parseOwnId(text: string): SpiffeId {
@@ -131,7 +150,7 @@ function parseId(text: string): SpiffeId {
 
 interface RawAccess {
   readonly listen: ListenAddress;
-  readonly tls?: { readonly spiffe_id: SpiffeId } | undefined;
+  readonly tls?: { readonly spiffe_id: SpiffeId; readonly dns_names?: readonly string[] | undefined } | undefined;
   readonly callers?:
     readonly { readonly spiffe_id: SpiffeIdPattern; readonly policies?: readonly string[] | undefined }[] | undefined;
 }
@@ -174,7 +193,9 @@ export function toListener(
   return {
     name,
     listen,
-    ...(tls === undefined ? {} : { tls: { spiffeId: tls.spiffe_id } }),
+    ...(tls === undefined
+      ? {}
+      : { tls: { spiffeId: tls.spiffe_id, ...(tls.dns_names === undefined ? {} : { dnsNames: tls.dns_names }) } }),
     policies: new Set(policies),
     defaultPolicy,
     ...(callers === undefined

@@ -13,6 +13,7 @@ import type { SvidIssuer } from './svid-slot.ts';
 
 export interface OwnSvidOptions {
   readonly spiffeId: SpiffeId;
+  readonly dnsNames?: readonly string[];
   /** Names it among what was issued, where others have their entry. */
   readonly entryId: string;
   readonly issuer: SvidIssuer;
@@ -38,8 +39,13 @@ export interface OwnSvid {
 const LONGEST_WAIT_MS = 10_000;
 
 export function createOwnSvid(options: OwnSvidOptions): OwnSvid {
-  const { spiffeId, entryId, revocations, clock, audit = noAudit, random = Math.random } = options;
-  const entry: RegistrationEntry = { entryId, spiffeId, selectors: [] };
+  const { spiffeId, entryId, dnsNames, revocations, clock, audit = noAudit, random = Math.random } = options;
+  const entry: RegistrationEntry = {
+    entryId,
+    spiffeId,
+    selectors: [],
+    ...(dnsNames === undefined ? {} : { dnsNames }),
+  };
   const slot = new SlotTable({ ...options, audit, random }).slotFor(entry);
   const shown = new Watchable<X509Svid | undefined>(undefined);
   const look = (): void => {

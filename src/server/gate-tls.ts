@@ -32,7 +32,10 @@ export function createGateTls(context: PartsContext, authz: AuthzConfig, sources
   const ids = new Set(listeners.flatMap(({ tls }) => tls?.spiffeId ?? []));
   const svids = new Map(
     [...ids].map((spiffeId) => {
-      const options = { spiffeId, entryId: ENTRY_ID, issuer, tainted, revocations, audit, clock, logger };
+      // Listeners that show the same ID show the same SVID.
+      const names = new Set(listeners.flatMap(({ tls }) => (tls?.spiffeId === spiffeId ? (tls.dnsNames ?? []) : [])));
+      const dnsNames = names.size === 0 ? {} : { dnsNames: [...names] };
+      const options = { spiffeId, ...dnsNames, entryId: ENTRY_ID, issuer, tainted, revocations, audit, clock, logger };
       return [spiffeId, createOwnSvid(options)] as const;
     }),
   );
