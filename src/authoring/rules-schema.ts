@@ -102,7 +102,8 @@ function subjectSection() {
       not_trust_domains: texts('None of these.', parseDomain),
     },
     { description: 'Some peers.' },
-    ({ anyone = false, verified = false, unverified = false, ...lists }, report) => {
+    ({ anyone = false, verified = false, unverified = false, ...lists }, report, wrong) => {
+      if (wrong.size > 0) return; // it may be what says who
       const isNamed = verified || Object.keys(lists).length > 0;
       const said = [anyone, unverified, isNamed].filter(Boolean).length;
       if (said === 0) {
@@ -124,7 +125,8 @@ function targetSection() {
       not_hosts: texts('None of these.', parseHost),
     },
     { description: 'Some requests.' },
-    (lists, report) => {
+    (lists, report, wrong) => {
+      if (wrong.size > 0) return;
       if (Object.keys(lists).length === 0) report([], 'it names nothing', 'give `methods`, `paths` or `hosts`');
     },
   );
@@ -153,7 +155,8 @@ function conditionSection() {
       ),
     },
     { description: 'One condition.' },
-    ({ header, claim, provider, verified_token: token, ...tests }, report) => {
+    ({ header, claim, provider, verified_token: token, ...tests }, report, wrong) => {
+      if (wrong.size > 0) return;
       if (token !== undefined) {
         if ([header, claim, provider].some((each) => each !== undefined) || Object.keys(tests).length > 0) {
           report([], '`verified_token` stands alone', 'make two conditions of it');

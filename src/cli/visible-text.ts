@@ -12,11 +12,13 @@ export function visibleLines(text: string): string {
 }
 
 /**
- * What a command prints, as a terminal may get it: line feeds, and what cannot be seen otherwise as escapes of JSON, which
+ * What a command prints, as a terminal may get it: line feeds and tabs, and what cannot be seen otherwise as escapes of JSON, which
  * alone leaves the controls above 0x7f as they are. In JSON it stays the same text.
  */
 export function visibleOutput(text: string): string {
   return text.replaceAll(INVISIBLE, (character) =>
-    character === '\n' ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    character === '\n' || character === '\t'
+      ? character
+      : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }
