@@ -83,6 +83,8 @@ async function opened<S extends Socket>(
   signal: AbortSignal,
 ): Promise<S> {
   const give = (): void => void socket.destroy(new Error('aborted'));
+  // Whoever uses it later hears of an error, too; between the two nobody would, and the process would end.
+  socket.on('error', () => undefined);
   signal.addEventListener('abort', give);
   try {
     if (signal.aborted) give();
