@@ -23,6 +23,8 @@ export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
   ['envoy-examples/session-tickets/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
   ['envoy-examples/shadow/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
   ['envoy-examples/sidecar-mesh/README.md', 'test/e2e/example-readme.test.ts'],
+  ['envoy-examples/egress-token/README.md', 'test/e2e/envoy-examples-doors.test.ts'],
+  ['envoy-examples/tcp-gate/README.md', 'test/e2e/envoy-examples-doors.test.ts'],
   ['envoy-examples/xfcc-one-hop/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
   ['envoy-examples/xfcc-two-hops/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
 ]);
