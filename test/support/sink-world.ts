@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { noMetrics, silentLogger, systemClock, type Logger, type Metrics } from '../../src/core/index.ts';
 import { openRecordLog, type RecordLog, type RecordLogOptions } from '../../src/evidence/log/index.ts';
-import { startSinks, type RunningSinks, type SinkSettings, type SinkStatus } from '../../src/evidence/sinks/index.ts';
+import {
+  startSinks,
+  type RunningSinks,
+  type SinkSettings,
+  type SinkStatus,
+  type StartSinksOptions,
+} from '../../src/evidence/sinks/index.ts';
 import type { LogReceiver } from './log-receiver.ts';
 import { recordLine, type LineParts } from './record-line.ts';
 import { tempFolder, type TempFolder } from './temp-folder.ts';
@@ -21,7 +27,7 @@ export interface SinkWorld extends AsyncDisposable {
 export async function startSinkWorld(
   folder: string,
   settings: Partial<SinkSettings>,
-  more: Partial<RecordLogOptions> & { readonly write?: (text: string) => Promise<void> } = {},
+  more: Partial<RecordLogOptions> & Partial<Pick<StartSinksOptions, 'write' | 'timeoutMs'>> = {},
 ): Promise<SinkWorld> {
   const counted: Record<string, number> = {};
   const told: string[] = [];
@@ -38,7 +44,9 @@ export async function startSinkWorld(
   const parts = { clock: systemClock, logger, metrics };
   const log = await openRecordLog({ folder, maxBytes: 64 * MIB, ...parts, ...more });
   const write = more.write ?? (() => Promise.reject(new Error('not asked')));
-  const sinks = startSinks({ log, write, stdout: false, ...settings, ...parts });
+  const { timeoutMs } = more;
+  const limit = timeoutMs === undefined ? {} : { timeoutMs };
+  const sinks = startSinks({ log, write, stdout: false, ...settings, ...parts, ...limit });
   return {
     log,
     sinks,

@@ -19,6 +19,8 @@ export interface StartSinksOptions extends SinkSettings {
   readonly log: RecordLog;
   /** Only called with `stdout`. */
   readonly write: WriteOut;
+  /** Of one request to a receiver with its answer; default 30 s. */
+  readonly timeoutMs?: number;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -58,8 +60,7 @@ export function startSinks(options: StartSinksOptions): RunningSinks {
   };
 }
 
-function sinksOf({ stdout, opa, otlp, write, clock }: StartSinksOptions): RecordSink[] {
-  const timeoutMs = REQUEST_TIMEOUT_MS;
+function sinksOf({ stdout, opa, otlp, write, clock, timeoutMs = REQUEST_TIMEOUT_MS }: StartSinksOptions): RecordSink[] {
   return [
     ...(stdout ? [stdoutSink(write)] : []),
     ...(opa === undefined ? [] : [opaSink({ ...opa, timeoutMs })]),

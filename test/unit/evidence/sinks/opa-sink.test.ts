@@ -101,6 +101,24 @@ describe('the sink for the decision log API of OPA', () => {
       }));
   }
 
+  it('gives up a receiver that does not answer, and ends while it waits for one', () =>
+    withFolder(async (folder) => {
+      await using receiver = await startOpaLogReceiver();
+      await using world = await startSinkWorld(folder.path, { opa: opaOf(receiver) }, { timeoutMs: 1500 });
+      receiver.next.push({ kind: 'hang' });
+      world.log.append(lines(0, 20));
+      await untilAll(receiver, ids(0, 20));
+      assert.match(world.told[0] ?? '', /did not answer within 1500 ms/);
+      await settled(world);
+      receiver.always = { kind: 'hang' };
+      world.log.append(lines(20, 30));
+      await waitUntil('the next request', LIMIT_MS, () => receiver.requests === 3);
+      const startedAt = performance.now();
+      await world.sinks.stop(50);
+      assert.ok(performance.now() - startedAt < 1000);
+      assert.equal(world.sinks.status()[0]?.lagRecords, 10);
+    }));
+
   it('delivers again what was taken and not answered in full', () =>
     withFolder(async (folder) => {
       await using receiver = await startOpaLogReceiver();
