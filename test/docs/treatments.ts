@@ -27,6 +27,7 @@ import { tempFolder } from '../support/temp-folder.ts';
 import { writeBundles } from './bundle-files.ts';
 import type { CodeBlock } from './markdown.ts';
 import { COVERED_LINES, RUN_AS_A_WHOLE } from './covered.ts';
+import { PROXY_TREATMENTS } from './proxy-treatments.ts';
 import { consoleSteps, runShell, visibleText } from './shell.ts';
 
 /** What is done with one kind of code block. The first treatment that takes a block is its own. */
@@ -371,6 +372,7 @@ function linesOf(block: CodeBlock): readonly string[] {
 }
 
 export const TREATMENTS: readonly Treatment[] = [
+  ...PROXY_TREATMENTS,
   entriesFile,
   svidgateConfig,
   envoyBootstrap,
