@@ -1,4 +1,4 @@
-/** The last good bundle on disk, and kill -9 between and in the middle of its writes. */
+/** The last good bundle on disk: kill -9 between and in the middle of its writes, and a disk that is full. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { createKeptBundleFiles } from '../../src/datastore/index.ts';
 import { decodeDownloadedBundle } from '../../src/policy/download/kept-bundle.ts';
 import { numberedBundle, PLACE, POLICY } from '../support/kept-bundles-program.ts';
+import { noSmallDisk, runOnSmallDisk } from '../support/small-disk.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 
 const PROGRAM = fileURLToPath(new URL('../support/kept-bundles-program.ts', import.meta.url));
@@ -49,4 +50,8 @@ test(`after each of ${KILLS} kills the last bundle that was written is there and
     const names = await readdir(join(folder.path, 'bundles'));
     assert.ok(names.length <= 2, `${names.join()}: no more than it and what the kill left`);
   }
+});
+
+test('a full disk costs no decision, and the bundle is kept once there is room', { skip: noSmallDisk }, async () => {
+  await runOnSmallDisk(fileURLToPath(import.meta.resolve('../support/bundle-full-disk.ts')), 8 * 1024 * 1024);
 });
