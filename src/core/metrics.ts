@@ -54,6 +54,11 @@ export const METRIC_CATALOGUE = {
     help: 'Records written to the decision log.',
     labels: [],
   },
+  svidgate_decision_log_rule_failures_total: {
+    kind: 'counter',
+    help: 'Decision records whose input and result were erased, or that were kept, because `data.system.log` of their policy failed.',
+    labels: ['policy'],
+  },
   svidgate_decision_log_sink_delivered_total: {
     kind: 'counter',
     help: 'Records that a receiver of the decision log has taken.',

@@ -1,6 +1,7 @@
 import { readAnswer, type AllowEffects, type DenyEffects } from './decision-effects.ts';
 import type { Evaluation, NdBuiltinCache } from './evaluation.ts';
 import type { InputNeeds } from './input-needs.ts';
+import type { LogRules } from './log-rules.ts';
 
 /** Why a request is denied. The set is closed: it is a metric label and part of records. */
 export type DenyReason =
@@ -55,6 +56,8 @@ export interface EvaluatedDecision {
   /** Decided before from the same values. */
   readonly cached: boolean;
   readonly entrypoint: string;
+  /** What the policy says about the log of its decisions. */
+  readonly logRules?: LogRules;
   /** What the policy's bundle calls itself. */
   readonly revision?: string;
 }

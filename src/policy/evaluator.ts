@@ -3,6 +3,7 @@ import { createBuiltinsProgram, type BuiltinsProgram } from './builtins/builtins
 import type { NdAnswers } from './builtins/nd-book.ts';
 import type { Evaluation, EvaluationOptions, NdBuiltinCache } from './evaluation.ts';
 import { startEvaluationThread, type EvaluationReply, type EvaluationThread } from './evaluation-thread.ts';
+import type { LogRules } from './log-rules.ts';
 import type { LoadedModule, MemoryLimits, Resumption } from './evaluator-protocol.ts';
 import { exactBuffer } from './policy-instance.ts';
 import { SuspendedCalls, type PolicyNetwork } from './suspended-calls.ts';
@@ -33,6 +34,7 @@ const IN_FLIGHT = 16;
  * nothing about the policy, and a new thread for each would make an overload worse.
  */
 const STUCK_AFTER_MS = 20;
+const RECORDED_AFTER_MS = 2000;
 
 interface Call {
   readonly id: number;
@@ -56,6 +58,8 @@ interface Call {
  * aside, and is then evaluated from the start. Every call settles by its deadline.
  */
 export class Evaluator {
+  /** What its policy says about the log of its decisions; closed with it. */
+  logRules: LogRules | undefined;
   readonly #loaded: LoadedModule;
   readonly #options: EvaluatorOptions;
   readonly #closing = new AbortController();
@@ -133,6 +137,10 @@ export class Evaluator {
   /** Waits for the open calls, then closes. New calls are still taken: the caller sends none. */
   async drain(): Promise<void> {
     if (this.#calls.size + this.#suspended.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve));
+    // The last decisions are still to be recorded.
+    if (this.logRules !== undefined) {
+      await this.#options.clock.sleep(RECORDED_AFTER_MS, this.#closing.signal).catch(() => undefined);
+    }
     await this.close();
   }
 
@@ -144,7 +152,7 @@ export class Evaluator {
     this.#calls.clear();
     this.#whenEmpty?.();
     await this.#refilling;
-    await Promise.all([this.#thread?.end(), this.#standby?.end()]);
+    await Promise.all([this.#thread?.end(), this.#standby?.end(), this.logRules?.close()]);
   }
 
   /** Gives the thread what it may have. */

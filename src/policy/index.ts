@@ -45,6 +45,7 @@ export {
   type PolicyAnswer,
 } from './decision-effects.ts';
 export type { EvaluationOptions, NdBuiltinCache } from './evaluation.ts';
+export type { LogRules } from './log-rules.ts';
 export type { InputNeeds, PolicyInput } from './input-needs.ts';
 export {
   openPolicy,

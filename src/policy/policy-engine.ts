@@ -20,6 +20,7 @@ import type { ActivePolicy } from './activation/policy-slot.ts';
 import { LivePolicy, type OperatorRequest, type PolicyMemory, type RollbackRequest } from './live-policy.ts';
 import type { HttpSendRules } from './network/http-send-rules.ts';
 import { createPolicyNetworks } from './network/policy-network.ts';
+import { withLogRules } from './log-rules.ts';
 import { createPolicyLoader } from './policy-loader.ts';
 import type { PolicyData } from './policy-data.ts';
 import type { PolicySource, PolicyStatus } from './policy-status.ts';
@@ -150,7 +151,10 @@ function createLivePolicies(
       const logger = options.logger.child({ policy: source.name });
       const kept = cache === undefined ? {} : { kept: keptPolicies(source.name, cache, logger) };
       const parts = { clock, logger, compiler, queueLimit, program, givesWay: source.givesWay === true };
-      const loader = createPolicyLoader({ ...parts, ...networks.of(source.name), ...kept });
+      const loader = withLogRules(createPolicyLoader({ ...parts, ...networks.of(source.name), ...kept }), {
+        clock,
+        logger,
+      });
       return [source.name, new LivePolicy(source, { ...options, logger, loader, compiler, onChange })];
     }),
   );
@@ -180,6 +184,7 @@ async function decideBy(active: ActivePolicy, question: Question, metrics: Metri
     input: bytes,
     needs: typeof input === 'function' ? needs : 'all',
     entrypoint,
+    ...(evaluator.logRules === undefined ? {} : { logRules: evaluator.logRules }),
     ...(revision === undefined ? {} : { revision }),
     cached: false,
   } as const;

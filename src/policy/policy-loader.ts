@@ -6,6 +6,7 @@ import type { CompiledPolicy, CompiledPolicyOrigin } from './compiled-policy.ts'
 import type { KeptPolicies } from './compiled-policy-cache.ts';
 import { Evaluator } from './evaluator.ts';
 import { toInputNeeds, type InputNeeds } from './input-needs.ts';
+import { LOG_RULES_ENTRYPOINT } from './log-rules.ts';
 import type { PolicyProblem } from './problem.ts';
 import type { RegoCompiler } from './rego-compiler.ts';
 import type { PolicySnapshot } from './snapshot-source.ts';
@@ -106,7 +107,8 @@ export function createPolicyLoader(options: PolicyLoaderOptions): PolicyLoader {
       const built = await compiler.build(snapshot.files, entrypoint, signal);
       if (built.kind === 'refused') return built;
       const { kind: _, compilerDigest, unusable, ...rest } = built;
-      if (unusable.length > 0) return { kind: 'refused', problems: unusable };
+      // Log rules give no decision.
+      if (unusable.length > 0 && entrypoint !== LOG_RULES_ENTRYPOINT) return { kind: 'refused', problems: unusable };
       const compiled = { ...rest, data: new TextEncoder().encode(built.data) };
       const from = { snapshotDigest: snapshot.digest, entrypoint, compilerDigest };
       return await start(compiled, { how: 'compiled', from }, signal);

@@ -114,6 +114,8 @@ async function start(context: StartContext): Promise<RunningServer> {
     );
   });
   const { parts, listeners } = await making;
+  // Before the policies: they have their say on what is recorded.
+  open.defer(() => parts.decisionLog?.recorder.close());
   open.defer(() => parts.tracker.close());
   open.defer(() => parts.exits?.close()); // before: processes that are not watched any more have not ended
   const addresses = await startListeners(parts, listeners, { open, metrics, startedAt });

@@ -1,6 +1,7 @@
 import { createBackoff, describeError, type Clock, type Logger, type Metrics } from '../../core/index.ts';
-import type { EvaluatedDecision } from '../../policy/index.ts';
+import type { EvaluatedDecision, LogRules } from '../../policy/index.ts';
 import type { LossReason } from '../log/index.ts';
+import type { RulesAnswer } from './apply-log-rules.ts';
 import type { DecisionFacts } from './decision-facts.ts';
 import type { RecordedPaths } from './decision-record.ts';
 import { recordedPaths } from './recorded-paths.ts';
@@ -55,6 +56,7 @@ const CLOSE_LIMIT_MS = 5000;
 const TELL_AFTER_MS = 500;
 /** Of all paths that were ever in force. */
 const MAX_PATHS = 1000;
+const MAX_RULES = 1000;
 
 /** Opens the log in a thread of its own. Throws what openRecordLog throws. */
 export async function openDecisionRecorder(options: DecisionRecorderOptions): Promise<OpenDecisionRecorder> {
@@ -87,6 +89,9 @@ class ThreadRecorder implements OpenDecisionRecorder {
   /** Numbers of the paths that this thread knows. */
   #known = new Map<EvaluatedDecision['needs'], number>();
   #newPaths: [number, RecordedPaths][] = [];
+  readonly #rules = new Map<number, LogRules>();
+  readonly #ruleNumbers = new WeakMap<LogRules, number>();
+  #ruleNumber = 0;
   #pathNumber = 0;
 
   constructor(options: DecisionRecorderOptions) {
@@ -102,6 +107,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
       logger,
       metrics,
       onDone: () => this.#done(),
+      onRule: (number, event) => this.#followRules(number, event),
       onDeath: (reason) => this.#onDeath(reason),
     });
   }
@@ -198,10 +204,11 @@ class ThreadRecorder implements OpenDecisionRecorder {
     this.#requestNumber += 1;
     const sent = { decisionId, policy, outcome, ...rest, requestNumber: this.#requestNumber };
     if (evaluated === undefined) return sent;
-    const { input, needs, ...more } = evaluated;
+    const { input, needs, logRules, ...more } = evaluated;
     const recorded = this.#numberOf(needs);
     inputs.push(input);
-    return { ...sent, evaluated: { ...more, recorded, inputBytes: input.byteLength } };
+    const rules = logRules === undefined ? {} : { rules: this.#ruleNumberOf(logRules) };
+    return { ...sent, evaluated: { ...more, recorded, inputBytes: input.byteLength, ...rules } };
   }
 
   #numberOf(needs: EvaluatedDecision['needs']): number {
@@ -212,6 +219,28 @@ class ThreadRecorder implements OpenDecisionRecorder {
     this.#known.set(needs, this.#pathNumber);
     this.#newPaths.push([this.#pathNumber, recordedPaths(needs)]);
     return this.#pathNumber;
+  }
+
+  #ruleNumberOf(rules: LogRules): number {
+    const known = this.#ruleNumbers.get(rules);
+    if (known !== undefined) return known;
+    this.#ruleNumber += 1;
+    this.#ruleNumbers.set(rules, this.#ruleNumber);
+    this.#rules.set(this.#ruleNumber, rules);
+    // Those of policies that are long out of force.
+    this.#rules.delete(this.#ruleNumber - MAX_RULES);
+    return this.#ruleNumber;
+  }
+
+  /** Off the way of any answer: the thread asks once a decision is recorded. */
+  async #followRules(number: number, event: Uint8Array): Promise<RulesAnswer> {
+    try {
+      const evaluation = await this.#rules.get(number)?.evaluate(event);
+      if (evaluation?.kind === 'value') return { kind: 'value', value: evaluation.value };
+      return { kind: evaluation?.kind === 'undefined' ? 'undefined' : 'error' };
+    } catch {
+      return { kind: 'error' };
+    }
   }
 
   #lose(reason: LossReason, count: number, policy?: string): void {

@@ -2,8 +2,10 @@ import type { MessagePort } from 'node:worker_threads';
 import type { LogFields, Metrics } from '../../core/index.ts';
 import type { LossReason, RecordLogStatus } from '../log/index.ts';
 import type { SinkSettings, SinkStatus } from '../sinks/index.ts';
+import type { RulesAnswer } from './apply-log-rules.ts';
 import type { DecisionFacts, EvaluatedFacts } from './decision-facts.ts';
 import type { RecordedPaths } from './decision-record.ts';
+import type { RuleQuestion } from './log-rule-questions.ts';
 import type { ShownParts } from './input-rules.ts';
 
 /** What the recording thread is given at its start. */
@@ -32,6 +34,8 @@ export interface SentFacts extends Omit<DecisionFacts, 'evaluated'> {
     readonly recorded: number;
     /** Of the input among the inputs. */
     readonly inputBytes: number;
+    /** Number of the log rules of its policy; absent when it has none. */
+    readonly rules?: number;
   };
 }
 
@@ -55,6 +59,7 @@ export interface DecisionsMessage {
 export type ToRecordThread =
   | DecisionsMessage
   | { readonly kind: 'status'; readonly id: number }
+  | { readonly kind: 'ruled'; readonly id: number; readonly answer: RulesAnswer }
   /** Everything that was sent before is written first. */
   | { readonly kind: 'close' };
 
@@ -64,6 +69,7 @@ export type FromRecordThread =
   /** The oldest message of decisions is done. */
   | { readonly kind: 'done' }
   | { readonly kind: 'status'; readonly id: number; readonly status: RecorderStatus }
+  | ({ readonly kind: 'rule' } & RuleQuestion)
   | { readonly kind: 'closed' }
   | {
       readonly kind: 'log';

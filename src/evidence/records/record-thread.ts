@@ -1,5 +1,7 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { ERROR_CATALOGUE, SvidgateError, type ErrorCode, type Logger, type Metrics } from '../../core/index.ts';
+import type { RulesAnswer } from './apply-log-rules.ts';
+import type { RuleQuestion } from './log-rule-questions.ts';
 import type {
   DecisionsMessage,
   FromRecordThread,
@@ -21,6 +23,8 @@ export interface RecordThreadOptions {
   readonly job: Omit<RecordThreadJob, 'port'>;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** What log rules say to a record. Never rejects. */
+  readonly onRule: (rules: number, event: Uint8Array) => Promise<RulesAnswer>;
   /** The oldest message is done. */
   readonly onDone: () => void;
   /** It ended by itself, after it was ready. */
@@ -118,12 +122,19 @@ class ThreadHandle implements RecordThread {
       case 'status':
         this.#questions.get(message.id)?.(message.status);
         return void this.#questions.delete(message.id);
+      case 'rule':
+        return void this.#rule(message);
       case 'closed':
         return this.#closed.resolve(undefined);
       case 'log':
       case 'metric':
         return deliverTelemetry(message, this.#options);
     }
+  }
+
+  async #rule({ id, rules, event }: RuleQuestion): Promise<void> {
+    const answer = await this.#options.onRule(rules, event);
+    if (this.#state !== 'ended') this.#send({ kind: 'ruled', id, answer });
   }
 
   #end(reason: string): void {

@@ -1,11 +1,13 @@
 /** Recording thread: masks decisions, and writes them to the log. Nothing that is not masked leaves it. */
 import { workerData } from 'node:worker_threads';
-import { describeError, SvidgateError, systemClock } from '../../core/index.ts';
-import { openRecordLog, type RecordLog } from '../log/index.ts';
+import { describeError, SvidgateError, systemClock, type Metrics } from '../../core/index.ts';
+import { openRecordLog, type RecordLog, type RecordLogOptions } from '../log/index.ts';
 import type { RecordedPaths } from './decision-record.ts';
+import { applyLogRules } from './apply-log-rules.ts';
+import { LogRuleQuestions } from './log-rule-questions.ts';
 import { createRecordMaker } from './make-record.ts';
+import { makeRecords, type RecordInMaking } from './make-records.ts';
 import type { FromRecordThread, RecordThreadJob, SentFacts, ToRecordThread } from './record-protocol.ts';
-import { recordLines } from './record-lines.ts';
 import { remoteTelemetry } from './remote-telemetry.ts';
 import { openWriteOut } from './write-out.ts';
 import { startSinks } from '../sinks/index.ts';
@@ -17,14 +19,8 @@ async function serve(job: RecordThreadJob): Promise<void> {
   const { port, folder, maxBytes } = job;
   const reply = (message: FromRecordThread): void => port.postMessage(message);
   const telemetry = remoteTelemetry(port);
-  let log: RecordLog;
-  try {
-    log = await openRecordLog({ folder, maxBytes, clock: systemClock, ...telemetry });
-  } catch (error) {
-    const { code, message } = SvidgateError.from(error);
-    reply({ kind: 'refused', code, message });
-    return port.close();
-  }
+  const log = await openLog({ folder, maxBytes, clock: systemClock, ...telemetry }, reply);
+  if (log === undefined) return port.close();
   const sinks = startSinks({
     ...(job.sinks ?? { stdout: false }),
     log,
@@ -34,18 +30,25 @@ async function serve(job: RecordThreadJob): Promise<void> {
   });
   const make = createRecordMaker(job);
   const paths = new Map<number, RecordedPaths>();
-  const take = (message: ToRecordThread & { readonly kind: 'decisions' }): void => {
+  const questions = new LogRuleQuestions((question) => reply({ kind: 'rule', ...question }));
+  const underWay = new Set<Promise<void>>();
+  const take = async (message: ToRecordThread & { readonly kind: 'decisions' }): Promise<void> => {
     for (const [number, path] of message.paths) paths.set(number, path);
     for (const lost of message.lost) log.lose(lost);
-    const { lines, failed } = recordLines(JSON.parse(message.facts) as readonly SentFacts[], message.inputs, {
+    const { records, failed } = makeRecords(JSON.parse(message.facts) as readonly SentFacts[], message.inputs, {
       make,
       paths,
       onFault: (error) => telemetry.logger.error({ reason: describeError(error) }, 'decision record not made'),
     });
     if (failed > 0) log.lose({ reason: 'failed', count: failed });
+    const lines = records.flatMap(({ record, rules }) => (rules === undefined ? [JSON.stringify(record)] : []));
     if (lines.length > 0) log.append(lines);
+    const ruled = records.filter(({ rules }) => rules !== undefined);
+    if (ruled.length > 0) await Promise.all(ruled.map((each) => follow(each, { log, questions, ...telemetry })));
+    reply({ kind: 'done' });
   };
   const close = async (): Promise<void> => {
+    await Promise.all(underWay);
     await sinks.stop(DELIVERY_LIMIT_MS);
     await log[Symbol.asyncDispose]();
     reply({ kind: 'closed' });
@@ -53,9 +56,12 @@ async function serve(job: RecordThreadJob): Promise<void> {
   };
   port.on('message', (message: ToRecordThread) => {
     switch (message.kind) {
-      case 'decisions':
-        take(message);
-        return reply({ kind: 'done' });
+      case 'decisions': {
+        const taken = take(message).finally(() => underWay.delete(taken));
+        return void underWay.add(taken);
+      }
+      case 'ruled':
+        return questions.answer(message.id, message.answer);
       case 'status':
         return reply({ kind: 'status', id: message.id, status: { log: log.status(), sinks: sinks.status() } });
       case 'close':
@@ -63,6 +69,36 @@ async function serve(job: RecordThreadJob): Promise<void> {
     }
   });
   reply({ kind: 'ready' });
+}
+
+async function openLog(
+  options: RecordLogOptions,
+  reply: (message: FromRecordThread) => void,
+): Promise<RecordLog | undefined> {
+  try {
+    return await openRecordLog(options);
+  } catch (error) {
+    const { code, message } = SvidgateError.from(error);
+    reply({ kind: 'refused', code, message });
+    return undefined;
+  }
+}
+
+/** Appends a record as the log rules of its policy want it. */
+async function follow(
+  { record, rules = 0 }: RecordInMaking,
+  {
+    log,
+    questions,
+    metrics,
+  }: { readonly log: RecordLog; readonly questions: LogRuleQuestions; readonly metrics: Metrics },
+): Promise<void> {
+  const event = new TextEncoder().encode(JSON.stringify(record));
+  const ruled = applyLogRules(record, await questions.ask(rules, event));
+  const { policy } = record.svidgate;
+  if (ruled.kind === 'dropped') return log.lose({ reason: 'sampled', policy, count: 1 });
+  if (ruled.failed) metrics.count('svidgate_decision_log_rule_failures_total', { policy });
+  log.append([JSON.stringify(ruled.record)]);
 }
 
 await serve(workerData as RecordThreadJob);

@@ -1,21 +1,28 @@
-import type { RecordedPaths } from './decision-record.ts';
+import type { DecisionRecord, RecordedPaths } from './decision-record.ts';
 import type { RecordMaker } from './make-record.ts';
 import type { SentFacts } from './record-protocol.ts';
 
-export interface RecordLinesOptions {
+export interface MakeRecordsOptions {
   readonly make: RecordMaker;
   readonly paths: ReadonlyMap<number, RecordedPaths>;
   /** The record of one decision could not be made. */
   readonly onFault: (error: unknown) => void;
 }
 
-/** The records as lines. One that cannot be made takes no other with it. */
-export function recordLines(
+/** Of one decision. */
+export interface RecordInMaking {
+  readonly record: DecisionRecord;
+  /** Number of the log rules that it has to pass. */
+  readonly rules?: number;
+}
+
+/** The records. One that cannot be made takes no other with it. */
+export function makeRecords(
   sent: readonly SentFacts[],
   inputs: Uint8Array,
-  { make, paths, onFault }: RecordLinesOptions,
-): { readonly lines: readonly string[]; readonly failed: number } {
-  const lines: string[] = [];
+  { make, paths, onFault }: MakeRecordsOptions,
+): { readonly records: readonly RecordInMaking[]; readonly failed: number } {
+  const records: RecordInMaking[] = [];
   let at = 0;
   for (const { evaluated, ...facts } of sent) {
     const end = at + (evaluated?.inputBytes ?? 0);
@@ -24,10 +31,11 @@ export function recordLines(
     try {
       const recorded = evaluated === undefined ? undefined : paths.get(evaluated.recorded);
       const whole = evaluated === undefined || recorded === undefined ? {} : { evaluated: { ...evaluated, recorded } };
-      lines.push(JSON.stringify(make({ ...facts, ...whole }, input)));
+      const record = make({ ...facts, ...whole }, input);
+      records.push({ record, ...(evaluated?.rules === undefined ? {} : { rules: evaluated.rules }) });
     } catch (error) {
       onFault(error);
     }
   }
-  return { lines, failed: sent.length - lines.length };
+  return { records, failed: sent.length - records.length };
 }
