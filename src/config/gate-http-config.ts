@@ -80,11 +80,11 @@ function listenerFields(folder: string) {
       description: 'Whether the segment after `path_prefix` names the policy. The prefix is not `/` then.',
       default: false,
     }),
-    peer: choiceField(['none', 'xfcc'], {
+    peer: choiceField(['off', 'xfcc'], {
       description:
-        "The peer's certificate: none, or the one that the asking Envoy itself writes into `x-forwarded-client-cert`, with " +
+        "The peer's certificate: none with `off`, or the one that the asking Envoy itself writes into `x-forwarded-client-cert`, with " +
         '`SANITIZE_SET`, `cert: true` and `uri: true`.',
-      default: 'none',
+      default: 'off',
     }),
     policies: optionalField(policyList('Policies that can be asked for here; all when left out.')),
     default_policy: defaultPolicyField(),
@@ -116,7 +116,7 @@ export interface RawHttpListener extends RawListener {
   readonly request: 'envoy' | 'nginx' | 'traefik';
   readonly path_prefix: string;
   readonly policy_in_path: boolean;
-  readonly peer: 'none' | 'xfcc';
+  readonly peer: 'off' | 'xfcc';
 }
 
 export interface RawHttp extends RawHttpListener {
