@@ -12,6 +12,7 @@ import {
   type ActivationGate,
   type PathSourceOptions,
   type PolicyEngine,
+  type SnapshotSource,
 } from '../policy/index.ts';
 import type { PolicySources } from './policy-sources.ts';
 
@@ -41,13 +42,13 @@ export function createPolicies(
   const { config, clock, logger } = context;
   const { authz } = config;
   if (authz === undefined) return undefined;
-  // They are loaded in this order: one that decides waits for none that does not.
+  // They are loaded in this order: one that decides waits for none that does not, and one that is here for none that is not.
   const policies = [...authz.policies].map(([name, policy]) => {
     const path = own.sources?.all.get(name) ?? pathSource(policy.path ?? '', { clock, ...rules(policy) });
     return { name, ...policy, path, givesWay: 'shadowOf' in policy };
   });
   const engine = createPolicyEngine({
-    policies: policies.toSorted((one, other) => Number('shadowOf' in one) - Number('shadowOf' in other)),
+    policies: policies.toSorted((one, other) => turnOf(one) - turnOf(other)),
     evalTimeoutMs: authz.evalTimeoutMs,
     ...(authz.httpSend === undefined ? {} : { httpSend: authz.httpSend }),
     cache: createCompiledPolicies(own.directory, { policies: authz.policies.keys() }),
@@ -65,6 +66,10 @@ export function createPolicies(
   });
   own.sources?.follow(engine.status);
   return engine;
+}
+
+function turnOf(policy: { readonly path: SnapshotSource; readonly shadowOf?: string }): number {
+  return (policy.shadowOf === undefined ? 0 : 2) + (policy.path.status === undefined ? 0 : 1);
 }
 
 /** Imported when it is needed: at the start policies have the processor. */

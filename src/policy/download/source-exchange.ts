@@ -29,8 +29,8 @@ export async function exchangeWithSource(request: SourceRequest): Promise<Source
   try {
     return await exchange(request);
   } catch (error) {
-    signal.throwIfAborted();
     if (error instanceof SvidgateError) throw error;
+    signal.throwIfAborted();
     throw failure(`${url.host} cannot be asked: ${describeError(error)}`);
   }
 }
@@ -56,7 +56,8 @@ export async function withinTime<T>(limit: TimeLimit, work: (signal: AbortSignal
     return await work(AbortSignal.any([signal, late.signal]));
   } catch (error) {
     signal.throwIfAborted();
-    if (late.signal.aborted) throw failure(`${host} did not answer in full within ${timeoutMs} ms`);
+    if (late.signal.aborted && !(error instanceof SvidgateError))
+      throw failure(`${host} did not answer in full within ${timeoutMs} ms`);
     throw error;
   } finally {
     done.abort();
