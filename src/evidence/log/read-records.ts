@@ -1,5 +1,4 @@
-import { createReadStream } from 'node:fs';
-import { open, readdir, stat } from 'node:fs/promises';
+import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
@@ -8,6 +7,7 @@ import type { DecisionRecord } from '../records/decision-record.ts';
 import { headerOf, isObject, lossOf, type LossLine } from './log-line.ts';
 import { recordOf } from './record-shape.ts';
 import { keepText } from './recorded-text.ts';
+import { headerOfSegment } from './segments.ts';
 import { splitLines, type FoundLine } from './split-lines.ts';
 
 export interface ReadRecordsOptions {
@@ -82,6 +82,8 @@ interface LogFile {
   readonly bytes: number;
   /** Whether more may be written to it. */
   readonly isLive: boolean;
+  /** Whether it may be gone by the time that it is read. */
+  readonly isInFolder: boolean;
 }
 
 class LogReading {
@@ -97,7 +99,7 @@ class LogReading {
 
   async *read(paths: readonly string[]): AsyncGenerator<DecisionRecord> {
     const files: LogFile[] = [];
-    for (const path of paths) files.push(...(await filesOf(path)));
+    for (const path of paths) files.push(...(await filesOf(path, this.#options.since)));
     const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
     let readBytes = 0;
     for (const file of files) {
@@ -110,12 +112,11 @@ class LogReading {
 
   async *#readFile(file: LogFile, tell: (bytes: number) => void): AsyncGenerator<DecisionRecord> {
     const { signal } = this.#options;
-    const stream = createReadStream(file.path, {
-      highWaterMark: CHUNK_BYTES,
-      ...(signal === undefined ? {} : { signal }),
-    });
     try {
-      const isGzip = await startsWithGzip(file.path);
+      await using handle = await open(file.path, 'r');
+      const isGzip = await startsWithGzip(handle);
+      const limits = { start: 0, autoClose: false, highWaterMark: CHUNK_BYTES };
+      const stream = handle.createReadStream(signal === undefined ? limits : { ...limits, signal });
       const chunks = isGzip ? pipeline(stream, createGunzip({ chunkSize: CHUNK_BYTES }), () => undefined) : stream;
       for await (const lines of splitLines(chunks as AsyncIterable<Buffer>, MAX_LINE_BYTES)) {
         for (const line of lines) yield* this.#recordsOf(line, file.isLive);
@@ -123,11 +124,10 @@ class LogReading {
       }
     } catch (error) {
       signal?.throwIfAborted();
+      if (file.isInFolder && isMissing(error)) return;
       // What was unpacked before is good.
       if (!isGzipError(error)) throw unreadable(file.path, error);
       this.#counts.damaged += 1;
-    } finally {
-      stream.destroy();
     }
   }
 
@@ -181,30 +181,51 @@ class LogReading {
 }
 
 /** A folder's logs by name, which is by age for segments; the last one may still be written. */
-async function filesOf(path: string): Promise<LogFile[]> {
+async function filesOf(path: string, since: number | undefined): Promise<LogFile[]> {
   try {
     const found = await stat(path);
-    if (!found.isDirectory()) return [{ path, bytes: found.size, isLive: true }];
+    if (!found.isDirectory()) return [{ path, bytes: found.size, isLive: true, isInFolder: false }];
     const names = (await readdir(path)).filter((name) => /^[^.].*\.jsonl(?:\.gz)?$/.test(name)).sort();
-    const sizes = await Promise.all(names.map(async (name) => (await stat(join(path, name))).size));
-    return names.map((name, index) => ({
-      path: join(path, name),
-      bytes: sizes[index] ?? 0,
-      isLive: index === names.length - 1,
-    }));
+    const all = await Promise.all(names.map((name) => fileIn(join(path, name), name === names.at(-1))));
+    const files = all.filter((file) => file !== undefined);
+    // What is in a segment was decided before the next one was begun.
+    return files.filter((_, index) => since === undefined || !(openedAt(files[index + 1]) < since));
   } catch (error) {
     throw unreadable(path, error);
   }
 }
 
-async function startsWithGzip(path: string): Promise<boolean> {
-  await using file = await open(path, 'r');
+/** Undefined for one that the log has removed meanwhile. */
+async function fileIn(path: string, isLive: boolean): Promise<LogFile | undefined> {
+  try {
+    return { path, bytes: (await stat(path)).size, isLive, isInFolder: true };
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** When the segment was begun; NaN when that is not known. */
+function openedAt(file: LogFile | undefined): number {
+  if (file === undefined) return NaN;
+  try {
+    return Date.parse(headerOfSegment(file.path)?.opened ?? '');
+  } catch {
+    return NaN;
+  }
+}
+
+async function startsWithGzip(file: FileHandle): Promise<boolean> {
   const { buffer, bytesRead } = await file.read(Buffer.alloc(GZIP_START.length), 0, GZIP_START.length, 0);
   return bytesRead === GZIP_START.length && buffer.equals(GZIP_START);
 }
 
 function unreadable(path: string, cause: unknown): SvidgateError {
   return new SvidgateError('file_unreadable', `the decision log ${path} cannot be read`, { cause });
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
 function isGzipError(error: unknown): boolean {

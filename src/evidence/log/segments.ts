@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatHeader, headerOf, isObject, isOwnLine } from './log-line.ts';
+import { formatHeader, headerOf, isObject, isOwnLine, type SegmentHeader } from './log-line.ts';
 
 /** One file of the log. */
 export interface Segment {
@@ -61,7 +61,7 @@ export function segmentPath(folder: string, number: number): string {
 export function listSegments(folder: string): Segment[] {
   return segmentNumbers(folder).map((number) => {
     const path = segmentPath(folder, number);
-    return { number, path, bytes: statSync(path).size, first: firstRecordOf(path) };
+    return { number, path, bytes: statSync(path).size, first: headerOfSegment(path)?.first };
   });
 }
 
@@ -164,14 +164,15 @@ export function isLineStart(path: string, offset: number): boolean {
   }
 }
 
-function firstRecordOf(path: string): number | undefined {
+/** What its first line says. */
+export function headerOfSegment(path: string): SegmentHeader | undefined {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const start = Buffer.alloc(MAX_HEADER_BYTES);
     const length = readSync(fd, start, 0, start.length, 0);
     const end = start.subarray(0, length).indexOf(NEWLINE);
     const value: unknown = end === -1 ? undefined : JSON.parse(start.toString('utf8', 0, end));
-    return isObject(value) ? headerOf(value)?.first : undefined;
+    return isObject(value) ? headerOf(value) : undefined;
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, mkdir, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -96,6 +96,34 @@ describe('reading decision logs', () => {
     const { records, counts } = await read(file, span);
     assert.deepEqual(records.map(({ decision_id: id }) => id), ['2', '3']); // prettier-ignore
     assert.equal(counts.outside, 2);
+  });
+
+  it('does not look into segments that are older than the span', async () => {
+    await using folder = await tempFolder();
+    for (const hour of [1, 2, 3]) {
+      const opened = `2026-11-22T0${hour}:00:00.000Z`;
+      const header = JSON.stringify({ svidgate_segment: { segment: hour, first: hour, opened } });
+      const line = recordLine(hour, { timestamp: `2026-11-22T0${hour}:30:00.000000000Z` });
+      await writeFile(join(folder.path, `decisions-000000000${hour}.jsonl`), `${header}\n${line}\n`);
+    }
+    const { records, counts } = await read(folder.path, { since: Date.parse('2026-11-22T02:10:00Z') });
+    assert.deepEqual(records.map(({ decision_id: id }) => id), ['2', '3']); // prettier-ignore
+    assert.deepEqual([counts.outside, counts.missing], [0, 0]);
+    const later = await read(folder.path, { since: Date.parse('2026-11-22T02:40:00Z') });
+    assert.deepEqual([later.counts.records, later.counts.outside], [1, 1]);
+  });
+
+  it('passes over segments that the log removes meanwhile', async () => {
+    await using folder = await tempFolder();
+    for (const number of [1, 2, 3]) {
+      await writeFile(join(folder.path, `decisions-000000000${number}.jsonl`), `${recordLine(number)}\n`);
+    }
+    const ids: string[] = [];
+    for await (const record of readRecords(folder.path)) {
+      ids.push(record.decision_id);
+      await rm(join(folder.path, 'decisions-0000000002.jsonl'), { force: true });
+    }
+    assert.deepEqual(ids, ['1', '3']);
   });
 
   it('ends when it is told to', async () => {
