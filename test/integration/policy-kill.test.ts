@@ -14,14 +14,8 @@ const PROGRAM = fileURLToPath(import.meta.resolve('../support/policy-history-pro
 
 /** What the program said last. It ends by itself, or where it is told to be killed. */
 async function run(folder: string, action: 'look' | 'activate' | 'rollback', killAt?: string): Promise<InForce> {
-  const args = [
-    '--disable-warning=ExperimentalWarning',
-    PROGRAM,
-    folder,
-    action,
-    ...(killAt === undefined ? [] : [killAt]),
-  ];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const args = ['--disable-warning=ExperimentalWarning', PROGRAM, action, ...(killAt === undefined ? [] : [killAt])];
+  const child = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
   const [said] = await Promise.all([text(child.stdout), once(child, 'close')]);
   assert.deepEqual([child.exitCode, child.signalCode], killAt === undefined ? [0, null] : [null, 'SIGKILL']);
   return JSON.parse(said.trimEnd().split('\n').at(-1) ?? '') as InForce;

@@ -1,11 +1,10 @@
 /**
- * Run as a program: `node policy-history-program.ts FOLDER ACTION [STEP]`. A policy engine with what outlives it in the data
- * directory of that folder, on the policy in FOLDER/policy. ACTION is `look`, `activate` (the policy is edited to allow 2) or
+ * Run as a program: `node policy-history-program.ts ACTION [STEP]`. A policy engine with what outlives it in `data` of the
+ * working directory, on the policy in `policy`. ACTION is `look`, `activate` (the policy is edited to allow 2) or
  * `rollback`. Before STEP, or after it when that begins with `after:`, the process kills itself. Prints what is in force after
  * the start and at the end, as JSON lines.
  */
 import { writeFileSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
 import { noMetrics, silentLogger, systemClock } from '../../src/core/index.ts';
 import {
   createCompiledPolicies,
@@ -28,7 +27,7 @@ export type Step = 'replay' | 'audit' | 'keep files' | 'write history' | 'keep c
 
 export const allowing = (x: number): string => `package test\nallow if input.x == ${x}\n`;
 
-async function main(folder: string, action: string, killAt: string): Promise<void> {
+async function main(action: string, killAt: string): Promise<void> {
   const policies = ['default'];
   let isArmed = false;
   const at = (moment: string): void => {
@@ -40,7 +39,7 @@ async function main(folder: string, action: string, killAt: string): Promise<voi
     at(`after:${name}`);
     return result;
   };
-  const directory = await openDataDirectory(join(folder, 'data'));
+  const directory = await openDataDirectory('data');
   const datastore = await openSqliteDatastore({ directory, clock: systemClock, logger: silentLogger });
   const compiled = createCompiledPolicies(directory, { policies });
   const snapshots = createPolicySnapshots(directory, { policies });
@@ -48,7 +47,7 @@ async function main(folder: string, action: string, killAt: string): Promise<voi
     policies: [
       {
         name: 'default',
-        path: join(folder, 'policy'),
+        path: 'policy', // below the working directory: a copy of the folder is the same source
         entrypoint: 'test/allow',
         replay: { maxChanged: 0, records: 1 },
       },
@@ -93,7 +92,7 @@ async function main(folder: string, action: string, killAt: string): Promise<voi
   isArmed = true;
   if (action === 'activate') {
     const before = engine.status.value.get('default')?.digest;
-    writeFileSync(join(folder, 'policy/test.rego'), allowing(2));
+    writeFileSync('policy/test.rego', allowing(2));
     for await (const status of engine.status.watch(AbortSignal.timeout(20_000))) {
       if (status.get('default')?.digest !== before) break;
     }
@@ -110,6 +109,6 @@ async function main(folder: string, action: string, killAt: string): Promise<voi
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const [folder = '', action = 'look', killAt = ''] = process.argv.slice(2);
-  await main(folder, action, killAt);
+  const [action = 'look', killAt = ''] = process.argv.slice(2);
+  await main(action, killAt);
 }
