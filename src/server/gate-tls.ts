@@ -69,7 +69,8 @@ export function gateIdsOfEntries(
   entries: { hasSpiffeId(id: SpiffeId): boolean },
 ): readonly SpiffeId[] {
   const listeners = authz === undefined ? [] : [...authz.listeners, ...authz.httpListeners];
-  const ids = new Set(listeners.flatMap(({ tls }) => tls?.spiffeId ?? []));
+  const asked = [...(authz?.policies.values() ?? [])].flatMap(({ bundle }) => bundle?.spiffeId ?? []);
+  const ids = new Set([...listeners.flatMap(({ tls }) => tls?.spiffeId ?? []), ...asked]);
   return [...ids].filter((id) => entries.hasSpiffeId(id));
 }
 

@@ -151,6 +151,13 @@ test('after a restart the last good one decides while the server is away, and th
   assert.deepEqual((await status()).warnings, []);
 });
 
+test('an entry that gives callers what is shown to the server is told', async () => {
+  await server.write('entries.yaml', entriesFor('/gate'));
+  await server.start();
+  const { warnings } = await status();
+  assert.ok(warnings.includes(`an entry gives ${ID}/gate, which the gate shows, to callers`));
+});
+
 test('after a restart nothing decides that is signed by a key which does not count any more', async () => {
   await server.start();
   bundles.publish(signer.bundle(allowing('/one'), 'r1'), '"r1"');
