@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { openDecisionRecorder, openHashKey } from '../evidence/index.ts';
+import { openStandardOutput } from '../telemetry/index.ts';
 import type { PartsContext } from './authority-parts.ts';
 import { watchDecisionLog, type DecisionLog } from './decision-log-report.ts';
 
@@ -23,6 +24,7 @@ export async function openDecisionLog({
     shown,
     key: await openHashKey(join(directory.path, 'decision-log.key')),
     sinks: { stdout, ...(opa === undefined ? {} : { opa }), ...(otlp === undefined ? {} : { otlp }) },
+    writeOut: (lines) => openStandardOutput().writeAll(lines),
     sampleAllows,
     clock,
     logger: logger.child({ room: 'evidence' }),

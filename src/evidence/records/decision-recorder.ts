@@ -2,6 +2,7 @@ import { createBackoff, describeError, type Clock, type Logger, type Metrics } f
 import type { EvaluatedDecision, LogRules } from '../../policy/index.ts';
 import type { LossReason } from '../log/index.ts';
 import type { RulesAnswer } from './apply-log-rules.ts';
+import type { WriteOut } from '../sinks/index.ts';
 import type { DecisionFacts } from './decision-facts.ts';
 import type { RecordedPaths } from './decision-record.ts';
 import { recordedPaths } from './recorded-paths.ts';
@@ -42,6 +43,8 @@ export interface DecisionRecorderOptions extends Omit<RecordThreadJob, 'port'> {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Writes lines to standard output, for that sink. */
+  readonly writeOut?: WriteOut;
   /** On their way to the thread at once. Default 8192. */
   readonly maxQueued?: number;
   /** Default 64 MiB. */
@@ -106,6 +109,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
       job: { folder, maxBytes, labels, shown, key, ...(sinks === undefined ? {} : { sinks }) },
       logger,
       metrics,
+      writeOut: this.#options.writeOut ?? (() => Promise.reject(new Error('standard output is not open'))),
       onDone: () => this.#done(),
       onRule: (number, event) => this.#followRules(number, event),
       onDeath: (reason) => this.#onDeath(reason),

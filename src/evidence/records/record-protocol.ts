@@ -60,6 +60,8 @@ export type ToRecordThread =
   | DecisionsMessage
   | { readonly kind: 'status'; readonly id: number }
   | { readonly kind: 'ruled'; readonly id: number; readonly answer: RulesAnswer }
+  /** The answer to `write`; a failure when nobody reads. */
+  | { readonly kind: 'written'; readonly failure?: string }
   /** Everything that was sent before is written first. */
   | { readonly kind: 'close' };
 
@@ -70,6 +72,8 @@ export type FromRecordThread =
   | { readonly kind: 'done' }
   | { readonly kind: 'status'; readonly id: number; readonly status: RecorderStatus }
   | ({ readonly kind: 'rule' } & RuleQuestion)
+  /** Lines for standard output, which log lines go to as well; one message at a time. */
+  | { readonly kind: 'write'; readonly lines: string }
   | { readonly kind: 'closed' }
   | {
       readonly kind: 'log';

@@ -1,5 +1,13 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
-import { ERROR_CATALOGUE, SvidgateError, type ErrorCode, type Logger, type Metrics } from '../../core/index.ts';
+import {
+  describeError,
+  ERROR_CATALOGUE,
+  SvidgateError,
+  type ErrorCode,
+  type Logger,
+  type Metrics,
+} from '../../core/index.ts';
+import type { WriteOut } from '../sinks/index.ts';
 import type { RulesAnswer } from './apply-log-rules.ts';
 import type { RuleQuestion } from './log-rule-questions.ts';
 import type {
@@ -25,6 +33,8 @@ export interface RecordThreadOptions {
   readonly metrics: Metrics;
   /** What log rules say to a record. Never rejects. */
   readonly onRule: (rules: number, event: Uint8Array) => Promise<RulesAnswer>;
+  /** Writes lines to standard output. */
+  readonly writeOut: WriteOut;
   /** The oldest message is done. */
   readonly onDone: () => void;
   /** It ended by itself, after it was ready. */
@@ -124,6 +134,8 @@ class ThreadHandle implements RecordThread {
         return void this.#questions.delete(message.id);
       case 'rule':
         return void this.#rule(message);
+      case 'write':
+        return void this.#write(message.lines);
       case 'closed':
         return this.#closed.resolve(undefined);
       case 'log':
@@ -135,6 +147,11 @@ class ThreadHandle implements RecordThread {
   async #rule({ id, rules, event }: RuleQuestion): Promise<void> {
     const answer = await this.#options.onRule(rules, event);
     if (this.#state !== 'ended') this.#send({ kind: 'ruled', id, answer });
+  }
+
+  async #write(lines: string): Promise<void> {
+    const failure = await this.#options.writeOut(lines).then(() => undefined, describeError);
+    if (this.#state !== 'ended') this.#send({ kind: 'written', ...(failure === undefined ? {} : { failure }) });
   }
 
   #end(reason: string): void {

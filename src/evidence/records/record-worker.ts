@@ -9,7 +9,7 @@ import { createRecordMaker } from './make-record.ts';
 import { makeRecords, type RecordInMaking } from './make-records.ts';
 import type { FromRecordThread, RecordThreadJob, SentFacts, ToRecordThread } from './record-protocol.ts';
 import { remoteTelemetry } from './remote-telemetry.ts';
-import { openWriteOut } from './write-out.ts';
+import { WrittenLines } from './written-lines.ts';
 import { startSinks } from '../sinks/index.ts';
 
 /** What receivers have not got by then they get after the next start. */
@@ -21,10 +21,11 @@ async function serve(job: RecordThreadJob): Promise<void> {
   const telemetry = remoteTelemetry(port);
   const log = await openLog({ folder, maxBytes, clock: systemClock, ...telemetry }, reply);
   if (log === undefined) return port.close();
+  const output = new WrittenLines((lines) => reply({ kind: 'write', lines }));
   const sinks = startSinks({
     ...(job.sinks ?? { stdout: false }),
     log,
-    write: job.sinks?.stdout === true ? openWriteOut() : () => Promise.resolve(),
+    write: (lines) => output.write(lines),
     clock: systemClock,
     ...telemetry,
   });
@@ -62,6 +63,8 @@ async function serve(job: RecordThreadJob): Promise<void> {
       }
       case 'ruled':
         return questions.answer(message.id, message.answer);
+      case 'written':
+        return output.written(message.failure);
       case 'status':
         return reply({ kind: 'status', id: message.id, status: { log: log.status(), sinks: sinks.status() } });
       case 'close':
