@@ -25,6 +25,8 @@ import { parseTrustDomain } from '../../src/spiffe/index.ts';
 import { envoyPath, root } from '../../tools/setup/paths.mjs';
 import { tempFolder } from '../support/temp-folder.ts';
 import { writeBundles } from './bundle-files.ts';
+import { checkDecisionLogLine, isDecisionLogLine } from './decision-log-lines.ts';
+import { checkLogRules, isLogRules } from './log-rules.ts';
 import type { CodeBlock } from './markdown.ts';
 import { COVERED_LINES, RUN_AS_A_WHOLE } from './covered.ts';
 import { PROXY_TREATMENTS } from './proxy-treatments.ts';
@@ -141,6 +143,12 @@ const regoTests: Treatment = {
   },
 };
 
+const logRules: Treatment = {
+  name: 'rules about records, on a record of their page',
+  takes: isLogRules,
+  check: checkLogRules,
+};
+
 const rego: Treatment = {
   name: 'a policy, by compiling it and deciding the input document of its page',
   takes: (block) => block.language === 'rego',
@@ -180,6 +188,12 @@ async function decide(path: string, entrypoint: string, input: string): Promise<
     await running.catch(() => undefined);
   }
 }
+
+const decisionLogLine: Treatment = {
+  name: 'a line of the decision log, by its reader',
+  takes: (block) => block.language === 'json' && isDecisionLogLine(JSON.parse(block.text)),
+  check: (block) => checkDecisionLogLine(JSON.parse(block.text)),
+};
 
 const inputDocument: Treatment = {
   name: 'an input document, as JSON; its policy decides it',
@@ -378,7 +392,9 @@ export const TREATMENTS: readonly Treatment[] = [
   envoyBootstrap,
   policyData,
   regoTests,
+  logRules,
   rego,
+  decisionLogLine,
   inputDocument,
   logLine,
   output,
