@@ -128,7 +128,11 @@ function serve(server: Server, connections: ReadonlyMap<Duplex, HttpConnection>)
     else connection.refuse(new SvidgateError('invalid_request', why));
   };
   server.on('connect', (_request, socket) => refuse(socket, 'CONNECT is not served'));
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuse(socket, whatIsWrong(error)));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    const hasGone = error.syscall !== undefined || error.code === 'HPE_INVALID_EOF_STATE';
+    if (hasGone) socket.destroy();
+    else refuse(socket, whatIsWrong(error));
+  });
 }
 
 /** Without what was sent. */

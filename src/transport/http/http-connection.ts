@@ -88,7 +88,8 @@ export class HttpConnection implements Holder {
     for (const call of this.#calls) call.stop.abort(error);
     this.#calls.clear();
     this.#onIdle?.();
-    if (!this.#socket.writable || begun) return this.destroy();
+    // Of a connection that was opened for later nobody asked anything.
+    if (!this.#socket.writable || begun || this.#socket.bytesRead === 0) return this.destroy();
     this.#socket.end(rawReply(this.#listener.onFault(error)), () => this.#socket.destroy());
   }
 
