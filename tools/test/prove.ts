@@ -1,6 +1,6 @@
 /**
- * `npm run prove`: a million checks in search of an allow that no policy gives, and the chaos tests with larger counts, for
- * some minutes each. What they found last stands in docs/resilience.md.
+ * `npm run prove`: a million checks in search of an allow that no policy gives, and with larger counts the chaos tests, the
+ * replay of what Envoy asked, and differences planted in policies, for some minutes each. What they found last stands in docs/resilience.md.
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -8,7 +8,13 @@ import { runNode } from '../../bin/run-node.mjs';
 import { nodePath, root } from '../setup/paths.mjs';
 
 const CHECKS = '1000000';
-const COUNTS = { SVIDGATE_CHAOS_KILLS: '40', SVIDGATE_CHAOS_PROGRAMS: '20', SVIDGATE_CHAOS_CHANGES: '300' };
+const COUNTS = {
+  SVIDGATE_CHAOS_KILLS: '40',
+  SVIDGATE_CHAOS_PROGRAMS: '20',
+  SVIDGATE_CHAOS_CHANGES: '300',
+  SVIDGATE_RECORDED_REQUESTS: '20000',
+  SVIDGATE_DIFFERENCES: '100',
+};
 
 // Alone, and before: the chaos tests measure times.
 const { status } = spawnSync(
@@ -18,7 +24,10 @@ const { status } = spawnSync(
 );
 if (status !== 0) process.exit(status ?? 1);
 
-const tests = ['chaos-rotation', 'chaos-callers'].map((file) => `test/e2e/${file}.test.ts`);
+const tests = [
+  'test/unit/evidence/difference/planted.test.ts',
+  ...['decision-log-replay', 'chaos-rotation', 'chaos-callers'].map((file) => `test/e2e/${file}.test.ts`),
+];
 runNode(nodePath(), [join(root, 'tools/test/run.ts'), '--test-timeout=7200000', ...tests], {
   ...process.env,
   ...COUNTS,

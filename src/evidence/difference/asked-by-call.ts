@@ -1,6 +1,6 @@
 import type { Term } from '../../policy/index.ts';
 import { askedByEquality, opposite, type Asked } from './asked-by-condition.ts';
-import { ABSENT } from './input-path.ts';
+import { ABSENT, splitKey } from './input-path.ts';
 import { patternSamples, type Samples } from './samples.ts';
 import { constantOf } from './terms.ts';
 
@@ -15,6 +15,10 @@ export function askedByCall({ operator, args }: Call, samples: Samples): readonl
   const inverse = INVERSES[operator];
   if (inverse !== undefined) return [{ term: one, samples: inverse(samples, args.slice(1).map(constantOf)) }];
   switch (operator) {
+    case 'split': {
+      const separator = other === undefined ? undefined : constantOf(other);
+      return typeof separator === 'string' ? [{ term: { ref: [one, { value: splitKey(separator) }] }, samples }] : [];
+    }
     case 'object.get':
       return other === undefined ? [] : [{ term: { ref: [one, ...(other.array ?? [other])] }, samples }];
     case 'concat':
@@ -36,8 +40,6 @@ type Inverse = (samples: Samples, others: readonly unknown[]) => Samples;
 const INVERSES: Readonly<Record<string, Inverse>> = {
   lower: withUpper,
   upper: withUpper,
-  split: (samples, [separator]) =>
-    mapped(samples, (value) => (Array.isArray(value) ? value.map(String).join(String(separator)) : value)),
   trim_prefix: (samples, [prefix]) => mappedText(samples, (text) => `${String(prefix)}${text}`),
   trim_suffix: (samples, [suffix]) => mappedText(samples, (text) => `${text}${String(suffix)}`),
   substring: (samples, [offset, length]) =>

@@ -63,13 +63,21 @@ export function askedByEquality(one: Term, other: Term | undefined): readonly As
   const [left, right] = [constantOf(one), constantOf(other)];
   if (right !== undefined) return ask(one, { holds: [right], fails: nearMisses(right) });
   if (left !== undefined) return ask(other, { holds: [left], fails: nearMisses(left) });
-  // `[_, "b"] = split(x, "/")`: what is not known may be anything.
-  const pattern = one.array ?? other.array;
-  if (pattern !== undefined) {
-    const values = pattern.map((term) => constantOf(term) ?? 'a');
-    return ask(one.array === undefined ? one : other, { holds: [values], fails: nearMisses(values) });
-  }
+  if (one.array !== undefined) return askedByPattern(one.array, other);
+  if (other.array !== undefined) return askedByPattern(other.array, one);
   return one.var !== undefined || other.var !== undefined ? [] : askedAlike([one, other]);
+}
+
+/** `[_, "b"] = split(x, "/")`: so many elements, and what is known of them. */
+function askedByPattern(pattern: readonly Term[], whole: Term): readonly Asked[] {
+  const known = pattern.map(constantOf);
+  const values = known.map((value) => value ?? 'a');
+  return [
+    ...ask(whole, { holds: [values], fails: nearMisses(values) }),
+    ...known.flatMap((value, index) =>
+      value === undefined ? [] : ask({ ref: [whole, { value: index }] }, { holds: [value], fails: nearMisses(value) }),
+    ),
+  ];
 }
 
 /** Two values of the request that are compared with one another. */

@@ -1,4 +1,4 @@
-import { ABSENT, pathKey, withValue, type Path } from './input-path.ts';
+import { ABSENT, pathKey, separatorOf, valueAt, withValue, type Path } from './input-path.ts';
 import type { Random } from './random.ts';
 import { coherent, impliedBy, isAlwaysThere, PLAIN_REQUEST, type Leading } from './request-shape.ts';
 import type { Wish } from './wishes.ts';
@@ -6,6 +6,8 @@ import type { Wish } from './wishes.ts';
 export interface CandidateSources {
   /** What each way to allow asks for, the most promising first. */
   readonly conjunctions: readonly (readonly Wish[])[];
+  /** Everything that the policies can look at, as far as that is known. */
+  readonly places: readonly Path[];
   /** Requests to begin with, such as recorded ones. */
   readonly inputs: readonly unknown[];
   /** Texts and numbers that the policies name. */
@@ -64,7 +66,7 @@ function* solutions(wishes: readonly Wish[], { inputs, random }: CandidateSource
 
 function leadingsOf(wishes: readonly Wish[]): readonly Leading[] {
   const hasSegments = wishes.some(({ path: [root] }) => root === 'parsed_path' || root === 'parsed_query');
-  const hasPath = wishes.some(({ path }) => path.at(-1) === 'path');
+  const hasPath = wishes.some(({ path }) => path[3] === 'path');
   if (!hasSegments) return ['path'];
   return hasPath ? ['parsed_path', 'path'] : ['parsed_path'];
 }
@@ -84,7 +86,10 @@ function fulfilling(place: readonly Wish[]): readonly unknown[] {
     const has = (all: readonly unknown[]): boolean => all.some((each) => textOf(each) === text);
     return place.reduce((sum, { holds, fails }) => sum + (has(holds) ? 2 : 0) - (has(fails) ? 3 : 0), 0);
   };
+  const [first] = place;
+  const isPiece = separatorOf(first?.path.at(-2) ?? '') !== undefined;
   return [...values.values()]
+    .filter((value) => !isPiece || typeof value === 'string' || value === ABSENT)
     .map((value) => ({ value, score: score(value) }))
     .sort((one, other) => other.score - one.score)
     .map(({ value }) => value);
@@ -97,11 +102,20 @@ function textOf(value: unknown): string {
 /** The request with one place changed. */
 function* neighbours(base: unknown, wishes: readonly Wish[]): Generator<unknown> {
   for (const { path, holds, fails } of wishes) {
+    const before = valueAt(base, path);
     for (const value of [...fails, ...holds].slice(0, 2 * MAX_VALUES)) {
-      const changed = changeOne(base, path, value);
-      if (changed !== undefined) yield changed;
+      const values = Array.isArray(value) && Array.isArray(before) ? [value, laidOver(value, before)] : [value];
+      for (const each of values) {
+        const changed = changeOne(base, path, each);
+        if (changed !== undefined) yield changed;
+      }
     }
   }
+}
+
+/** So long, with what was there before. */
+function laidOver(value: readonly unknown[], before: readonly unknown[]): readonly unknown[] {
+  return value.map((each, index) => (index < before.length ? before[index] : each));
 }
 
 function changeOne(base: unknown, path: Path, value: unknown): unknown {
@@ -122,9 +136,10 @@ function change(input: unknown, path: Path, value: unknown): unknown {
 class Vocabulary {
   readonly vocabulary: readonly Wish[];
 
-  constructor({ conjunctions, constants }: CandidateSources) {
-    const places = Map.groupBy(conjunctions.flat(), ({ path }) => pathKey(path));
-    this.vocabulary = [...places.values()].map((wishes) => {
+  constructor({ conjunctions, constants, places }: CandidateSources) {
+    const seen = places.map((path): Wish => ({ path, holds: [true, false], fails: [] }));
+    const byPlace = Map.groupBy([...conjunctions.flat(), ...seen], ({ path }) => pathKey(path));
+    this.vocabulary = [...byPlace.values()].map((wishes) => {
       const values = new Map<string, unknown>();
       for (const { holds, fails } of wishes) {
         for (const value of [...holds, ...fails]) if (values.size < 200) values.set(textOf(value), value);
@@ -145,7 +160,7 @@ function* wander(bases: readonly unknown[], vocabulary: readonly Wish[], random:
       const value = random.below(8) === 0 || holds.length === 0 ? ABSENT : random.pick(holds);
       input = change(input, path, value);
       if (path[0] === 'parsed_path' || path[0] === 'parsed_query') leading = 'parsed_path';
-      if (path.at(-1) === 'path') leading = 'path';
+      if (path[3] === 'path') leading = 'path';
     }
     const found = coherent(input, leading);
     if (found !== undefined) yield found;

@@ -1,6 +1,6 @@
 import { isJsonObject } from '../replay/exact-member.ts';
 
-/** Keys of objects, and indexes of arrays. */
+/** Keys of objects, indexes of arrays, and where texts are taken apart, keys of splitKey(): below them are the pieces. */
 export type Path = readonly (string | number)[];
 
 /** In the place of a value: the path is not there. */
@@ -11,6 +11,23 @@ export interface Json {
   [key: string]: unknown;
 }
 
+const SPLIT = '\u0000split ';
+
+/** As a key: the text as the array of its pieces. */
+export function splitKey(separator: string): string {
+  return SPLIT + separator;
+}
+
+/** Undefined for keys of objects. */
+export function separatorOf(key: string | number): string | undefined {
+  return typeof key === 'string' && key.startsWith(SPLIT) ? key.slice(SPLIT.length) : undefined;
+}
+
+/** As `split` of Rego. */
+function piecesOf(text: unknown, separator: string): unknown {
+  return typeof text === 'string' ? text.split(separator) : undefined;
+}
+
 export function pathKey(path: Path): string {
   return JSON.stringify(path);
 }
@@ -18,7 +35,9 @@ export function pathKey(path: Path): string {
 export function valueAt(value: unknown, path: Path): unknown {
   let found = value;
   for (const key of path) {
-    if (Array.isArray(found) && typeof key === 'number') found = found[key];
+    const separator = separatorOf(key);
+    if (separator !== undefined) found = piecesOf(found, separator);
+    else if (Array.isArray(found) && typeof key === 'number') found = found[key];
     else found = isJsonObject(found) && Object.hasOwn(found, key) ? found[key] : undefined;
   }
   return found;
@@ -28,6 +47,11 @@ export function valueAt(value: unknown, path: Path): unknown {
 export function withValue(input: unknown, path: Path, value: unknown): unknown {
   const [key, ...rest] = path;
   if (key === undefined) return value;
+  const separator = separatorOf(key);
+  if (separator !== undefined) {
+    const pieces = withValue(piecesOf(input, separator), rest, value);
+    return Array.isArray(pieces) ? pieces.map(String).join(separator) : pieces;
+  }
   if (typeof key === 'number') {
     const list: unknown[] = Array.isArray(input) ? [...(input as unknown[])] : [];
     if (rest.length === 0 && value === ABSENT) return list.slice(0, key);

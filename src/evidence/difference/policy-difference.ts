@@ -1,14 +1,16 @@
-import type { Decision, GrantList, GrantRule, OpenedPolicy, PolicyGrants } from '../../policy/index.ts';
+import type { Decision, GrantList, GrantRule, InputNeeds, OpenedPolicy, PolicyGrants } from '../../policy/index.ts';
 import { answerOf, changeOf, type AnswerChange } from '../replay/recorded-answer.ts';
 import type { ShadowAnswer } from '../shadow-answer.ts';
 import { candidates } from './candidates.ts';
+import { recordedPaths } from '../records/recorded-paths.ts';
+import type { Path } from './input-path.ts';
 import { createRandom } from './random.ts';
 import { simplest } from './simplest.ts';
 import { wishesOf, type Wish } from './wishes.ts';
 
 /** One of the two policies. */
 export interface ComparedPolicy {
-  readonly policy: Pick<OpenedPolicy, 'decide'>;
+  readonly policy: Pick<OpenedPolicy, 'decide' | 'needs'>;
   readonly grants: GrantList;
 }
 
@@ -87,7 +89,9 @@ export async function policyDifference(
   };
   // Repeats end a search that has nothing new to try.
   let repeats = 0;
-  for (const input of candidates({ conjunctions: conjunctionsOf(before, after), inputs, constants, random })) {
+  const conjunctions = conjunctionsOf(before, after);
+  const places = [before, after].flatMap(({ policy: { needs } }) => placesIn(needs));
+  for (const input of candidates({ conjunctions, places, inputs, constants, random })) {
     signal.throwIfAborted();
     const text = JSON.stringify(input);
     repeats = seen.has(text) ? repeats + 1 : 0;
@@ -98,6 +102,12 @@ export async function policyDifference(
   }
   await flush();
   return { tried, different, groups: await grouped(found, pair, options.samples ?? 1) };
+}
+
+/** What the policy can look at; nothing where it takes all of the input. */
+function placesIn(needs: InputNeeds): readonly Path[] {
+  const paths = recordedPaths(needs);
+  return paths === 'all' ? [] : paths;
 }
 
 /** Those that one policy alone has come first. */

@@ -1,9 +1,10 @@
 import type { Condition, Residual, SupportRule, Term } from '../../policy/index.ts';
 import { askedByCall } from './asked-by-call.ts';
-import { askedByCondition, type Asked } from './asked-by-condition.ts';
-import { ABSENT, type Path } from './input-path.ts';
+import { askedByCondition, askedByEquality, opposite, type Asked } from './asked-by-condition.ts';
+import { ABSENT, separatorOf, splitKey, type Path } from './input-path.ts';
 import type { Samples } from './samples.ts';
 import { Scope } from './scope.ts';
+import { constantOf } from './terms.ts';
 
 /** Values of one place in the input, with which a condition holds and with which it does not, as far as one can guess. */
 export interface Wish extends Samples {
@@ -43,11 +44,8 @@ class WishReader {
       const [term] = args;
       return term === undefined ? referred : [...referred, ...wanted({ term, samples: TRUTHY }, scope)];
     }
-    const values = output === true ? args.slice(0, -1) : args;
-    const wishes = askedByCondition(operator, values).flatMap((asked) => wanted(asked, scope));
-    // f(x, false) asks for the opposite.
-    const isOpposite = output === true && args.at(-1)?.value === false;
-    return [...referred, ...(isOpposite ? wishes.map(inverse) : wishes)];
+    const asked = output === true ? askedByResult(operator, args) : askedByCondition(operator, args);
+    return [...referred, ...asked.flatMap((each) => wanted(each, scope))];
   }
 
   /** What the supporting rules ask for that a term refers to. */
@@ -65,6 +63,16 @@ class WishReader {
     }
     return parts;
   }
+}
+
+/** `f(x, y)` with the result in the last place. */
+function askedByResult(operator: string, args: readonly Term[]): readonly Asked[] {
+  const [values, result] = [args.slice(0, -1), args.at(-1)];
+  // The variable tells what is asked for, where it is used.
+  if (result === undefined || result.var !== undefined) return [];
+  if (result.value === true) return askedByCondition(operator, values);
+  if (result.value === false) return askedByCondition(operator, values).map(opposite);
+  return askedByEquality({ call: { operator, args: values } }, result);
 }
 
 const TRUTHY: Samples = { holds: [true, 'x', 1], fails: [false, ABSENT] };
@@ -96,11 +104,19 @@ function wanted({ term, samples }: Asked, scope: Scope, depth = 0): readonly Wis
   if (head.var === 'input') return [{ path: keys.map((key, index) => keyIn(keys, key, index)), ...samples }];
   const whole = head.var === undefined ? head : scope.meaningOf(head.var);
   if (whole === undefined) return [];
+  const parts = whole.ref ?? piecesOf(whole);
   const asked =
-    whole.ref === undefined
+    parts === undefined
       ? { term: whole, samples: samplesOfWhole(keys, samples) }
-      : { term: { ref: [...whole.ref, ...keys] }, samples };
+      : { term: { ref: [...parts, ...keys] }, samples };
   return wanted(asked, scope, depth + 1);
+}
+
+/** Of `split(x, "/")`: x, and the key of its pieces. */
+function piecesOf({ call }: Term): readonly Term[] | undefined {
+  const [text, separator] = call?.operator === 'split' ? call.args : [];
+  const value = separator === undefined ? undefined : constantOf(separator);
+  return text === undefined || typeof value !== 'string' ? undefined : [text, { value: splitKey(value) }];
 }
 
 /** A key that is not known: another name in what holds names, the first element elsewhere. */
@@ -127,6 +143,8 @@ function samplesOfWhole(keys: readonly Term[], { holds, fails }: Samples): Sampl
 }
 
 function placed(key: unknown, value: unknown): unknown {
+  const separator = typeof key === 'string' ? separatorOf(key) : undefined;
+  if (separator !== undefined) return Array.isArray(value) ? value.map(String).join(separator) : value;
   if (typeof key === 'string') return { [key]: value };
   const index = typeof key === 'number' ? key : 0;
   return [...Array.from({ length: index }, () => 'a'), value];

@@ -9,6 +9,7 @@ import type { InputNeeds } from '../input-needs.ts';
 import { expandMembers } from './expand-members.ts';
 import {
   allowQueries,
+  denyQuery,
   evaluatePartially,
   type Condition,
   type Conjunction,
@@ -35,7 +36,7 @@ export interface GrantRule {
 /** All ways in which a policy allows. */
 export interface GrantList {
   readonly grants: readonly Grant[];
-  /** What the queries of the entrypoint came to: for those who look for inputs. */
+  /** What it came to, also where it denies with an object: for those who look for inputs. */
   readonly residuals: readonly Residual[];
   /** Texts and numbers that the rules name. */
   readonly constants: readonly unknown[];
@@ -74,14 +75,15 @@ const TIME_LIMIT_MS = 120_000;
 export async function evaluateGrants(options: GrantsOptions): Promise<GrantList> {
   const { snapshot, entrypoint, signal } = options;
   const { program = createRegoProgram({ clock: systemClock, timeLimitMs: TIME_LIMIT_MS }) } = options;
-  const question = { queries: allowQueries(entrypoint), builtins: offeredBuiltins(true), signal };
+  const allows = allowQueries(entrypoint);
+  const question = { queries: [...allows, denyQuery(entrypoint)], builtins: offeredBuiltins(true), signal };
   const result = await evaluatePartially(program, snapshot.files, question);
   if (result.kind === 'refused') {
     const problems = result.problems.map(formatProblem).join('; ');
     throw new SvidgateError('policy_invalid', `the policy cannot be evaluated without an input: ${problems}`);
   }
   const { residuals, constants } = result;
-  const whole = withoutRepeats(residuals.flatMap(({ conjunctions: all }) => all));
+  const whole = withoutRepeats(residuals.slice(0, allows.length).flatMap(({ conjunctions: all }) => all));
   const limit = Math.max(1, Math.min(MAX_MEMBERS, Math.floor(MAX_GRANTS / Math.max(1, whole.length))));
   const conjunctions = withoutRepeats(whole.flatMap((each) => expandMembers(each, limit)));
   const grants = conjunctions.map(({ conditions, text }) => ({

@@ -103,11 +103,22 @@ export async function evaluatePartially(
   return { kind: 'evaluated', residuals, constants: constants.map(({ value }) => value) };
 }
 
-/** The queries of which one holds where the entrypoint allows: `true`, or an object whose `allowed` is. */
+/** Queries of which one holds where the entrypoint allows: `true`, or an object whose `allowed` is. */
 export function allowQueries(entrypoint: string): readonly string[] {
-  const [root, ...keys] = entrypoint.split('/');
-  const ref = [`data[${JSON.stringify(root)}]`, ...keys.map((key) => `[${JSON.stringify(key)}]`)].join('');
+  const ref = refOf(entrypoint);
   return [`${ref} == true`, `${ref}.allowed == true`];
+}
+
+/** Holds where the entrypoint denies with an object, which may have a status or a body. */
+export function denyQuery(entrypoint: string): string {
+  return `${refOf(entrypoint)}.allowed == false`;
+}
+
+function refOf(entrypoint: string): string {
+  return `data${entrypoint
+    .split('/')
+    .map((key) => `[${JSON.stringify(key)}]`)
+    .join('')}`;
 }
 
 type PartialResponse =

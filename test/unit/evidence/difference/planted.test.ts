@@ -10,7 +10,7 @@ import { plant } from './mutations.ts';
 import { POLICIES, type PlantedPolicy } from './policies.ts';
 
 /** All of them are planted by `npm run prove`. */
-const COUNT = Number(process.env['SVIDGATE_DIFFERENCES'] ?? 15);
+const COUNT = Number(process.env['SVIDGATE_DIFFERENCES'] ?? 12);
 const SHARE = 0.95;
 const { signal } = new AbortController();
 const program = createRegoProgram({ clock: systemClock, timeLimitMs: 120_000 });
