@@ -27,6 +27,9 @@ export interface RecordedCheck {
 
 /** How a route names itself in reports: Envoy's `context_extensions` of the ext_authz filter. */
 const ROUTE_KEY = 'svidgate.route';
+/** What a record has of texts of a request, which may be as long as the largest request. */
+const MAX_SHORT = 1024;
+const MAX_LONG = 16 * 1024;
 
 /** Hands a check that was answered to the recorder. It costs the answer nothing. */
 export function recordDecision(
@@ -89,10 +92,10 @@ function requestFacts({ attributes }: CheckRequest): NonNullable<CheckFactsToRec
   const { method = '', host = '', path = '' } = request?.http ?? {};
   const header = headerReader(request?.http);
   return {
-    method,
-    host,
-    path,
-    route: Object.hasOwn(contextExtensions, ROUTE_KEY) ? (contextExtensions[ROUTE_KEY] ?? '') : '',
+    method: method.slice(0, MAX_SHORT),
+    host: host.slice(0, MAX_SHORT),
+    path: path.slice(0, MAX_LONG),
+    route: Object.hasOwn(contextExtensions, ROUTE_KEY) ? (contextExtensions[ROUTE_KEY] ?? '').slice(0, MAX_SHORT) : '',
     ...present('requestId', header('x-request-id')),
     ...present('traceparent', header('traceparent')),
     ...present('b3', header('b3')),
@@ -102,7 +105,7 @@ function requestFacts({ attributes }: CheckRequest): NonNullable<CheckFactsToRec
 }
 
 function present<K extends string>(key: K, value: string | undefined): { readonly [Key in K]?: string } {
-  return value === undefined ? {} : ({ [key]: value } as { readonly [Key in K]: string });
+  return value === undefined ? {} : ({ [key]: value.slice(0, MAX_SHORT) } as { readonly [Key in K]: string });
 }
 
 function tokenFacts(
@@ -112,14 +115,14 @@ function tokenFacts(
   const claims = token.verified ? token.claims : {};
   return {
     verified: token.verified,
-    text: headerReader(attributes?.request?.http)(token.header) ?? '',
+    text: (headerReader(attributes?.request?.http)(token.header) ?? '').slice(0, MAX_LONG),
     issuer: textOf(claims['iss']),
     subject: textOf(claims['sub']),
   };
 }
 
 function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : '';
+  return typeof value === 'string' ? value.slice(0, MAX_SHORT) : '';
 }
 
 /** What the client gets from Envoy; of a gRPC error, Envoy's own default. */

@@ -64,4 +64,6 @@ export interface EvaluatedFacts {
   readonly entrypoint: string;
   readonly revision?: string;
   readonly recorded: RecordedPaths;
+  /** What was left out because it is larger than any record. */
+  readonly tooLarge?: readonly ('input' | 'result')[];
 }

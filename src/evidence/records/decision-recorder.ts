@@ -5,8 +5,9 @@ import type { RulesAnswer } from './apply-log-rules.ts';
 import type { WriteOut } from '../sinks/index.ts';
 import type { DecisionFacts } from './decision-facts.ts';
 import type { RecordedPaths } from './decision-record.ts';
+import { FactsBatch } from './facts-batch.ts';
 import { recordedPaths } from './recorded-paths.ts';
-import type { DecisionsMessage, LostDecisions, RecorderStatus, RecordThreadJob, SentFacts } from './record-protocol.ts';
+import type { LostDecisions, RecorderStatus, RecordThreadJob } from './record-protocol.ts';
 import { startRecordThread, type RecordThread } from './record-thread.ts';
 
 /** A check that was answered. */
@@ -49,6 +50,8 @@ export interface DecisionRecorderOptions extends Omit<RecordThreadJob, 'port'> {
   readonly maxQueued?: number;
   /** Default 64 MiB. */
   readonly maxQueuedBytes?: number;
+  /** For tests that inject faults. */
+  readonly startThread?: typeof startRecordThread;
 }
 
 const MAX_QUEUED = 8192;
@@ -105,7 +108,8 @@ class ThreadRecorder implements OpenDecisionRecorder {
 
   async start(): Promise<void> {
     const { folder, maxBytes, labels, shown, key, sinks, logger, metrics } = this.#options;
-    this.#thread = await startRecordThread({
+    const { startThread = startRecordThread } = this.#options;
+    this.#thread = await startThread({
       job: { folder, maxBytes, labels, shown, key, ...(sinks === undefined ? {} : { sinks }) },
       logger,
       metrics,
@@ -170,49 +174,44 @@ class ThreadRecorder implements OpenDecisionRecorder {
   }
 
   #flush(limit: number): void {
-    const checks = this.#arrived.splice(0, limit);
-    const facts: SentFacts[] = [];
-    const inputs: Uint8Array[] = [];
-    let bytes = 0;
-    for (const check of checks) {
+    let batch = new FactsBatch();
+    for (const check of this.#arrived.splice(0, limit)) {
       try {
-        const sent = this.#sentFacts(check, inputs);
-        facts.push(sent);
-        bytes += sent.evaluated?.inputBytes ?? 0;
+        this.#add(check, batch);
       } catch (error) {
         this.#options.logger.error({ reason: describeError(error) }, 'decision record not made');
         this.#lose('failed', 1);
       }
+      if (!batch.isFull) continue;
+      this.#post(batch);
+      batch = new FactsBatch();
     }
-    const text = JSON.stringify(facts);
-    bytes += text.length;
-    if (facts.length > 0 && this.#sentBytes + bytes > this.#maxQueuedBytes) {
-      this.#lose('queue', facts.length);
+    if (batch.count > 0 || this.#lost.size > 0) this.#post(batch);
+  }
+
+  #post(batch: FactsBatch): void {
+    const { count, bytes } = batch;
+    if (this.#sentBytes + bytes > this.#maxQueuedBytes) {
+      this.#lose('queue', count);
       return this.#schedule();
     }
     const lost = [...this.#lost.values()];
     this.#lost.clear();
     const paths = this.#newPaths.splice(0);
-    this.#post({ kind: 'decisions', facts: text, inputs: joined(inputs), paths, lost }, { count: facts.length, bytes });
+    this.#thread?.post({ kind: 'decisions', ...batch.content(), paths, lost });
+    this.#sent.push({ count, bytes });
+    this.#sentCount += count;
+    this.#sentBytes += bytes;
   }
 
-  #post(message: DecisionsMessage, batch: Batch): void {
-    this.#thread?.post(message);
-    this.#sent.push(batch);
-    this.#sentCount += batch.count;
-    this.#sentBytes += batch.bytes;
-  }
-
-  #sentFacts({ decisionId, policy, outcome, facts }: AnsweredCheck, inputs: Uint8Array[]): SentFacts {
+  #add({ decisionId, policy, outcome, facts }: AnsweredCheck, batch: FactsBatch): void {
     const { evaluated, ...rest } = facts();
     this.#requestNumber += 1;
     const sent = { decisionId, policy, outcome, ...rest, requestNumber: this.#requestNumber };
-    if (evaluated === undefined) return sent;
+    if (evaluated === undefined) return batch.add(sent);
     const { input, needs, logRules, ...more } = evaluated;
-    const recorded = this.#numberOf(needs);
-    inputs.push(input);
     const rules = logRules === undefined ? {} : { rules: this.#ruleNumberOf(logRules) };
-    return { ...sent, evaluated: { ...more, recorded, inputBytes: input.byteLength, ...rules } };
+    batch.add({ ...sent, evaluated: { ...more, recorded: this.#numberOf(needs), ...rules } }, input);
   }
 
   #numberOf(needs: EvaluatedDecision['needs']): number {
@@ -287,15 +286,4 @@ class ThreadRecorder implements OpenDecisionRecorder {
       this.#schedule();
     }
   }
-}
-
-/** In memory of their own, which moves to the thread. */
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(pieces.reduce((sum, { byteLength }) => sum + byteLength, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.byteLength;
-  }
-  return all;
 }

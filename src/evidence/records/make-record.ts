@@ -38,12 +38,15 @@ export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): R
       isKnownName: (name) => shownNames.has(name) || known.has(name),
     });
     const seen: { input?: JsonRecord; result?: unknown } = {};
-    if (evaluated !== undefined && input !== undefined) {
+    if (evaluated !== undefined && input !== undefined && evaluated.tooLarge?.includes('input') !== true) {
       seen.input = exactJson(new TextDecoder().decode(input)) as JsonRecord;
       masking.apply(seen, 'input', rules);
-      if ('value' in evaluated) seen.result = evaluated.value;
+    }
+    if (evaluated !== undefined && 'value' in evaluated) {
+      seen.result = evaluated.value;
       if (!isPlainResult(seen.result)) masking.apply(seen, 'result', RESULT_RULES);
     }
+    for (const name of evaluated?.tooLarge ?? []) masking.note(`/${name}`, undefined);
     const { nd, missing } = maskNd(evaluated ?? {}, masking, shown.paths);
     const unreplayable = few([...[...masking.erased, ...masking.masked].filter(isOfInput), ...missing]);
     const error = errorOf(facts, masking);

@@ -11,6 +11,7 @@ import {
   type DecisionRecord,
   type DecisionRecorderOptions,
 } from '../../../../src/evidence/index.ts';
+import { startRecordThread } from '../../../../src/evidence/records/record-thread.ts';
 import { tempFolder } from '../../../support/temp-folder.ts';
 import { waitUntil } from '../../../support/wait-until.ts';
 
@@ -117,6 +118,22 @@ describe('the recorder', () => {
     assert.equal(records[0]?.svidgate.recorded, 'all');
   });
 
+  test('records what is too large for a record without it', async () => {
+    await using temp = await tempFolder();
+    const recorder = await openDecisionRecorder(optionsFor(temp.path));
+    const about = { needs: 'all', cached: false, entrypoint: 'a/allow' } as const;
+    const input = UTF8.encode(JSON.stringify({ parsed_body: 'x'.repeat(5 * 2 ** 20) }));
+    recorder.record(check(1, {}, { evaluated: { ...about, input, value: true } }));
+    const value = { allowed: true, body: 'x'.repeat(2 ** 21) };
+    const nd = { 'rand.intn': { '["a", 2]': '1' } };
+    recorder.record(check(2, {}, { evaluated: { ...about, input: UTF8.encode('{"version":{}}'), value, nd } }));
+    await recorder.close();
+    const [first, second] = (await read(temp.path)).records;
+    assert.deepEqual([first?.input, first?.result, first?.svidgate.unreplayable], [undefined, true, ['/input']]);
+    assert.deepEqual([second?.input, second?.result, second?.erased], [{ version: {} }, undefined, ['/result']]);
+    assert.deepEqual(second?.svidgate.unreplayable, ['/nd_builtin_cache/rand.intn']);
+  });
+
   test('leaves out allows by their id, and counts them; denies never', async () => {
     await using temp = await tempFolder();
     const sampleAllows = new Map([['default', 0.25]]);
@@ -148,6 +165,33 @@ describe('the recorder', () => {
     await recorder.close();
     const { records, losses } = await read(temp.path);
     assert.deepEqual([records.length, losses.get('failed')?.records], [2, 2]);
+  });
+
+  test('goes on in a new thread when one dies, and counts what that one had', async () => {
+    await using temp = await tempFolder();
+    let die: (() => Promise<void>) | undefined;
+    const recorder = await openDecisionRecorder({
+      ...optionsFor(temp.path),
+      async startThread(options) {
+        const thread = await startRecordThread(options);
+        die = async () => {
+          await thread.close(5000);
+          options.onDeath('the test ended it');
+        };
+        return thread;
+      },
+    });
+    recorder.record(check(1));
+    await waitUntil('it is written', 5000, async () => (await recorder.status())?.log.written === 1);
+    await die?.();
+    for (let number = 2; number <= 4; number += 1) recorder.record(check(number));
+    await waitUntil('a new thread', 5000, async () => (await recorder.status())?.log.lost['failed'] === 3);
+    recorder.record(check(5));
+    await recorder.close();
+    const { records, losses } = await read(temp.path);
+    assert.deepEqual([records.map(({ req_id: id }) => id), losses.get('failed')?.records], [[1, 2], 3]);
+    // The new thread is told what the policy looks at.
+    assert.equal(records[1]?.svidgate.recorded, 'all');
   });
 
   test('passes on what the log counts, and says how it stands', async () => {
