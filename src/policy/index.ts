@@ -25,7 +25,7 @@ export {
   type ServerJudge,
 } from './download/index.ts';
 export { createBundleReader, type BundleReader } from './bundle/index.ts';
-export { createRegoProgram } from './rego-program.ts';
+export { createRegoProgram, type RegoProgram } from './rego-program.ts';
 export { checkPolicyFolder } from './check-policy-folder.ts';
 export type { CompiledPolicyCache } from './compiled-policy-cache.ts';
 export {

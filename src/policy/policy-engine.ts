@@ -25,6 +25,7 @@ import { createPolicyLoader } from './policy-loader.ts';
 import type { PolicyData } from './policy-data.ts';
 import type { PolicySource, PolicyStatus } from './policy-status.ts';
 import { createRegoCompiler, type RegoCompiler } from './rego-compiler.ts';
+import type { RegoProgram } from './rego-program.ts';
 
 export interface PolicyEngineOptions {
   readonly policies: readonly PolicySource[];
@@ -34,6 +35,8 @@ export interface PolicyEngineOptions {
   readonly queueLimit?: number;
   /** Whom the policies may ask; default: nobody. */
   readonly httpSend?: HttpSendRules;
+  /** What compiles, shared with who reads bundles by it: once loaded it holds 100 MB and more. Default: one of its own. */
+  readonly regoProgram?: RegoProgram;
   /** Keeps compiled policies over a restart, which then does not wait for the compiler. Default: none. */
   readonly cache?: CompiledPolicyCache;
   /** What was in force, over a restart. Default: a restart knows nothing of it, and nothing can be rolled back. */
@@ -80,7 +83,11 @@ const DEFAULT_QUEUE_LIMIT = 1024;
 
 export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
   const { clock, evalTimeoutMs, httpSend, metrics } = options;
-  const compiler = createRegoCompiler({ clock, builtins: offeredBuiltins(httpSend !== undefined) });
+  const compiler = createRegoCompiler({
+    clock,
+    builtins: offeredBuiltins(httpSend !== undefined),
+    ...(options.regoProgram === undefined ? {} : { program: options.regoProgram }),
+  });
   const publish = (): void => status.set(new Map([...policies].map(([name, policy]) => [name, policy.status])));
   const entrypoints = new Map(options.policies.map(({ name, entrypoint }) => [name, entrypoint]));
   const networks = createPolicyNetworks(httpSend, { clock, metrics });

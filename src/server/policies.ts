@@ -12,6 +12,7 @@ import {
   type ActivationGate,
   type PathSourceOptions,
   type PolicyEngine,
+  type RegoProgram,
   type SnapshotSource,
 } from '../policy/index.ts';
 import type { PolicySources } from './policy-sources.ts';
@@ -19,7 +20,7 @@ import type { PolicySources } from './policy-sources.ts';
 /** Undefined where every policy is a path: then its modules need not be loaded before the policies are. */
 export async function openPolicySources(
   context: { readonly config: Config; readonly clock: Clock; readonly logger: Logger },
-  own: { readonly metrics: Metrics; readonly directory: DataDirectory },
+  own: { readonly metrics: Metrics; readonly directory: DataDirectory; readonly program: RegoProgram },
 ): Promise<PolicySources | undefined> {
   const policies = [...(context.config.authz?.policies.values() ?? [])];
   if (policies.every(({ bundle }) => bundle === undefined)) return undefined;
@@ -33,6 +34,8 @@ export function createPolicies(
   own: {
     readonly metrics: Metrics;
     readonly directory: DataDirectory;
+    /** What compiles and reads bundles. */
+    readonly program: RegoProgram;
     /** Of the policies that come from elsewhere. */
     readonly sources: PolicySources | undefined;
     /** What came into force before; it opens while the first policy is read. */
@@ -41,15 +44,17 @@ export function createPolicies(
 ): PolicyEngine | undefined {
   const { config, clock, logger } = context;
   const { authz } = config;
+  const { program } = own;
   if (authz === undefined) return undefined;
   // They are loaded in this order: one that decides waits for none that does not, and one that is here for none that is not.
   const policies = [...authz.policies].map(([name, policy]) => {
-    const path = own.sources?.all.get(name) ?? pathSource(policy.path ?? '', { clock, ...rules(policy) });
+    const path = own.sources?.all.get(name) ?? pathSource(policy.path ?? '', { clock, program, ...rules(policy) });
     return { name, ...policy, path, givesWay: 'shadowOf' in policy };
   });
   const engine = createPolicyEngine({
     policies: policies.toSorted((one, other) => turnOf(one) - turnOf(other)),
     evalTimeoutMs: authz.evalTimeoutMs,
+    regoProgram: program,
     ...(authz.httpSend === undefined ? {} : { httpSend: authz.httpSend }),
     cache: createCompiledPolicies(own.directory, { policies: authz.policies.keys() }),
     memory: {

@@ -14,9 +14,9 @@ import { ANY_USAGE, parseCertificate, SERVER_AUTH } from '../pki/index.ts';
 import {
   bundleSource,
   createBundleReader,
-  createRegoProgram,
   type ClientIdentity,
   type PolicyEngine,
+  type RegoProgram,
   type RemoteSource,
   type ServerJudge,
 } from '../policy/index.ts';
@@ -46,7 +46,7 @@ interface SourcesContext {
 /** They are asked before the parts that prove us to them are there: such a question waits for that. */
 export function createPolicySources(
   { config, clock, logger: root }: SourcesContext,
-  own: { readonly metrics: Metrics; readonly directory: DataDirectory },
+  own: { readonly metrics: Metrics; readonly directory: DataDirectory; readonly program: RegoProgram },
 ): PolicySources {
   const bundles = new Map(
     [...(config.authz?.policies ?? [])].flatMap(([name, { bundle, verify }]) =>
@@ -57,7 +57,7 @@ export function createPolicySources(
   const certificates = new Watchable<ClientJudge | undefined>(undefined);
   const ids = new Set([...bundles.values()].flatMap(({ spiffeId }) => spiffeId ?? []));
   const shown = new Map([...ids].map((id) => [id, new Watchable<ClientIdentity | undefined>(undefined)] as const));
-  const reader = createBundleReader(createRegoProgram({ clock }));
+  const reader = createBundleReader(own.program);
   const kept = createKeptBundleFiles(own.directory, { policies: bundles.keys() });
   const all = new Map(
     [...bundles].map(([policy, bundle]) => {

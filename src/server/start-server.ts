@@ -1,7 +1,7 @@
 import type { Config } from '../config/index.ts';
 import { describeError, supervise, SvidgateError, systemClock, type Clock, type Logger } from '../core/index.ts';
 import { openDataDirectory, openSqliteDatastore, type DataDirectory, type Datastore } from '../datastore/index.ts';
-import type { PolicyEngine } from '../policy/index.ts';
+import { createRegoProgram, type PolicyEngine } from '../policy/index.ts';
 import { createAuditLog, createLogger, createMetrics, limitFloods, type MetricsRegistry } from '../telemetry/index.ts';
 import type * as listenersModule from './listeners.ts';
 import type { ServerParts } from './parts.ts';
@@ -75,13 +75,14 @@ async function start(context: StartContext): Promise<RunningServer> {
   const directory = await openDataDirectory(config.dataDir);
   open.defer(() => directory.close());
   const stores = open.use(new AsyncDisposableStack());
-  const sources = await openPolicySources(context, { metrics, directory });
+  const program = createRegoProgram({ clock });
+  const sources = await openPolicySources(context, { metrics, directory, program });
   // Opened while policies are loaded; their history is in it.
   const datastore = openSqliteDatastore({ directory, clock, logger: logger.child({ room: 'datastore' }) });
   stores.defer(async () => (await datastore.catch(() => undefined))?.close());
   const history = datastore.then(({ policyHistory }) => policyHistory);
   history.catch(() => undefined); // thrown by what waits for the datastore
-  const policies = createPolicies(context, { metrics, directory, sources, history });
+  const policies = createPolicies(context, { metrics, directory, program, sources, history });
   const policiesLoaded = Promise.withResolvers<void>();
   const making = makeOtherParts(context, { metrics, directory, stores, datastore, policies });
   const made = making.then(({ parts }) => parts).catch(() => undefined); // thrown below

@@ -10,7 +10,7 @@ import { unsignedBundle } from '../support/signed-bundle.ts';
 import { tarGz } from '../support/tar-file.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 60_000;
 const REPOSITORY = 'acme/authz';
 /** Who may is data. */
 const POLICY = `package envoy.authz
@@ -75,7 +75,7 @@ function delta(revision: string, ...data: readonly object[]): Uint8Array {
 test('changes come by long polling, and are there after a restart without the server', async () => {
   bundles.publish(snapshot({ '/one': true }), '"r1"');
   await open(`url: "http://127.0.0.1:${bundles.port}/b", long_poll: 60s`);
-  assert.equal(await isAllowed('/one'), true);
+  await allowed('/one');
   await waitUntil('a question that waits', LIMIT_MS, () =>
     /wait=60/.test(String(bundles.questions.at(-1)?.headers['prefer'])),
   );
@@ -99,7 +99,7 @@ test('changes come by long polling, and are there after a restart without the se
 test('a change that does not fit is made good by the whole', async () => {
   bundles.publish(snapshot({ '/one': true }), '"r1"');
   await open(`url: "http://127.0.0.1:${bundles.port}/b"`);
-  assert.equal(await isAllowed('/one'), true);
+  await allowed('/one');
   bundles.publish(snapshot({ '/three': true }), '"r3"');
   bundles.publishDelta('"r1"', delta('r3', { op: 'replace', path: '/elsewhere/x', value: 1 }), '"r3"');
   await allowed('/three');
@@ -109,7 +109,7 @@ test('a change that does not fit is made good by the whole', async () => {
 test('a bundle from a registry decides, and the next one that its tag names', async () => {
   registry.pushBundle(snapshot({ '/one': true }), 'live');
   await open(`url: "oci://127.0.0.1:${registry.port}/${REPOSITORY}:live", token_file: ./token`);
-  assert.equal(await isAllowed('/one'), true);
+  await allowed('/one');
   registry.pushBundle(snapshot({ '/two': true }), 'live');
   await allowed('/two');
   assert.equal(await isAllowed('/one'), false);
@@ -119,7 +119,7 @@ test('whatever a server does, the last good bundle decides, and the next good on
   const first = snapshot({ '/0': true });
   bundles.publish(first, '"0"');
   await open(`url: "http://127.0.0.1:${bundles.port}/b"`);
-  assert.equal(await isAllowed('/0'), true);
+  await allowed('/0');
   const faults: readonly (readonly [name: string, fault: NonNullable<BundleServer['fault']>, reason: RegExp])[] = [
     ['half a tarball', (_, response) => void response.writeHead(200).end(first.subarray(0, first.length / 2)), /./],
     ['HTML', (_, response) => void response.writeHead(200).end('<html>'), /no bundle/],

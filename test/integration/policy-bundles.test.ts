@@ -11,7 +11,7 @@ import { fetchIdentity } from '../support/tls-peer.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
 const ID = 'spiffe://example.test';
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 60_000;
 const FROM_DISK = 'svidgate_policy_source_from_disk{policy="default"}';
 const signer = createBundleSigner();
 const stranger = createBundleSigner();
