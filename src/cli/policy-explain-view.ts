@@ -37,7 +37,7 @@ function formatAllow({ allowed = [] }: PolicyExplanation, placeOf: PlaceOf): rea
 }
 
 function formatDeny(explanation: PolicyExplanation, placeOf: PlaceOf): readonly string[] {
-  const { outcome, error, nearest = [], incomplete = false } = explanation;
+  const { outcome, error, nearest = [], incomplete = false, notTried = 0 } = explanation;
   const first = {
     allow: '',
     deny: 'no rule allowed it\n',
@@ -53,7 +53,8 @@ function formatDeny(explanation: PolicyExplanation, placeOf: PlaceOf): readonly 
       ...valueLines(condition.values),
     ]),
   ]);
-  return [first, ...(nearest.length === 0 ? [none] : rules), ...(incomplete ? [`\n${limit}`] : [])];
+  const others = notTried === 0 ? [] : [`\n${notTried} more rules failed earlier and were not tried\n`];
+  return [first, ...(nearest.length === 0 ? [none] : rules), ...others, ...(incomplete ? [`\n${limit}`] : [])];
 }
 
 function conditionsText(count: number): string {

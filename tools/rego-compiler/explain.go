@@ -20,6 +20,8 @@ type explanation struct {
 	Allowed []allowingRule `json:"allowed,omitempty"`
 	// Nearest are the rules that would have allowed, those with the fewest failing conditions first.
 	Nearest []nearRule `json:"nearest,omitempty"`
+	// NotTried is how many rules failed so early that they were not tried.
+	NotTried int `json:"notTried,omitempty"`
 	// Incomplete tells that the search ended by its limits.
 	Incomplete bool `json:"incomplete,omitempty"`
 }
@@ -72,9 +74,11 @@ type namedValue struct {
 const (
 	// How often a policy is tried with something changed.
 	maxTrials = 2000
-	trialTime = 8 * time.Second
+	trialTime = 12 * time.Second
 	// How many rules a deny names.
-	maxNearest = 5
+	maxNearest = 3
+	// How many rules beside one another are tried, those first that failed at their last conditions.
+	maxSiblings = 24
 	// Rules that refer to rules.
 	maxDepth = 6
 )
@@ -85,25 +89,29 @@ func explain(ctx context.Context, req request) response {
 	if len(problems) > 0 {
 		return failed(problems...)
 	}
-	tracer := &exits{}
-	first := trial.evaluate(nil, tracer)
+	first := trial.evaluate(nil, nil)
 	if len(first.problems) > 0 {
 		return failed(first.problems...)
 	}
 	found := &explanation{Outcome: first.outcome(), Value: first.text, Error: first.message}
 	values := &valueReader{trials: trial, masked: req.Masked}
 	if found.Outcome == "allow" {
-		found.Allowed = allowedBy(trial, tracer, values)
+		held := &tracer{}
+		trial.evaluate(nil, held)
+		found.Allowed = allowedBy(trial, held, values)
 	} else {
+		trial.base = newTracer(trial.clauses)
+		trial.evaluate(nil, trial.base)
 		search := &search{trials: trial, values: values}
 		found.Nearest = search.nearest()
+		found.NotTried = search.notTried
 	}
 	found.Incomplete = trial.isExhausted()
 	return response{OK: true, Explanation: found}
 }
 
 // allowedBy follows the value of the entrypoint to the rules that gave it.
-func allowedBy(trial *trials, tracer *exits, values *valueReader) []allowingRule {
+func allowedBy(trial *trials, tracer *tracer, values *valueReader) []allowingRule {
 	var rules []allowingRule
 	seen := map[*clause]bool{}
 	var follow func(of []*clause, depth int)
@@ -134,17 +142,4 @@ func allowedBy(trial *trials, tracer *exits, values *valueReader) []allowingRule
 func headOf(of *clause) ast.Body {
 	terms := slices.DeleteFunc([]*ast.Term{of.rule.Head.Value, of.rule.Head.Key}, func(term *ast.Term) bool { return term == nil })
 	return ast.NewBody(ast.NewExpr(ast.ArrayTerm(terms...)))
-}
-
-// exits notes with which values rules held.
-type exits struct {
-	held map[string]*exit
-}
-
-type exit struct {
-	bindings map[ast.Var]ast.Value
-}
-
-func (e *exits) of(c *clause) *exit {
-	return e.held[c.key()]
 }

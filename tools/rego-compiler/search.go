@@ -12,24 +12,72 @@ import (
 type search struct {
 	trials *trials
 	values *valueReader
+	// notTried counts rules of the entrypoint that failed early.
+	notTried int
 }
 
 // nearest gives the rules of the entrypoint that would allow, those with the fewest failing conditions first.
 func (s *search) nearest() []nearRule {
-	var rules []nearRule
+	type candidate struct {
+		clause *clause
+		turned changes
+	}
+	var found []candidate
+	entry := s.trials.entry()
+	tried := s.few(entry)
+	for i, one := range tried {
+		if s.trials.isHalfSpent() {
+			tried = tried[:i]
+			break
+		}
+		if turned := s.relaxAlone(one, nil, 0); turned != nil {
+			found = append(found, candidate{one, turned})
+		}
+	}
+	s.notTried = len(entry) - len(tried)
+	fewestFirst := func(one, other candidate) int { return cmp.Compare(len(one.turned), len(other.turned)) }
+	slices.SortStableFunc(found, fewestFirst)
 	named := map[string]bool{}
-	for _, candidate := range s.trials.entry() {
-		turned := s.relax(candidate, nil, 0)
-		if turned == nil || named[turned.key()] {
+	var kept []candidate
+	for _, one := range found {
+		if len(kept) == maxNearest {
+			break
+		}
+		// They were found without the other rules.
+		if one.turned = s.verified(one.turned); one.turned == nil || named[one.turned.key()] {
 			continue
 		}
-		named[turned.key()] = true
-		rules = append(rules, nearRule{ruleName: candidate.name(), Conditions: s.describe(turned)})
+		named[one.turned.key()] = true
+		kept = append(kept, one)
 	}
-	slices.SortStableFunc(rules, func(one, other nearRule) int {
-		return cmp.Compare(len(one.Conditions), len(other.Conditions))
-	})
-	return rules[:min(len(rules), maxNearest)]
+	slices.SortStableFunc(kept, fewestFirst)
+	var rules []nearRule
+	for _, one := range kept {
+		rules = append(rules, nearRule{ruleName: one.clause.name(), Conditions: s.describe(one.clause, one.turned)})
+	}
+	return rules
+}
+
+// few are those that may be tried. Rules that failed at their last conditions come first.
+func (s *search) few(clauses []*clause) []*clause {
+	if len(clauses) <= maxSiblings {
+		return clauses
+	}
+	return s.trials.nearestFirst(clauses)[:maxSiblings]
+}
+
+// relaxAlone is relax without the rules beside the clause.
+func (s *search) relaxAlone(of *clause, made changes, depth int) changes {
+	defer s.trials.focus(of)()
+	return s.relax(of, made, depth)
+}
+
+// verified gives the changes when they turn the decision of the whole policy, and no fewer of them do; or fewer that do.
+func (s *search) verified(turned changes) changes {
+	if !s.trials.flips(turned) {
+		return nil
+	}
+	return s.fewest(turned, nil)
 }
 
 // relax gives changes of a clause, or of the rules that it stands on, that turn the decision together with those made
@@ -128,7 +176,8 @@ func (s *search) compiles(all changes) bool {
 	return !compiler.Failed()
 }
 
-// fewest puts back each change without which the decision is still turned, the first conditions first.
+// fewest puts back each change without which the decision is still turned, the first conditions first. Nil when the trials
+// ended before that was sure.
 func (s *search) fewest(turned, made changes) changes {
 	kept := slices.Clone(turned)
 	for i := 0; i < len(kept) && len(kept) > 1; {
@@ -138,6 +187,9 @@ func (s *search) fewest(turned, made changes) changes {
 		} else {
 			i++
 		}
+	}
+	if s.trials.isExhausted() {
+		return nil
 	}
 	return kept
 }
@@ -176,8 +228,8 @@ func (s *search) relaxWithin(of *clause, expr *ast.Expr, made changes, depth int
 // relaxRules gives the fewest changes of one of the rules.
 func (s *search) relaxRules(rules []*clause, made changes, depth int) changes {
 	var best changes
-	for _, rule := range rules {
-		if turned := s.relax(rule, made, depth+1); turned != nil && (best == nil || len(turned) < len(best)) {
+	for _, rule := range s.few(rules) {
+		if turned := s.relaxAlone(rule, made, depth+1); turned != nil && (best == nil || len(turned) < len(best)) {
 			best = turned
 		}
 	}
@@ -253,13 +305,15 @@ func uses(expr *ast.Expr, names map[ast.Var]bool) bool {
 }
 
 // describe tells each condition with the values it met, as they are where the changed policy allows.
-func (s *search) describe(turned changes) []condition {
-	tracer := &exits{}
-	s.trials.evaluate(turned, tracer)
+func (s *search) describe(of *clause, turned changes) []condition {
+	reached := &tracer{}
+	unfocus := s.trials.focus(of)
+	s.trials.evaluate(turned, reached)
+	unfocus()
 	var conditions []condition
 	for _, one := range turned {
 		if one.expr == wholeClause {
-			held := &exits{}
+			held := &tracer{}
 			s.trials.evaluate(nil, held)
 			found := condition{Taken: "false", Text: textOf(one.clause.rule.Body), ruleName: one.clause.name()}
 			found.Values = s.values.in(one.clause, one.clause.rule.Body, held.of(one.clause))
@@ -269,7 +323,7 @@ func (s *search) describe(turned changes) []condition {
 		expr := one.clause.rule.Body[one.expr]
 		found := condition{Taken: "true", Text: strings.TrimSpace(string(expr.Location.Text)), ruleName: one.clause.name()}
 		found.Line, found.Column = expr.Location.Row, expr.Location.Col
-		found.Values = s.values.in(one.clause, expr, tracer.of(one.clause))
+		found.Values = s.values.in(one.clause, expr, reached.of(one.clause))
 		conditions = append(conditions, found)
 	}
 	return conditions

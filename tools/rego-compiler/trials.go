@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +14,6 @@ import (
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
-	"github.com/open-policy-agent/opa/v1/topdown"
 	"github.com/open-policy-agent/opa/v1/topdown/builtins"
 	"github.com/open-policy-agent/opa/v1/util"
 )
@@ -77,17 +78,21 @@ func (c *clause) isTrivial() bool {
 
 // trials evaluates one policy on one input, again and again with something changed.
 type trials struct {
-	ctx      context.Context
-	req      request
-	caps     *ast.Capabilities
-	modules  map[string]*ast.Module
-	data     map[string]any
-	store    storage.Store
-	input    any
-	nd       builtins.NDBCache
-	target   ast.Ref
-	clauses  []*clause
-	known    map[string]bool
+	ctx     context.Context
+	req     request
+	caps    *ast.Capabilities
+	modules map[string]*ast.Module
+	data    map[string]any
+	store   storage.Store
+	input   any
+	nd      builtins.NDBCache
+	target  ast.Ref
+	clauses []*clause
+	known   map[string]bool
+	// hidden are rules that are left out for speed: see focus.
+	hidden map[*ast.Rule]int
+	// base is how the evaluation went with nothing changed.
+	base     *tracer
 	count    int
 	began    time.Time
 	original *ast.Compiler
@@ -112,7 +117,7 @@ func newTrials(ctx context.Context, req request) (*trials, []problem) {
 	}
 	t := &trials{
 		ctx: ctx, req: req, caps: caps, modules: modules, data: data, store: inmem.NewFromObject(data), input: input, nd: nd,
-		target: refs[0], known: map[string]bool{}, began: time.Now(),
+		target: refs[0], known: map[string]bool{}, hidden: map[*ast.Rule]int{}, began: time.Now(),
 	}
 	for _, file := range sortedKeys(modules) {
 		module := modules[file]
@@ -133,6 +138,11 @@ func newTrials(ctx context.Context, req request) (*trials, []problem) {
 // isExhausted tells that no more is tried.
 func (t *trials) isExhausted() bool {
 	return t.count >= maxTrials || time.Since(t.began) > trialTime
+}
+
+// isHalfSpent tells that what was found should be made sure of.
+func (t *trials) isHalfSpent() bool {
+	return t.count >= maxTrials/2 || time.Since(t.began) > trialTime/2
 }
 
 // entry are the rules of the entrypoint.
@@ -227,7 +237,7 @@ func (r result) outcome() string {
 
 // flips tells whether the changed policy allows.
 func (t *trials) flips(all changes) bool {
-	key := all.key()
+	key := t.hiddenKey() + all.key()
 	known, isKnown := t.known[key]
 	if isKnown {
 		return known
@@ -241,28 +251,63 @@ func (t *trials) flips(all changes) bool {
 	return isAllowed
 }
 
-func (t *trials) evaluate(all changes, tracer *exits) result {
-	compiler := newCompiler(t.caps, t.data, false)
-	compiler.Compile(t.changed(all))
+// focus leaves out the rules beside the clause that give the same, and did not: trials are faster then. What is found this way
+// is tried again with all rules. It returns what ends it.
+func (t *trials) focus(on *clause) func() {
+	own := on.module.Rules[on.index]
+	var hidden []*ast.Rule
+	for _, other := range t.clauses {
+		rule := other.module.Rules[other.index]
+		if rule != own && !rule.Default && other.elses == 0 && other.ref.Equal(on.ref) && !t.base.holds(other) {
+			hidden = append(hidden, rule)
+			t.hidden[rule]++
+		}
+	}
+	return func() {
+		for _, rule := range hidden {
+			if t.hidden[rule]--; t.hidden[rule] == 0 {
+				delete(t.hidden, rule)
+			}
+		}
+	}
+}
+
+// hiddenKey tells one set of rules that are left out from another.
+func (t *trials) hiddenKey() string {
+	if len(t.hidden) == 0 {
+		return ""
+	}
+	digest := fnv.New64a()
+	for _, candidate := range t.clauses {
+		if t.hidden[candidate.module.Rules[candidate.index]] > 0 {
+			fmt.Fprintln(digest, candidate.key())
+		}
+	}
+	return fmt.Sprintf("%x/", digest.Sum64())
+}
+
+// nearestFirst puts the clauses first that had the fewest conditions left when they failed.
+func (t *trials) nearestFirst(clauses []*clause) []*clause {
+	sorted := slices.Clone(clauses)
+	slices.SortStableFunc(sorted, func(one, other *clause) int {
+		return cmp.Compare(t.base.left(one), t.base.left(other))
+	})
+	return sorted
+}
+
+func (t *trials) evaluate(all changes, tracer *tracer) result {
+	compiler := t.original
+	if compiler == nil || len(all)+len(t.hidden) > 0 {
+		compiler = newCompiler(t.caps, t.data, false)
+		compiler.Compile(t.changed(all))
+	}
 	if compiler.Failed() {
 		return result{problems: fromErrors(compiler.Errors)}
 	}
-	if len(all) == 0 {
-		t.original = compiler
+	if t.original == nil {
+		t.original = compiler // nothing is changed the first time
 	}
-	options := []func(*rego.Rego){
-		rego.Compiler(compiler),
-		rego.Capabilities(t.caps),
-		rego.Store(t.store),
-		rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(t.target)))),
-		rego.Input(t.input),
-		rego.Time(time.Unix(0, t.req.NowNs)),
-		rego.NDBuiltinCache(t.nd),
-	}
-	if tracer != nil {
-		options = append(options, rego.QueryTracer(tracer))
-	}
-	results, err := rego.New(options...).Eval(t.ctx)
+	results, err := t.query(compiler, tracer)
 	if err != nil {
 		return result{message: err.Error()}
 	}
@@ -277,27 +322,67 @@ func (t *trials) evaluate(all changes, tracer *exits) result {
 	return result{value: value, isValue: true, text: string(text)}
 }
 
-// changed gives the modules, of which those with changes are copies.
+func (t *trials) query(compiler *ast.Compiler, tracer *tracer) (rego.ResultSet, error) {
+	prepared, err := rego.New(
+		rego.Compiler(compiler),
+		rego.Capabilities(t.caps),
+		rego.Store(t.store),
+		rego.ParsedQuery(ast.NewBody(ast.NewExpr(ast.NewTerm(t.target)))),
+	).PrepareForEval(t.ctx)
+	if err != nil {
+		return nil, err
+	}
+	options := []rego.EvalOption{
+		rego.EvalInput(t.input),
+		rego.EvalTime(time.Unix(0, t.req.NowNs)),
+		rego.EvalNDBuiltinCache(t.nd),
+	}
+	if tracer != nil {
+		options = append(options, rego.EvalQueryTracer(tracer))
+		if tracer.places != nil {
+			options = append(options, rego.EvalRuleIndexing(false), rego.EvalEarlyExit(false))
+		}
+	}
+	return prepared.Eval(t.ctx, options...)
+}
+
+// changed gives the modules with the changes; the compiler copies what it is given.
 func (t *trials) changed(all changes) map[string]*ast.Module {
+	byRule := map[*ast.Rule]changes{}
+	for _, one := range all {
+		rule := one.clause.module.Rules[one.clause.index]
+		byRule[rule] = append(byRule[rule], one)
+	}
 	modules := make(map[string]*ast.Module, len(t.modules))
 	for name, module := range t.modules {
-		modules[name] = module
-	}
-	byClause := map[*clause][]int{}
-	for _, one := range all {
-		if len(byClause[one.clause]) == 0 && modules[one.clause.file] == t.modules[one.clause.file] {
-			modules[one.clause.file] = one.clause.module.Copy()
+		next := *module
+		next.Annotations, next.Rules = nil, make([]*ast.Rule, 0, len(module.Rules))
+		for _, rule := range module.Rules {
+			if t.hidden[rule] > 0 && len(byRule[rule]) == 0 {
+				continue
+			}
+			next.Rules = append(next.Rules, changedRule(rule, byRule[rule]))
 		}
-		byClause[one.clause] = append(byClause[one.clause], one.expr)
-	}
-	for of, dropped := range byClause {
-		rule := modules[of.file].Rules[of.index]
-		for range of.elses {
-			rule = rule.Else
-		}
-		rule.Body = without(rule.Body, dropped)
+		modules[name] = &next
 	}
 	return modules
+}
+
+func changedRule(rule *ast.Rule, all changes) *ast.Rule {
+	if len(all) == 0 {
+		return rule
+	}
+	copied := rule.Copy()
+	dropped := map[int][]int{}
+	for _, one := range all {
+		dropped[one.clause.elses] = append(dropped[one.clause.elses], one.expr)
+	}
+	for elses, part := 0, copied; part != nil; elses, part = elses+1, part.Else {
+		if len(dropped[elses]) > 0 {
+			part.Body = without(part.Body, dropped[elses])
+		}
+	}
+	return copied
 }
 
 func without(body ast.Body, dropped []int) ast.Body {
@@ -316,40 +401,4 @@ func without(body ast.Body, dropped []int) ast.Body {
 		kept.Append(ast.NewExpr(ast.BooleanTerm(true)))
 	}
 	return kept
-}
-
-// Enabled implements topdown.QueryTracer.
-func (e *exits) Enabled() bool { return true }
-
-// Config implements topdown.QueryTracer.
-func (e *exits) Config() topdown.TraceConfig { return topdown.TraceConfig{PlugLocalVars: true} }
-
-// TraceEvent keeps the first exit of each rule.
-func (e *exits) TraceEvent(event topdown.Event) {
-	rule, isRule := event.Node.(*ast.Rule)
-	if !isRule || event.Op != topdown.ExitOp || rule.Location == nil {
-		return
-	}
-	key := fmt.Sprintf("%s:%d:%d", rule.Location.File, rule.Location.Row, rule.Location.Col)
-	if e.held == nil {
-		e.held = map[string]*exit{}
-	}
-	if e.held[key] != nil {
-		return
-	}
-	bindings := map[ast.Var]ast.Value{}
-	if event.Locals != nil {
-		event.Locals.Iter(func(name, value ast.Value) bool {
-			if local, isVar := name.(ast.Var); isVar {
-				if named, isKnown := event.LocalMetadata[local]; isKnown {
-					local = named.Name
-				}
-				if value.IsGround() && !local.IsGenerated() && !local.IsWildcard() {
-					bindings[local] = value
-				}
-			}
-			return false
-		})
-	}
-	e.held[key] = &exit{bindings: bindings}
 }

@@ -10,6 +10,8 @@ export interface PolicyExplanation {
   readonly allowed?: readonly AllowingRule[];
   /** The rules that would have allowed, those with the fewest failing conditions first. Empty where none was found. */
   readonly nearest?: readonly NearRule[];
+  /** How many rules of the entrypoint failed so early that they were not tried. */
+  readonly notTried?: number;
   /** The search ended by its limits: there may be rules that are nearer. */
   readonly incomplete?: boolean;
 }

@@ -168,6 +168,22 @@ describe('an allow', () => {
   });
 });
 
+test('of many rules the one that got farthest is found', async () => {
+  const rules = Array.from(
+    { length: 300 },
+    (_, index) =>
+      `allow if {\n\tinput.id == "s${index}"\n\tinput.method == "GET"\n\tstartswith(input.path, "/p${index}/")\n}\n`,
+  );
+  const files = policy(`package test\n\ndefault allow := false\n\n${rules.join('\n')}`);
+  const found = await explain(files, { id: 's207', method: 'PUT', path: '/p207/x' });
+  assert.deepEqual(
+    found.nearest?.[0]?.conditions.map(({ text }) => text),
+    ['input.method == "GET"'],
+  );
+  assert.equal(found.nearest?.[0]?.line, 5 + 207 * 6);
+  assert.ok((found.notTried ?? 0) >= 276, String(found.notTried));
+});
+
 /** The policy with a condition taken as the explanation says, by changing its text alone. */
 function change(rego: string, conditions: readonly FailedCondition[]): string {
   const lines = rego.split('\n');
@@ -203,7 +219,7 @@ test('whatever the policy and the request, the conditions that are named turn th
         }
       }
     }),
-    { numRuns: 30 },
+    { numRuns: 20 },
   );
-  assert.ok(denied >= 5, `${denied} were denied`);
+  assert.ok(denied >= 3, `${denied} were denied`);
 });
