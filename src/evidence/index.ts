@@ -1,8 +1,9 @@
 /**
- * evidence: what would be otherwise under another policy: candidates beside the live policies, and policies that do not decide
- * yet.
- * Promises: nothing here changes or delays an answer, and nothing of a request is kept but who asked for what; every table is
- * bounded, and a failing datastore costs counts alone.
+ * evidence: what was decided and why, as records, and what would be otherwise under another policy: replay of records, candidates
+ * beside the live policies, and policies that do not decide yet.
+ * Promises: nothing here changes or delays an answer; of a request is kept who asked for what, and in records what an
+ * allow-list names, masked before it reaches a disk; every table and queue is bounded, what is lost is counted, and a failing
+ * datastore costs counts alone.
  * Must not know Envoy's messages, how callers are proven, or how policies are evaluated.
  */
 export {
