@@ -70,7 +70,7 @@ function addDiff(group: Command, { terminal, finish }: CliContext): void {
       repeated,
     )
     .option('--name <policy>', 'of the log, decisions of the policy with this name; default: of all')
-    .option('--samples <number>', 'requests shown of each kind of difference', count, 1)
+    .option('--samples <number>', 'requests shown of each kind of difference', count, 3)
     .option('--seed <number>', 'the same number tries the same requests', count, 1)
     .option('--tries <number>', 'how many requests are tried', count, 20_000)
     .addOption(outputOption('form of the result'));

@@ -5,7 +5,7 @@ import { candidates } from './candidates.ts';
 import { recordedPaths } from '../records/recorded-paths.ts';
 import type { Path } from './input-path.ts';
 import { createRandom } from './random.ts';
-import { simplest } from './simplest.ts';
+import { simplest, tellingParts } from './simplest.ts';
 import { wishesOf, type Wish } from './wishes.ts';
 
 /** One of the two policies. */
@@ -23,7 +23,7 @@ export interface DifferenceOptions {
   readonly tries?: number;
   /** Ends the search when so many differ. Default: none does. */
   readonly enough?: number;
-  /** Requests shown of each kind of difference. Default 1. */
+  /** Requests shown of each kind of difference. Default 3. */
   readonly samples?: number;
   /** When it is, in nanoseconds since 1970: for policies that ask. */
   readonly nowNs: bigint;
@@ -61,6 +61,8 @@ const BATCH = 256;
 const MAX_CONJUNCTIONS = 400;
 /** Differing requests that are looked at closely. */
 const MAX_GROUPED = 400;
+/** Of a group, for each request that is shown. */
+const SIMPLIFIED = 8;
 
 /** Looks for requests that two policies answer differently. */
 export async function policyDifference(
@@ -101,7 +103,7 @@ export async function policyDifference(
     if (batch.push(text) >= BATCH) await flush();
   }
   await flush();
-  return { tried, different, groups: await grouped(found, pair, options.samples ?? 1) };
+  return { tried, different, groups: await grouped(found, pair, options.samples ?? 3) };
 }
 
 /** What the policy can look at; nothing where it takes all of the input. */
@@ -188,20 +190,29 @@ async function grouped(
     groups.set(key, group);
     group.all.push(difference);
   }
-  return await Promise.all(
-    [...groups.values()].map(async ({ change, rules, all }) => ({
-      change,
-      rules,
-      count: all.length,
-      samples: await Promise.all(
-        all.slice(0, samples).map(async (each) => {
-          const request = await simplest(each.request, async (smaller) => {
-            const same = await pair.compare(JSON.stringify(smaller));
-            return same?.change === change;
-          });
-          return { ...((await pair.compare(JSON.stringify(request))) ?? each), request };
-        }),
-      ),
-    })),
-  );
+  const shown: DifferenceGroup[] = [];
+  for (const { change, rules, all } of groups.values()) {
+    shown.push({ change, rules, count: all.length, samples: await samplesOf(all, pair, samples) });
+  }
+  return shown;
+}
+
+/** The simplest requests of a group, in each of which something else matters. */
+async function samplesOf(
+  all: readonly FoundDifference[],
+  pair: PolicyPair,
+  count: number,
+): Promise<readonly DifferentRequest[]> {
+  const found = new Map<string, DifferentRequest>();
+  for (const each of all.slice(0, SIMPLIFIED * count)) {
+    if (found.size >= count) break;
+    const request = await simplest(each.request, async (smaller) => {
+      const still = await pair.compare(JSON.stringify(smaller));
+      return still?.change === each.change;
+    });
+    const { before, after } = (await pair.compare(JSON.stringify(request))) ?? each;
+    const parts = Object.keys(tellingParts(request)).join(' ');
+    if (!found.has(parts)) found.set(parts, { request, before, after });
+  }
+  return [...found.values()];
 }

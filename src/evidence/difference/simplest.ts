@@ -20,8 +20,8 @@ export async function simplest(request: unknown, isStill: (smaller: unknown) => 
   };
   for (const path of [...parentsOf(request), ...leavesOf(request)]) {
     const plain = valueAt(PLAIN_REQUEST, path);
-    const value = plain ?? (isAlwaysThere(path) || typeof path.at(-1) === 'number' ? undefined : ABSENT);
-    if (value === undefined) continue;
+    if (plain === undefined && (isAlwaysThere(path) || typeof path.at(-1) === 'number')) continue;
+    const value = plain === undefined ? ABSENT : plain;
     await attempt(
       coherent(
         withValue(found, path, value),
@@ -48,6 +48,8 @@ export function tellingParts(request: unknown): Readonly<Record<string, unknown>
     .filter((path) => JSON.stringify(valueAt(request, path)) !== JSON.stringify(valueAt(PLAIN_REQUEST, path)))
     .map((path) => [path.join('.'), valueAt(request, path)] as const);
   const missing = leavesOf(PLAIN_REQUEST)
+    // Why somebody is not known follows from that nobody is.
+    .filter((path) => path.at(-1) !== 'reason')
     .filter((path) => valueAt(request, path) === undefined && valueAt(request, path.slice(0, -1)) !== undefined)
     .map((path) => [path.join('.'), null] as const);
   return Object.fromEntries([...parts, ...missing]);
