@@ -155,6 +155,24 @@ describe('policy watch', () => {
   });
 });
 
+test('policy test --watch runs the tests again when they change, and not for other files', async () => {
+  await using its = await scene();
+  await using watch = svidgate('policy', 'test', its.policy, '--watch');
+  const until = (what: string, lines: number): Promise<unknown> =>
+    waitUntil(what, 60_000, () => watch.output.out.split('\n').length > lines);
+  await until('the first run', 1);
+  await its.write('policy/notes.txt', 'nothing');
+  await its.write('policy/more_test.rego', 'package more_test\n\ntest_it if false\n');
+  await until('the second run', 3);
+  watch.child.kill('SIGTERM');
+  assert.equal(await watch.ended, 0);
+  assert.equal(
+    watch.output.out,
+    `2 passed, 0 failed\n${its.policy}/more_test.rego:3: fail: data.more_test.test_it\n2 passed, 1 failed\n`,
+  );
+  assert.equal(watch.output.err, '1 test fails\n');
+});
+
 interface Round {
   readonly ok: boolean;
   readonly duration_ms: number;

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto';
 import { describeError, SvidgateError, systemClock } from '../../core/index.ts';
 import { readRecords, replay, type DecisionRecord, type ReplayReport } from '../../evidence/index.ts';
 import { createPolicyTools, type OpenedPolicy, type PolicySnapshot, type PolicyTools } from '../../policy/index.ts';
@@ -6,6 +5,7 @@ import { EXIT, type ExitCode } from '../exit-code.ts';
 import type { ToolOptions, WatchFlags } from '../groups/policy-tools.ts';
 import { formatShownProblem, type ShownProblem } from '../policy-problems.ts';
 import { formatTestRun, judgeTests, type TestVerdict } from '../policy-test-view.ts';
+import { policyStates, type PolicyState } from '../policy-states.ts';
 import { createProgress } from '../progress.ts';
 import { formatReplayReport, replayReportJson } from '../replay-view.ts';
 import { thousands } from '../thousands.ts';
@@ -22,15 +22,10 @@ export async function watchPolicy(path: string, options: Options): Promise<ExitC
   const tools = createPolicyTools({ clock: systemClock });
   await untilInterrupted(async (signal) => {
     const records = options.from === undefined ? undefined : await newestRecords(options.from, { ...options, signal });
-    let last: string | undefined;
-    for await (const _ of tools.source(path).changes(signal)) {
-      const source = await readSource(tools, path, signal);
-      // Also what cannot be read is said once.
-      if (source.trace === last) continue;
-      last = source.trace;
+    for await (const state of policyStates(tools, path, signal)) {
       const round = await runRound(tools, path, {
         ...options,
-        ...source,
+        state,
         signal,
         ...(records === undefined ? {} : { records }),
       });
@@ -56,27 +51,9 @@ interface Round {
   readonly replayed?: ReplayReport;
 }
 
-interface Source {
-  /** Differs whenever the files do. */
-  readonly trace: string;
-  /** The files, or why they cannot be read. */
-  readonly snapshot: PolicySnapshot | SvidgateError;
-}
-
-async function readSource(tools: PolicyTools, path: string, signal: AbortSignal): Promise<Source> {
-  try {
-    const snapshot = await tools.source(path).read(signal);
-    return { snapshot, trace: hash('sha256', JSON.stringify([snapshot.digest, snapshot.tests])) };
-  } catch (caught) {
-    signal.throwIfAborted();
-    const error = SvidgateError.from(caught);
-    return { snapshot: error, trace: describeError(error) };
-  }
-}
-
 interface RoundOptions extends Options {
   readonly signal: AbortSignal;
-  readonly snapshot: Source['snapshot'];
+  readonly state: PolicyState;
   readonly records?: readonly DecisionRecord[];
 }
 
@@ -93,7 +70,7 @@ async function runRound(tools: PolicyTools, path: string, options: RoundOptions)
   const finish = (found: Omit<Round, 'at' | 'durationMs' | 'steps'>): Round => {
     return { at, durationMs: Math.round(performance.now() - began), steps, ...found };
   };
-  const { snapshot, entrypoint, signal } = options;
+  const { state: snapshot, entrypoint, signal } = options;
   if (snapshot instanceof SvidgateError) return finish({ unreadable: describeError(snapshot), problems: [] });
   const { digest } = snapshot;
   const opening = timed('build', tools.open(snapshot, { entrypoint, description: path, signal }));
