@@ -334,7 +334,7 @@ test('each rule of the configuration is told with its place', () => {
     ],
     [
       `${td}authz:\n  policies:\n    a:\n      entrypoint: data.a.b\n`,
-      '4:5: missing key `authz.policies.a.path`: expected a path, absolute or from the folder of this file',
+      '5:7: `policy` has none of `path`, `bundle`: give exactly one of them',
       '5:19: `authz.policies.a.entrypoint` is "data.a.b": expected package and rule with slashes, such as envoy/authz/allow',
     ],
     [
