@@ -17,7 +17,7 @@ interface FieldDescription {
  * docs/reference/log-fields.md is made from this table.
  */
 export const LOG_FIELD_CATALOGUE = {
-  address: { type: 'text', meaning: 'Where a listener is: `unix:PATH` or `HOST:PORT`.' },
+  address: { type: 'text', meaning: 'Where a listener is, `unix:PATH` or `HOST:PORT`; or where a policy comes from.' },
   attempt: { type: 'number', meaning: 'How many times this was tried, counting from 1.' },
   attestor: { type: 'text', meaning: 'The workload attestor: `unix`, `systemd`, `docker` or `k8s`.' },
   ca_id: { type: 'text', meaning: 'The CA or JWT key.' },
