@@ -14,6 +14,9 @@ export interface BundleFileOptions {
   readonly verify?: VerifyRules;
 }
 
+/** A reading that fails may have taken its whole time, and is not begun again at each look at the file. */
+const RETRY_MS = 60_000;
+
 /** Whether a path names an OPA bundle rather than a folder or a .rego file. */
 export function isBundlePath(path: string): boolean {
   return path.endsWith('.tar.gz') || path.endsWith('.tgz');
@@ -23,10 +26,20 @@ export function isBundlePath(path: string): boolean {
 export function bundleFileSource(path: string, options: BundleFileOptions): SnapshotSource {
   const { clock, reader, verify } = options;
   let last: { readonly trace: string; readonly of: string; readonly answer: Answer } | undefined;
+  const holds = (answer: Answer): boolean => !('failedAt' in answer) || clock.now() - answer.failedAt < RETRY_MS;
+  const answerOf = async (read: () => Promise<PolicySnapshot>, signal: AbortSignal): Promise<Answer> => {
+    try {
+      return { snapshot: await read() };
+    } catch (error) {
+      signal.throwIfAborted();
+      const refusal = SvidgateError.from(error);
+      return refusal.code === 'policy_invalid' ? { refusal } : { refusal, failedAt: clock.now() };
+    }
+  };
   const answerTo = async (verification: BundleVerification | undefined, signal: AbortSignal): Promise<Answer> => {
     const keys = verification?.keys.map(({ material }) => hash('sha256', material)).join(' ') ?? '';
     const trace = `${keys} ${await traceOf(path)}`;
-    if (last?.trace === trace) return last.answer;
+    if (last?.trace === trace && holds(last.answer)) return last.answer;
     const bytes = await readSteady(path, () => readBounded(path));
     const of = `${keys} ${Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('hex')}`;
     const read = async (): Promise<PolicySnapshot> => {
@@ -37,7 +50,8 @@ export function bundleFileSource(path: string, options: BundleFileOptions): Snap
       if (found.kind === 'snapshot') return found.snapshot;
       throw new SvidgateError('policy_invalid', `${path} is a delta, which only a bundle server can give`);
     };
-    const answer = last?.of === of ? last.answer : await answerOf(read, signal);
+    const known = last?.of === of && holds(last.answer) ? last.answer : undefined;
+    const answer = known ?? (await answerOf(read, signal));
     last = { trace, of, answer };
     return answer;
   };
@@ -56,18 +70,12 @@ export function bundleFileSource(path: string, options: BundleFileOptions): Snap
   };
 }
 
-type Answer = { readonly snapshot: PolicySnapshot } | { readonly refusal: SvidgateError };
-
-/** What is refused for good is kept, too; all else is thrown. */
-async function answerOf(read: () => Promise<PolicySnapshot>, signal: AbortSignal): Promise<Answer> {
-  try {
-    return { snapshot: await read() };
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof SvidgateError && error.code === 'policy_invalid') return { refusal: error };
-    throw error;
-  }
-}
+type Answer =
+  | { readonly snapshot: PolicySnapshot }
+  /** The same bytes are refused again. */
+  | { readonly refusal: SvidgateError }
+  /** It may pass: the bundle was too large for the time, or for the memory of that moment. */
+  | { readonly refusal: SvidgateError; readonly failedAt: number };
 
 /** Of the file as it is; of one that changed a moment ago, and may change again within the same tick of its time, each differs. */
 async function traceOf(path: string): Promise<string> {

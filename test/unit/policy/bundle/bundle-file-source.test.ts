@@ -16,6 +16,7 @@ import {
 import { createRegoProgram } from '../../../../src/policy/rego-program.ts';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { retarGz, tarGz } from '../../../support/tar-file.ts';
+import { createTestClock } from '../../../support/test-clock.ts';
 import { tempFolder, type TempFolder } from '../../../support/temp-folder.ts';
 import { never } from '../support.ts';
 
@@ -149,6 +150,28 @@ describe('bundleFileSource', () => {
     await write(path, plain(FILES).subarray(0, 100));
     for (let time = 0; time < 3; time += 1) await assertFails(source.read(never), 'policy_invalid', /cut off/);
     assert.equal(reads, 2);
+  });
+
+  test('does not try again at each look what failed otherwise', async () => {
+    let tries = 0;
+    const failing: BundleReader = {
+      ...real,
+      async read() {
+        tries += 1;
+        return await Promise.reject(new SvidgateError('deadline_exceeded', 'it took too long'));
+      },
+    };
+    await write(path, plain(FILES));
+    const still = createTestClock();
+    const source = bundleFileSource(path, { clock: still, reader: failing });
+    for (let time = 0; time < 3; time += 1) await assertFails(source.read(never), 'deadline_exceeded', /too long/);
+    assert.equal(tries, 1);
+    await still.advance(60_000);
+    await assertFails(source.read(never), 'deadline_exceeded', /too long/);
+    assert.equal(tries, 2);
+    await write(path, plain({ 'a.rego': REGO }));
+    await assertFails(source.read(never), 'deadline_exceeded', /too long/);
+    assert.equal(tries, 3);
   });
 
   test('says what is wrong with the file', async () => {
