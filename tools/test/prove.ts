@@ -12,6 +12,7 @@ const COUNTS = {
   SVIDGATE_CHAOS_KILLS: '40',
   SVIDGATE_CHAOS_PROGRAMS: '20',
   SVIDGATE_CHAOS_CHANGES: '300',
+  SVIDGATE_LOG_KILLS: '100',
   SVIDGATE_RECORDED_REQUESTS: '20000',
   SVIDGATE_DIFFERENCES: '100',
 };
@@ -26,6 +27,7 @@ if (status !== 0) process.exit(status ?? 1);
 
 const tests = [
   'test/unit/evidence/difference/planted.test.ts',
+  'test/integration/decision-log-kill.test.ts',
   ...['decision-log-replay', 'chaos-rotation', 'chaos-callers'].map((file) => `test/e2e/${file}.test.ts`),
 ];
 runNode(nodePath(), [join(root, 'tools/test/run.ts'), '--test-timeout=7200000', ...tests], {
