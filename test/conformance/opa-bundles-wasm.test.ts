@@ -143,6 +143,17 @@ describe('a bundle that is compiled', () => {
     assert.equal(await ourValue(snapshot, 'envoy/authz/allow', { ip: '::ffff:10.1.2.3' }), false);
   });
 
+  test('is refused when its module calls what svidgate does not offer', async () => {
+    const rego = 'package envoy.authz\n\nallow if opa.runtime().env.ALLOW == "yes"\n';
+    const snapshot = await read(
+      await judges.opa.build({ files: { 'a.rego': rego }, target: 'wasm', entrypoints: ['envoy/authz/allow'] }),
+    );
+    await assert.rejects(ourValue(snapshot, 'envoy/authz/allow', {}), {
+      code: 'policy_invalid',
+      message: /builtins that svidgate does not offer: opa\.runtime/,
+    });
+  });
+
   test('is refused when its module is not as OPA writes it', async () => {
     const compiled = await judges.opa.build({ files, target: 'wasm', entrypoints: ['envoy/authz/allow'] });
     const parts = new Map<string, string | Uint8Array>(untarGz(compiled));
