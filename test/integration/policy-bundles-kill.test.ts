@@ -2,16 +2,23 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createKeptBundleFiles } from '../../src/datastore/index.ts';
 import { decodeDownloadedBundle } from '../../src/policy/download/kept-bundle.ts';
+import { startBundleServer } from '../support/bundle-server.ts';
+import { connect } from '../support/grpc-client.ts';
 import { numberedBundle, PLACE, POLICY } from '../support/kept-bundles-program.ts';
+import { serveAgain } from '../support/serve-again.ts';
+import { entriesFor } from '../support/server.ts';
+import { unsignedBundle } from '../support/signed-bundle.ts';
 import { noSmallDisk, runOnSmallDisk } from '../support/small-disk.ts';
 import { tempFolder } from '../support/temp-folder.ts';
+import { waitUntil } from '../support/wait-until.ts';
 
 const PROGRAM = fileURLToPath(new URL('../support/kept-bundles-program.ts', import.meta.url));
 const KILLS = 8;
@@ -49,6 +56,56 @@ test(`after each of ${KILLS} kills the last bundle that was written is there and
     assert.ok(bundle.parts.every((part, index) => Buffer.compare(part, parts[index] ?? new Uint8Array()) === 0));
     const names = await readdir(join(folder.path, 'bundles'));
     assert.ok(names.length <= 2, `${names.join()}: no more than it and what the kill left`);
+  }
+});
+
+const allowing = (path: string): string =>
+  `package envoy.authz\n\ndefault allow := false\n\nallow if input.attributes.request.http.path == "${path}"\n`;
+const LIMIT_MS = 60_000;
+
+test('a server that is killed while a bundle comes decides by it, or by the one before', async () => {
+  await using folder = await tempFolder();
+  await using bundles = await startBundleServer();
+  const publish = (number: number): void =>
+    bundles.publish(unsignedBundle(allowing(`/${number}`), `r${number}`), `"${number}"`);
+  await writeFile(join(folder.path, 'entries.yaml'), entriesFor('/caller'));
+  await writeFile(
+    join(folder.path, 'svidgate.yaml'),
+    `trust_domain: example.test
+data_dir: ./data
+workload_socket: ./api.sock
+admin: { socket: ./admin.sock }
+entries: ./entries.yaml
+telemetry: { listen: 127.0.0.1:0 }
+authz:
+  listen: unix:./authz.sock
+  eval_timeout: 5s
+  policies: { default: { bundle: { url: "http://127.0.0.1:${bundles.port}/b", poll_interval: 1s } } }
+`,
+  );
+  const isAllowed = async (path: string): Promise<boolean> => {
+    using client = connect(`unix:${join(folder.path, 'authz.sock')}`);
+    const { status } = await client.check({ attributes: { request: { http: { method: 'GET', path } } } });
+    return status?.code === 0;
+  };
+  const allowed = (path: string): Promise<boolean> =>
+    waitUntil(`${path} to be allowed`, LIMIT_MS, () => isAllowed(path));
+  publish(0);
+  await using server = await serveAgain(folder.path);
+  await allowed('/0');
+  for (let number = 1; number <= 3; number += 1) {
+    const { length } = bundles.questions;
+    publish(number);
+    await waitUntil('its download', LIMIT_MS, () => bundles.questions.length > length);
+    await delay(Math.random() * 3000);
+    await server.stop('SIGKILL');
+    await bundles.down();
+    await server.start();
+    const [before, now] = [await isAllowed(`/${number - 1}`), await isAllowed(`/${number}`)];
+    assert.notEqual(before, now, `one of ${number - 1} and ${number} decides`);
+    await bundles.up();
+    await allowed(`/${number}`);
+    assert.equal(await isAllowed(`/${number - 1}`), false);
   }
 });
 
