@@ -6,6 +6,7 @@ export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
   ['docs/federation.md', 'test/docs/served-pages.test.ts'],
   ['docs/guide/policies.md', 'test/docs/policy-guide.test.ts'],
   ['docs/policy-history.md', 'test/docs/served-pages.test.ts'],
+  ['docs/policy-replay.md', 'test/docs/policy-replay.test.ts'],
   ['docs/revocation.md', 'test/docs/served-pages.test.ts'],
   ['docs/upstream-authorities.md', 'test/docs/upstream-authorities.test.ts'],
   ['docs/workload-api.md', 'test/docs/served-pages.test.ts'],

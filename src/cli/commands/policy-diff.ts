@@ -1,6 +1,6 @@
 import { systemClock } from '../../core/index.ts';
 import { policyDifference, readRecords, recordedInputs, type ComparedPolicy } from '../../evidence/index.ts';
-import { evaluateGrants, folderSource, openPolicy, snapshotSource } from '../../policy/index.ts';
+import { evaluateGrants, pathSource, openPolicy, snapshotSource } from '../../policy/index.ts';
 import { EXIT, type ExitCode } from '../exit-code.ts';
 import { differenceJson, formatDifference } from '../difference-view.ts';
 import type { DiffFlags } from '../groups/policy-records.ts';
@@ -33,7 +33,7 @@ export async function diffPolicies(paths: readonly [string, string], options: Op
 }
 
 async function openSide(path: string, entrypoint: string, signal: AbortSignal): Promise<OpenedSide> {
-  const snapshot = await folderSource(path, systemClock).read(signal);
+  const snapshot = await pathSource(path, { clock: systemClock }).read(signal);
   const policy = await openPolicy({ path: snapshotSource(path, snapshot), entrypoint, signal });
   try {
     const grants = await evaluateGrants({ snapshot, entrypoint, signal });

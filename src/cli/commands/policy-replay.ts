@@ -1,5 +1,6 @@
+import { systemClock } from '../../core/index.ts';
 import { replay, type ReplayReport } from '../../evidence/index.ts';
-import { openPolicy } from '../../policy/index.ts';
+import { openPolicy, pathSource } from '../../policy/index.ts';
 import { logGaps, openDecisionLog, type RecordCommandOptions } from '../decision-log.ts';
 import { EXIT, type ExitCode } from '../exit-code.ts';
 import type { ReplayFlags } from '../groups/policy-records.ts';
@@ -9,7 +10,7 @@ import { formatReplayReport, replayReportJson } from '../replay-view.ts';
 export async function replayPolicy(options: ReplayFlags & RecordCommandOptions): Promise<ExitCode> {
   const { policy: path, entrypoint, name, samples, output, terminal } = options;
   const { signal } = new AbortController();
-  await using policy = await openPolicy({ path, entrypoint, signal });
+  await using policy = await openPolicy({ path: pathSource(path, { clock: systemClock }), entrypoint, signal });
   const records = openDecisionLog(options, signal);
   const report = await replay(records, policy, { signal, samples, ...(name === undefined ? {} : { policy: name }) });
   const verdict = judge(report, options);

@@ -29,7 +29,7 @@ function addReplay(group: Command, { terminal, finish }: CliContext): void {
     group
       .command('replay')
       .description('what a policy would have answered to recorded decisions; 1 when too many would change')
-      .requiredOption('--policy <path>', 'the policy that is tried: a folder, or one file'),
+      .requiredOption('--policy <path>', 'the policy that is tried: a folder, a .rego or rules file, or a bundle'),
   )
     .option('-e, --entrypoint <path>', 'the rule that decides', DEFAULT_ENTRYPOINT)
     .option('--max-changed <number>', 'how many decisions may change', count, 0)
@@ -61,8 +61,8 @@ function addDiff(group: Command, { terminal, finish }: CliContext): void {
   const diff = group
     .command('diff')
     .description('look for requests that two policies answer differently; 1 when there are some')
-    .argument('<old>', 'a folder, or one file')
-    .argument('<new>', 'a folder, or one file')
+    .argument('<old>', 'a folder, a .rego or rules file, or a bundle')
+    .argument('<new>', 'a folder, a .rego or rules file, or a bundle')
     .option('-e, --entrypoint <path>', 'the rule that decides', DEFAULT_ENTRYPOINT)
     .option(
       '--from <path>',
@@ -96,7 +96,7 @@ function addUnused(group: Command, { terminal, finish }: CliContext): void {
     group
       .command('unused')
       .description('what a policy grants and no recorded allow used, by principal; 0 also when there is something')
-      .requiredOption('--policy <path>', 'the policy: a folder, or one file'),
+      .requiredOption('--policy <path>', 'the policy: a folder, a .rego or rules file, or a bundle'),
   )
     .option('-e, --entrypoint <path>', 'the rule that decides', DEFAULT_ENTRYPOINT)
     .addOption(outputOption('form of the result'));
