@@ -24,12 +24,12 @@ import { checkEntriesFile } from '../../src/registration/index.ts';
 import { parseTrustDomain } from '../../src/spiffe/index.ts';
 import { envoyPath, root } from '../../tools/setup/paths.mjs';
 import { tempFolder } from '../support/temp-folder.ts';
+import { AUTHORING_TREATMENTS } from './authoring-treatments.ts';
 import { writeBundles } from './bundle-files.ts';
-import { checkDecisionLogLine, isDecisionLogLine } from './decision-log-lines.ts';
-import { checkLogRules, isLogRules } from './log-rules.ts';
 import type { CodeBlock } from './markdown.ts';
 import { COVERED_LINES, RUN_AS_A_WHOLE } from './covered.ts';
 import { PROXY_TREATMENTS } from './proxy-treatments.ts';
+import { RECORD_TREATMENTS } from './record-treatments.ts';
 import { consoleSteps, runShell, visibleText } from './shell.ts';
 
 /** What is done with one kind of code block. The first treatment that takes a block is its own. */
@@ -143,12 +143,6 @@ const regoTests: Treatment = {
   },
 };
 
-const logRules: Treatment = {
-  name: 'rules about records, on a record of their page',
-  takes: isLogRules,
-  check: checkLogRules,
-};
-
 const rego: Treatment = {
   name: 'a policy, by compiling it and deciding the input document of its page',
   takes: (block) => block.language === 'rego',
@@ -188,12 +182,6 @@ async function decide(path: string, entrypoint: string, input: string): Promise<
     await running.catch(() => undefined);
   }
 }
-
-const decisionLogLine: Treatment = {
-  name: 'a line of the decision log, by its reader',
-  takes: (block) => block.language === 'json' && isDecisionLogLine(JSON.parse(block.text)),
-  check: (block) => checkDecisionLogLine(JSON.parse(block.text)),
-};
 
 const inputDocument: Treatment = {
   name: 'an input document, as JSON; its policy decides it',
@@ -390,11 +378,11 @@ export const TREATMENTS: readonly Treatment[] = [
   entriesFile,
   svidgateConfig,
   envoyBootstrap,
+  ...AUTHORING_TREATMENTS,
   policyData,
   regoTests,
-  logRules,
+  ...RECORD_TREATMENTS,
   rego,
-  decisionLogLine,
   inputDocument,
   logLine,
   output,
