@@ -1,13 +1,13 @@
 /** What a server writes down of the decisions of its gate. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFile, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { readRecords, type DecisionRecord } from '../../src/evidence/index.ts';
 import { openPolicy } from '../../src/policy/index.ts';
 import { AUTHORIZATION_SERVICE, jsonToStruct, type CheckRequestInit } from '../../src/proto/index.ts';
+import { get, logOf } from '../support/decision-log.ts';
 import { connect } from '../support/grpc-client.ts';
 import { entriesFor, startTestServer, type TestServer } from '../support/server.ts';
 
@@ -46,27 +46,16 @@ function start(policies = 'default: { path: ./authz.rego }'): Promise<TestServer
   });
 }
 
-interface Log {
-  readonly records: readonly DecisionRecord[];
-  readonly text: string;
-  readonly losses: ReadonlyMap<string, { readonly records: number }>;
-}
+const UNSURE = `package envoy.authz
 
-/** Ends the server first: then all is written. */
-async function logOf(server: TestServer): Promise<Log> {
-  await server.running.stop('the log is read');
-  const folder = join(server.folder, 'data', 'decisions');
-  const reading = readRecords(folder);
-  const records: DecisionRecord[] = [];
-  for await (const record of reading) records.push(record);
-  const files = (await readdir(folder)).filter((name) => name.endsWith('.jsonl'));
-  const texts = await Promise.all(files.map((name) => readFile(join(folder, name), 'utf8')));
-  return { records, text: texts.join(''), losses: reading.counts.losses };
-}
+nothing if input.parsed_path[0] == "there"
 
-const get = (path: string, headers: Readonly<Record<string, string>> = {}): CheckRequestInit => ({
-  attributes: { request: { http: { method: 'GET', host: 'orders.test', path, headers } } },
-});
+slow if {
+	input.attributes.request.http.method
+	xs := numbers.range(1, 20000)
+	count([1 | some a in xs; some b in xs; a * b == 0]) == 0
+}
+`;
 
 describe('the decision log', () => {
   test('has a record of each outcome, with what was asked as far as it was read', async () => {
@@ -111,10 +100,50 @@ describe('the decision log', () => {
     assert.equal(mode & 0o777, 0o600);
   });
 
+  for (const [onError, status] of [
+    ['deny', 403],
+    ['error_response', 500],
+    ['grpc', 403],
+  ] as const) {
+    test(`has one record of a failure that Envoy is told as ${onError}`, async () => {
+      await using server = await startTestServer({
+        entries: entriesFor('/caller'),
+        config:
+          `authz:\n  listen: unix:./authz.sock\n  eval_timeout: 5s\n  on_error: ${onError}\n  policies:\n` +
+          '    default: { path: ./authz.rego, entrypoint: envoy/authz/nothing }\n' +
+          '    slow: { path: ./authz.rego, entrypoint: envoy/authz/slow }\ndecision_log: {}\n',
+        files: { 'authz.rego': UNSURE },
+      });
+      {
+        using client = connect(server.gate);
+        await client.check(get('/a')).catch(() => undefined);
+        const slow = { attributes: { ...get('/b').attributes, contextExtensions: { 'svidgate.policy': 'slow' } } };
+        await client.check(slow, { timeoutMs: 300 }).catch(() => undefined);
+      }
+      const { records } = await logOf(server);
+      assert.deepEqual(
+        records.map(({ error, input, result, svidgate }) => [error?.message, svidgate.http_status, input, result]),
+        [
+          [
+            'undefined_decision',
+            status,
+            { attributes: { request: { http: { method: 'GET' } } }, parsed_path: ['a'] },
+            undefined,
+          ],
+          [records[1]?.error?.message, status, records[1]?.input, undefined],
+        ],
+      );
+      // Which of the two clocks rings first is chance.
+      assert.match(records[1]?.error?.message ?? '', /^(?:evaluation_timeout|deadline_exceeded|canceled)$/);
+      assert.deepEqual([records[1]?.svidgate.method, records[1]?.svidgate.policy], ['GET', 'slow']);
+    });
+  }
+
   test('is off where nothing is said', async () => {
     await using server = await startTestServer({
       entries: entriesFor('/caller'),
-      config: 'authz:\n  listen: unix:./authz.sock\n  eval_timeout: 5s\n  policies:\n    default: { path: ./authz.rego }\n',
+      config:
+        'authz:\n  listen: unix:./authz.sock\n  eval_timeout: 5s\n  policies:\n    default: { path: ./authz.rego }\n',
       files: { 'authz.rego': POLICY },
     });
     using client = connect(server.gate);
@@ -164,85 +193,6 @@ describe('the decision log', () => {
       assert.equal(decision.effect, svidgate.outcome);
       assert.equal(decision.digest, svidgate.policy_digest);
     }
-  });
-});
-
-const RULED = `package envoy.authz
-
-allow if {
-	input.attributes.request.http.method
-	input.parsed_path
-	input.attributes.request.http.headers["user-agent"]
-}
-`;
-
-describe('data.system.log of a policy', () => {
-  const rulesOf = async (rules: string, asked: readonly CheckRequestInit[]): Promise<Log> => {
-    await using server = await startTestServer({
-      entries: entriesFor('/caller'),
-      config: 'authz:\n  listen: unix:./authz.sock\n  eval_timeout: 5s\n  policies:\n    default: { path: ./policy }\ndecision_log: {}\n',
-      files: { 'policy/authz.rego': RULED, 'policy/log.rego': rules },
-    });
-    {
-      using client = connect(server.gate);
-      for (const each of asked) await client.check(each);
-    }
-    return await logOf(server);
-  };
-  const one = get('/orders/1', { 'user-agent': 'curl/8' });
-
-  test('removes and replaces, and the record says what', async () => {
-    const { records } = await rulesOf(
-      `# What OPA has in its documentation.
-package system.log
-
-mask contains "/input/attributes/request/http/headers/user-agent"
-mask contains "/input/nothing/here"
-mask contains {"op": "upsert", "path": "/input/parsed_path/1", "value": "**"}
-mask contains {"op": "upsert", "path": "/result", "value": "seen"} if input.result == true
-`,
-      [one],
-    );
-    const [record] = records;
-    assert.deepEqual(record?.input, {
-      attributes: { request: { http: { method: 'GET', headers: {} } } },
-      parsed_path: ['orders', '**'],
-    });
-    assert.equal(record?.result, 'seen');
-    assert.deepEqual(record?.erased, ['/input/attributes/request/http/headers/user-agent']);
-    assert.deepEqual(record?.masked?.toSorted(), ['/input/parsed_path/1', '/result']);
-    assert.equal(record?.svidgate.replayable, false);
-  });
-
-  test('drops, and the number is in the log', async () => {
-    const rules = 'package system.log\n\ndrop if input.input.parsed_path[0] == "health"\n';
-    const { records, losses } = await rulesOf(rules, [one, get('/health', { 'user-agent': 'x' }), one]);
-    assert.deepEqual([records.length, losses.get('sampled')?.records], [2, 1]);
-    assert.ok(records.every(({ svidgate }) => svidgate.replayable));
-  });
-
-  const broken: Readonly<Record<string, string>> = {
-    'another type': 'mask := "/input"',
-    'a path of another place': 'mask contains "/svidgate"',
-    'an operation that is none': 'mask contains {"op": "hide", "path": "/input"}',
-    'a conflict': 'mask := x if some x in [{"/input/a"}, {"/input/b"}]',
-    'an endless loop':
-      'mask contains "/input/a" if count([1 | some a in numbers.range(1, 20000); some b in numbers.range(1, 20000); a * b == 0]) == 0',
-  };
-  for (const [what, rule] of Object.entries(broken)) {
-    test(`that fails by ${what} erases everything, and loses nothing`, async () => {
-      const { records } = await rulesOf(`package system.log\n\n${rule}\n`, [one]);
-      const [record] = records;
-      assert.equal(record?.svidgate.outcome, 'allow');
-      assert.deepEqual([record?.input, record?.result], [undefined, undefined]);
-      assert.deepEqual(record?.erased, ['/input', '/result']);
-      assert.equal(record?.svidgate.replayable, false);
-    });
-  }
-
-  test('whose drop fails drops nothing', async () => {
-    const { records } = await rulesOf('package system.log\n\ndrop := "yes"\n', [one]);
-    assert.deepEqual([records.length, records[0]?.result], [1, true]);
   });
 });
 
