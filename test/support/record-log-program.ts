@@ -8,7 +8,7 @@ import { openRecordLog } from '../../src/evidence/log/index.ts';
 import { recordLine } from './record-line.ts';
 
 /** Small segments, so that kills hit rotations, too; large enough that nothing is removed. */
-export const KILLED_LOG = { maxBytes: 64 * 2 ** 20, segmentBytes: 100_000 } as const;
+export const KILLED_LOG = { maxBytes: 2 ** 30, segmentBytes: 100_000 } as const;
 
 async function main(folder: string, first: number): Promise<void> {
   const log = await openRecordLog({
