@@ -53,7 +53,7 @@ export function logGaps({ damaged, missing, losses }: Readonly<ReadCounts>): rea
   return [
     ...(damaged === 0 ? [] : [`${thousands(damaged)} lines of the log are damaged`]),
     ...(missing === 0 ? [] : [`${thousands(missing)} records are missing: segments of the log were removed`]),
-    ...Object.entries(losses).map(([reason, { records, unknown }]) => {
+    ...[...losses].map(([reason, { records, unknown }]) => {
       const more = unknown === 0 ? '' : `${records === 0 ? '' : ' and '}an unknown number`;
       return `${records === 0 ? '' : thousands(records)}${more} of decisions were not recorded: ${reason}`;
     }),
