@@ -8,7 +8,6 @@ import { formatListenAddress, formatMistake, loadConfig, parseConfig, readConfig
 import { SDS_DEFAULTS } from './sds-defaults.ts';
 
 const FILE = '/etc/svidgate/svidgate.yaml';
-
 function mistakesOf(text: string, file = FILE): string[] {
   return (parseConfig(text, file).mistakes ?? []).map(formatMistake).map((line) => line.replace(`${file}:`, ''));
 }
