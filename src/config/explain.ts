@@ -5,6 +5,8 @@ import { formatPath, type DocumentPath, type Mistake } from './mistake.ts';
 import { nearestName } from './nearest-name.ts';
 import type { YamlTree } from './yaml-tree.ts';
 
+/** Of an address: whoever reads the mistake need not know them. */
+const CREDENTIALS = /\/\/[^/\s]*@/;
 const MAX_SHOWN_VALUE = 60;
 
 export interface ExplainContext {
@@ -62,7 +64,8 @@ function describe(path: DocumentPath, value: unknown): string {
 export function describeValue(value: unknown): string {
   if (value === null) return 'empty';
   if (typeof value === 'string') {
-    return JSON.stringify(value.length > MAX_SHOWN_VALUE ? `${value.slice(0, MAX_SHOWN_VALUE)}…` : value);
+    const shown = value.replace(CREDENTIALS, '//…@');
+    return JSON.stringify(shown.length > MAX_SHOWN_VALUE ? `${shown.slice(0, MAX_SHOWN_VALUE)}…` : shown);
   }
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   if (typeof value === 'object') return 'a mapping';
