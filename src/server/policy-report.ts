@@ -1,5 +1,5 @@
 import type { PolicyReport } from '../endpoints/admin/index.ts';
-import { formatProblem, type PolicyStatus } from '../policy/index.ts';
+import { formatProblem, type PolicyStatus, type SourceStatus } from '../policy/index.ts';
 import type { ServerParts } from './parts.ts';
 
 const SHOWN_DIGEST_LENGTH = 12;
