@@ -83,7 +83,18 @@ export async function startEvaluationThread(
   thread.on('error', (error) =>
     die(`the evaluation thread failed: ${error instanceof Error ? error.message : 'unknown'}`),
   );
-  thread.on('exit', () => die('the evaluation thread ended'));
+  const deliverPending = (): void => {
+    let next = receiveMessageOnPort(port);
+    while (next !== undefined) {
+      receive(next.message as EvaluatorReply);
+      next = receiveMessageOnPort(port);
+    }
+  };
+  thread.on('exit', () => {
+    // What it said last may still wait for the event loop: why it refused the module.
+    deliverPending();
+    die('the evaluation thread ended');
+  });
 
   try {
     await withinLimit(ready.promise, { clock, signal, limitMs: startLimitMs, what: 'loading the policy' });
@@ -94,13 +105,7 @@ export async function startEvaluationThread(
   }
   return {
     post: postTogether(port),
-    deliverPending() {
-      let next = receiveMessageOnPort(port);
-      while (next !== undefined) {
-        receive(next.message as EvaluatorReply);
-        next = receiveMessageOnPort(port);
-      }
-    },
+    deliverPending,
     end,
   };
 }

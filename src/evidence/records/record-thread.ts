@@ -1,4 +1,4 @@
-import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
 import {
   describeError,
   ERROR_CATALOGUE,
@@ -81,7 +81,13 @@ class ThreadHandle implements RecordThread {
     this.#options = options;
     port.on('message', (message: FromRecordThread) => this.#receive(message));
     thread.on('error', (error) => this.#end(error instanceof Error ? error.message : 'unknown'));
-    thread.on('exit', () => this.#end('the recording thread ended'));
+    thread.on('exit', () => {
+      // What it said last may still wait for the event loop: why the log cannot be opened.
+      for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
+        this.#receive(next.message as FromRecordThread);
+      }
+      this.#end('the recording thread ended');
+    });
   }
 
   async ready(): Promise<void> {
