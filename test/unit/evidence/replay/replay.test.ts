@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { readRecords, replay, type DecisionRecord, type ReplayReport } from '../../../../src/evidence/index.ts';
 import { openPolicy, snapshotSource, type OpenedPolicy } from '../../../../src/policy/index.ts';
 import { decisionRecord, recordOf, type RecordParts } from '../../../support/decision-records.ts';
+import { patientCompiler as compiler } from '../../../support/patient-compiler.ts';
 import { tempFolder } from '../../../support/temp-folder.ts';
 
 const { signal } = new AbortController();
@@ -12,7 +13,7 @@ const { signal } = new AbortController();
 function open(rules: string, entrypoint = 'envoy/authz/allow'): Promise<OpenedPolicy> {
   const files = { modules: { 'authz.rego': `package envoy.authz\n${rules}\n` }, data: {} };
   const path = snapshotSource('test', { files, tests: {}, digest: rules });
-  return openPolicy({ path, entrypoint, signal });
+  return openPolicy({ path, entrypoint, compiler, signal });
 }
 
 async function* each(records: readonly DecisionRecord[]): AsyncGenerator<DecisionRecord> {

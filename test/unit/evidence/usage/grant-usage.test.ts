@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { grantUsage, type DecisionRecord } from '../../../../src/evidence/index.ts';
 import { evaluateGrants, openPolicy, snapshotSource } from '../../../../src/policy/index.ts';
 import { recordOf } from '../../../support/decision-records.ts';
+import { patientCompiler as compiler, patientProgram as program } from '../../../support/patient-compiler.ts';
 
 const { signal } = new AbortController();
 const RULES = `package envoy.authz
@@ -32,8 +33,8 @@ test('what nobody used is listed by principal, and records that prove nothing do
   const files = { modules: { 'authz.rego': RULES }, data: { 'data.json': JSON.stringify(DATA) } };
   const snapshot = { files, tests: {}, digest: 'test' };
   const entrypoint = 'envoy/authz/allow';
-  await using policy = await openPolicy({ path: snapshotSource('test', snapshot), entrypoint, signal });
-  await using grants = await (await evaluateGrants({ snapshot, entrypoint, signal })).open();
+  await using policy = await openPolicy({ path: snapshotSource('test', snapshot), entrypoint, compiler, signal });
+  await using grants = await (await evaluateGrants({ snapshot, entrypoint, program, signal })).open();
   const web = { svidgate: { principal: 'spiffe://a.test/web' } };
   const records = [
     await recordOf(policy, of('spiffe://a.test/web', 'GET'), { ...web, timestamp: '2026-11-22T10:00:00Z' }),
