@@ -32,11 +32,12 @@ export interface RecordLog extends AsyncDisposable {
 }
 
 /**
- * `queue`: they came faster than they could be recorded; `sampled`: left out on purpose; `failed`: no record could be made of
+ * `queue`: they came faster than they could be recorded; `refused`: no policy was asked, as their callers are not known or sent
+ * no check, and there were too many of them; `sampled`: left out on purpose; `failed`: no record could be made of
  * them; `too_large`: their record was; `disk`: it could not be written; `torn`: half of it was in the file; `unclean_end`: what
  * was not in the file yet when the process ended.
  */
-export type LossReason = 'queue' | 'sampled' | 'failed' | 'too_large' | 'disk' | 'torn' | 'unclean_end';
+export type LossReason = 'queue' | 'refused' | 'sampled' | 'failed' | 'too_large' | 'disk' | 'torn' | 'unclean_end';
 
 /** Where a sink is in the log. */
 export interface RecordCursor {

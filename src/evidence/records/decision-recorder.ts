@@ -7,6 +7,7 @@ import type { DecisionFacts } from './decision-facts.ts';
 import type { RecordedPaths } from './decision-record.ts';
 import { FactsBatch } from './facts-batch.ts';
 import { recordedPaths } from './recorded-paths.ts';
+import { RefusedShare } from './refused-share.ts';
 import type { LostDecisions, RecorderStatus, RecordThreadJob } from './record-protocol.ts';
 import { startRecordThread, type RecordThread } from './record-thread.ts';
 
@@ -83,6 +84,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
   readonly #closing = new AbortController();
   #thread: RecordThread | undefined;
   #restarting: Promise<void> | undefined;
+  readonly #refused = new RefusedShare();
   #arrived: AnsweredCheck[] = [];
   #isScheduled = false;
   #telling: NodeJS.Timeout | undefined;
@@ -122,7 +124,8 @@ class ThreadRecorder implements OpenDecisionRecorder {
 
   record(check: AnsweredCheck): void {
     if (this.#isLeftOut(check)) return this.#leaveOut(check.policy);
-    if (this.#arrived.length + this.#sentCount >= this.#maxQueued) this.#lose('queue', 1);
+    if (check.policy === '' && !this.#refused.take()) this.#lose('refused', 1);
+    else if (this.#arrived.length + this.#sentCount >= this.#maxQueued) this.#lose('queue', 1);
     else if (this.#closing.signal.aborted || this.#thread === undefined) this.#lose('failed', 1);
     else this.#arrived.push(check);
     this.#schedule();

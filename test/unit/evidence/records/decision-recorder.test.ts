@@ -103,6 +103,21 @@ describe('the recorder', () => {
     assert.equal(losses.get('queue')?.records, 40);
   });
 
+  test('counts most of what never got to a policy, so that it pushes nothing else out', async () => {
+    await using temp = await tempFolder();
+    const recorder = await openDecisionRecorder(optionsFor(temp.path));
+    for (let number = 0; number < 3000; number += 1) {
+      recorder.record(check(number, { policy: '', outcome: 'failure' }, { reason: 'invalid_request' }));
+    }
+    recorder.record(check(3000));
+    await recorder.close();
+    const { records, losses } = await read(temp.path);
+    const lost = losses.get('refused')?.records ?? 0;
+    assert.ok(lost > 1500 && lost <= 2000, String(lost));
+    assert.equal(records.length + lost, 3001);
+    assert.equal(records.filter(({ svidgate }) => svidgate.policy === 'default').length, 1);
+  });
+
   test('counts what is too much to hold', async () => {
     await using temp = await tempFolder();
     const recorder = await openDecisionRecorder(optionsFor(temp.path, { maxQueuedBytes: 20_000 }));
