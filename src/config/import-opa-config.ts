@@ -42,22 +42,24 @@ const PLUGIN_REMARKS: Readonly<Record<string, string>> = {
 
 /** Keys of OPA beside the plugin. */
 const OPA_REMARKS: Readonly<Record<string, string>> = {
-  services: 'not taken yet: Rego and data come from the folder of the policy',
-  bundles: 'not taken yet: put the Rego and the data of the bundle into the folder of the policy',
-  bundle: 'not taken yet: put the Rego and the data of the bundle into the folder of the policy',
-  discovery: 'not taken yet: svidgate.yaml is the configuration',
-  decision_logs: 'not taken yet: decisions are log lines and metrics; the decision id is in the dynamic metadata',
-  status: 'not taken yet: `svidgate status`, /ready and /metrics tell the state',
-  keys: 'not taken yet: bundles are not downloaded',
-  distributed_tracing: 'not taken yet',
-  labels: 'has no counterpart',
+  services: '`bundle.url` and `decision_log.opa.url` name the whole address, with a token and a CA of their own',
+  bundles:
+    '`authz.policies.default.bundle` is in the place of `path`: `url`, `token_file`, `tls`; `verify` for `signing`',
+  bundle:
+    '`authz.policies.default.bundle` is in the place of `path`: `url`, `token_file`, `tls`; `verify` for `signing`',
+  discovery: 'has no counterpart: svidgate.yaml is the configuration',
+  decision_logs: 'the section `decision_log` records decisions; its `opa.url` takes the same receiver',
+  status: 'has no counterpart: `svidgate status`, /ready and /metrics tell the state',
+  keys: '`authz.policy_keys` has them; `verify` of a policy names those that count',
+  distributed_tracing: 'has no counterpart: decision records have the ids of the trace and the span',
+  labels: '`decision_log.labels` are in each record',
   caching: '`authz.http_send.cache.max_bytes` bounds what `http.send` keeps; `authz.http_send.allow` turns it on',
   server: 'has no counterpart: OPA’s own API is not served',
   storage: 'has no counterpart',
-  persistence_directory: 'has no counterpart: compiled policies are kept in `data_dir`',
+  persistence_directory: 'has no counterpart: compiled policies and the last good bundles are kept in `data_dir`',
   default_decision: 'has no counterpart: `entrypoint` decides',
   default_authorization_decision: 'has no counterpart',
-  nd_builtin_cache: 'has no counterpart',
+  nd_builtin_cache: 'is always recorded, as far as it holds no secret',
 };
 
 /**

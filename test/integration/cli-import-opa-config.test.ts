@@ -87,11 +87,11 @@ describe('svidgate policy import-opa-config', () => {
       /^- opa\.yaml:22: .*retries is not known, and not taken$/,
       /^- opa\.yaml:12: .*addr listens on all addresses; svidgate listens on loopback/,
       /^- opa\.yaml:23: plugins\.other_plugin is not taken: another plugin$/,
-      /^- opa\.yaml:1: services not taken yet/,
+      /^- opa\.yaml:1: services `bundle\.url` and/,
       /^- opa\.yaml:5: labels has no counterpart$/,
-      /^- opa\.yaml:6: bundles not taken yet/,
-      /^- opa\.yaml:8: decision_logs not taken yet/,
-      /^- opa\.yaml:9: status not taken yet/,
+      /^- opa\.yaml:6: bundles `authz\.policies\.default\.bundle` is/,
+      /^- opa\.yaml:8: decision_logs the section/,
+      /^- opa\.yaml:9: status has no counterpart/,
       /^- the dry run goes on/,
     ]) {
       assert.ok(
