@@ -42,17 +42,17 @@ const PLUGIN_REMARKS: Readonly<Record<string, string>> = {
 
 /** Keys of OPA beside the plugin. */
 const OPA_REMARKS: Readonly<Record<string, string>> = {
-  services: '`bundle.url` and `decision_log.opa.url` name the whole address, with a token and a CA of their own',
+  services: 'become whole addresses, `bundle.url` and `decision_log.opa.url`, each with its token and its CA',
   bundles:
-    '`authz.policies.default.bundle` is in the place of `path`: `url`, `token_file`, `tls`; `verify` for `signing`',
+    'becomes `authz.policies.default.bundle` in the place of `path`: `url`, `token_file`, `tls`; `verify` for `signing`',
   bundle:
-    '`authz.policies.default.bundle` is in the place of `path`: `url`, `token_file`, `tls`; `verify` for `signing`',
+    'becomes `authz.policies.default.bundle` in the place of `path`: `url`, `token_file`, `tls`; `verify` for `signing`',
   discovery: 'has no counterpart: svidgate.yaml is the configuration',
-  decision_logs: 'the section `decision_log` records decisions; its `opa.url` takes the same receiver',
+  decision_logs: 'become the section `decision_log`, whose `opa.url` takes the same receiver',
   status: 'has no counterpart: `svidgate status`, /ready and /metrics tell the state',
-  keys: '`authz.policy_keys` has them; `verify` of a policy names those that count',
+  keys: 'become `authz.policy_keys`; `verify` of a policy names those that count',
   distributed_tracing: 'has no counterpart: decision records have the ids of the trace and the span',
-  labels: '`decision_log.labels` are in each record',
+  labels: 'become `decision_log.labels`',
   caching: '`authz.http_send.cache.max_bytes` bounds what `http.send` keeps; `authz.http_send.allow` turns it on',
   server: 'has no counterpart: OPA’s own API is not served',
   storage: 'has no counterpart',
