@@ -139,7 +139,8 @@ class Importer {
 }
 
 function actionOf(manifest: Manifest): string {
-  return textOf(manifest.at('spec').at('action')) ?? 'ALLOW';
+  const { value } = manifest.at('spec').at('action');
+  return value === undefined ? 'ALLOW' : typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function textOf(manifest: Manifest): string | undefined {

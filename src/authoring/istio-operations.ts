@@ -22,7 +22,7 @@ function targetsOf(operation: Manifest, refuse: Refuse): readonly RuleTarget[] {
   const base: RuleTarget = {
     ...ANYTHING,
     methods: methodsOf(operation.at('methods'), read('methods'), refuse),
-    notMethods: methodsOf(operation.at('notMethods'), read('notMethods'), refuse),
+    notMethods: notMethodsOf(operation.at('notMethods'), read('notMethods'), refuse),
     notPaths: read('notPaths').map((path) => wholePath(operation.at('notPaths'), path, refuse)),
     hosts: hostsOf(operation.at('hosts'), read('hosts'), refuse),
     notHosts: hostsOf(operation.at('notHosts'), read('notHosts'), refuse),
@@ -75,6 +75,12 @@ function methodsOf(at: Manifest, methods: readonly string[], refuse: Refuse): re
       refuse(at, `${JSON.stringify(method)} cannot be kept`, 'use whole methods');
   }
   return methods;
+}
+
+/** `*` here is no method at all. */
+function notMethodsOf(at: Manifest, methods: readonly string[], refuse: Refuse): readonly string[] {
+  if (methods.includes('*')) refuse(at, 'it fits no request', 'list the methods that are not meant');
+  return methodsOf(at, methods, refuse);
 }
 
 /** Ours are without ports: in Istio a host with any port is a second text. */

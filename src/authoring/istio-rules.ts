@@ -114,8 +114,9 @@ export class IstioRules {
   }
 
   #account(at: Manifest, text: string): readonly string[] {
-    const [namespace = '', account = ''] = text.split('/');
-    if (account === '') this.#options.refuse(at, `${text} has no namespace`, 'write NAMESPACE/ACCOUNT');
+    const [namespace = '', account = '', ...more] = text.split('/');
+    if (account === '' || more.length > 0)
+      this.#options.refuse(at, `${text} is no account of a namespace`, 'write NAMESPACE/ACCOUNT');
     return this.#inDomains(at).map((domain) => this.#id(at, `${domain}/ns/${namespace}/sa/${account}`, text));
   }
 
@@ -157,6 +158,8 @@ export class IstioRules {
         return [];
       }
       const subject = text.slice((providers.get(provider) ?? '').length + 1);
+      if (/\*./.test(subject))
+        refuse(wanted, `${JSON.stringify(text)} cannot be kept`, 'use whole subjects, or a prefix');
       return testsOf(subject).map((test) => [{ of: { kind: 'claim', provider, path: ['sub'] }, test }]);
     });
   }
@@ -170,6 +173,14 @@ export class IstioRules {
     if (places.some(({ kind }) => kind === 'claim') && values.some((value) => /^\*.|.\*$/.test(value))) {
       // Of a claim with several values one would have to fit.
       refuse(condition.at('values'), 'a part of a claim cannot be kept', 'list whole values, or `*`');
+    }
+    if (this.#options.action === 'deny' && places.some(isListInText)) {
+      // Istio takes these apart at blanks.
+      refuse(
+        condition.at('key'),
+        'a claim with several values in one text cannot be kept in a DENY',
+        'say who is allowed',
+      );
     }
     if (values.length + not.length === 0) refuse(condition, 'it has no values', 'give `values` or `notValues`');
     return places.flatMap((of) => cross([this.#anyOf(of, values), this.#noneOf(of, not, condition.at('notValues'))]));
@@ -242,6 +253,11 @@ export class IstioRules {
       this.#options.refuse(mapping, 'not a mapping', `give ${known.join(', ')}`);
     }
   }
+}
+
+/** `scope` and `permission` hold words with blanks between them (RFC 8693, section 4.2). */
+function isListInText(of: RuleCondition['of']): boolean {
+  return of.kind === 'claim' && ['scope', 'permission'].includes(of.path.join(' '));
 }
 
 /** Of one value: the whole, a prefix, a suffix, or that it is there. */

@@ -1,6 +1,14 @@
-/** `rule_orders_read_stock` for `Orders read stock`. */
+/** `rule_orders_read_stock` for `Orders read stock`. Never with two underscores together: that is for its parts. */
 export function ruleName(name: string): string {
-  return `rule_${name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '_')}`;
+  return `rule_${name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '_')
+    .replace(/_$/, '')}`;
+}
+
+/** The name of what a rule is made of, which no rule can have. */
+export function partName(rule: string, part: string): string {
+  return `${rule}__${part}`;
 }
 
 /** A string as Rego reads it: JSON. */

@@ -40,7 +40,7 @@ function fitsSubject(subject: RuleSubject, action: Rule['action'], { peer }: Rul
 }
 
 function fitsTarget(target: RuleTarget, { method, path, host }: RuleRequest): boolean {
-  const name = (host.toLowerCase().split(':')[0] ?? '').replace(/\.$/, '');
+  const name = (host.toLowerCase().split(':')[0] ?? '').replace(/\.+$/, '');
   const isPath = (patterns: readonly string[]): boolean => patterns.some((pattern) => fitsPath(pattern, path));
   const isHost = (patterns: readonly string[]): boolean =>
     patterns.some((pattern) => (pattern.startsWith('*') ? name.endsWith(pattern.slice(1)) : name === pattern));

@@ -1,5 +1,5 @@
 import { isExact, toIdPattern } from './id-pattern.ts';
-import { isOneOf, literal, ruleName, ruleText, setOf } from './rego-text.ts';
+import { isOneOf, literal, partName, ruleName, ruleText, setOf } from './rego-text.ts';
 import type { Rule, RuleCondition, RuleSet, RuleSubject, RuleTarget } from './rules.ts';
 
 /** Parts of the module that not every set of rules needs, in the order in which they are written. */
@@ -28,8 +28,8 @@ id_fits(pattern) if {
 		segment in {"*", given[i]}
 	}
 }`,
-  host: `# Without its port, and without the dot of a whole name.
-host := trim_suffix(split(lower(request.host), ":")[0], ".")`,
+  host: `# Without its port, and without dots at its end.
+host := trim_right(split(lower(request.host), ":")[0], ".")`,
   jwt: `# Defined only when there is exactly one token, and svidgate verified it.
 jwt := input.svidgate.jwt if input.svidgate.jwt.verified == true`,
   claimIsOneOf: `claim_is_one_of(claim, wanted) if claim in wanted
@@ -52,7 +52,7 @@ export function rulesToRego({ package: name, rules }: RuleSet): string {
   const granted = named('allow');
   const refused = named('deny');
   const isGranted = granted.length === 0 ? [] : ['is_granted'];
-  const guards = refused.length === 0 ? [] : ['not is_refused'];
+  const guards = refused.length === 0 && !writer.refusesRawHeaders ? [] : ['not is_refused'];
   const shared = (Object.keys(SHARED) as Shared[])
     .filter((part) => writer.shared.has(part))
     .map((part) => SHARED[part]);
@@ -65,8 +65,8 @@ export function rulesToRego({ package: name, rules }: RuleSet): string {
     ...(granted.length === 0 ? [] : [`${ruleText('allow', ['paths.is_plain', ...guards, ...isGranted])}\n`]),
     ...granted.map((rule) => `is_granted if ${rule}\n`),
     ...refused.map((rule) => `is_refused if ${rule}\n`),
-    // Without it a header that is a reason to refuse would not be seen.
-    ...(writer.refusesByHeader ? ['is_refused if request.headerMap\n'] : []),
+    // Without it a header that must not be there would not be seen.
+    ...(writer.refusesRawHeaders ? ['is_refused if request.headerMap\n'] : []),
     ...sections.map((section) => `${section}\n`),
     ...shared.map((part) => `${part}\n`),
   ]
@@ -76,7 +76,7 @@ export function rulesToRego({ package: name, rules }: RuleSet): string {
 
 class Writer {
   readonly shared = new Set<Shared>();
-  refusesByHeader = false;
+  refusesRawHeaders = false;
   matchesPaths = false;
   /** Rules that the present one is made of. */
   #parts: string[] = [];
@@ -87,7 +87,7 @@ class Writer {
     const body = [
       ...this.#from(rule, name),
       ...this.#to(rule, name),
-      ...rule.when.flatMap((condition, at) => this.#condition(condition, rule, `${name}_when_${at + 1}`)),
+      ...rule.when.flatMap((condition, at) => this.#condition(condition, rule, partName(name, `when_${at + 1}`))),
     ];
     const head = `# METADATA\n# title: ${literal(rule.name)}\n${ruleText(name, body.length === 0 ? ['true'] : body)}`;
     return [head, ...this.#parts].join('\n\n');
@@ -97,9 +97,9 @@ class Writer {
     if (from.some(({ kind }) => kind === 'anyone')) return [];
     const several = from.length > 1;
     const bodies = from.map((subject, at) =>
-      this.#subject(subject, action, `${name}_from${several ? `_${at + 1}` : ''}`),
+      this.#subject(subject, action, partName(name, `from${several ? `_${at + 1}` : ''}`)),
     );
-    return this.#oneOf(`${name}_from`, bodies);
+    return this.#oneOf(partName(name, 'from'), bodies);
   }
 
   #subject(subject: RuleSubject, action: Rule['action'], name: string): readonly string[] {
@@ -155,8 +155,10 @@ class Writer {
   #to({ to, action }: Rule, name: string): readonly string[] {
     if (to.length === 0) return [];
     const several = to.length > 1;
-    const bodies = to.map((target, at) => this.#target(target, action, `${name}_to${several ? `_${at + 1}` : ''}`));
-    return this.#oneOf(`${name}_to`, bodies);
+    const bodies = to.map((target, at) =>
+      this.#target(target, action, partName(name, `to${several ? `_${at + 1}` : ''}`)),
+    );
+    return this.#oneOf(partName(name, 'to'), bodies);
   }
 
   #target(target: RuleTarget, action: Rule['action'], name: string): readonly string[] {
@@ -212,7 +214,8 @@ class Writer {
     }
     if (of.kind === 'header') {
       this.#use('request');
-      if (action === 'deny') this.refusesByHeader = true;
+      const isAbsent = test.kind === 'present' && !test.isPresent;
+      if (action === 'deny' || isAbsent) this.refusesRawHeaders = true;
       value = `request.headers[${literal(of.name)}]`;
     } else {
       this.#use('jwt');

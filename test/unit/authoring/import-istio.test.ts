@@ -176,6 +176,27 @@ describe('policies of Istio', () => {
   }[] = [
     { name: 'CUSTOM', text: policy('action: CUSTOM\nprovider: { name: x }'), mistake: /:6:.*CUSTOM|provider/ },
     { name: 'AUDIT', text: policy('action: AUDIT'), mistake: /AUDIT has no counterpart/ },
+    { name: 'an action that is no text', text: policy('action: 1'), mistake: /the action 1 has no counterpart/ },
+    {
+      name: 'no method at all',
+      text: policy('rules: [{ to: [{ operation: { paths: [/a], notMethods: ["*"] } }] }]'),
+      mistake: /fits no request/,
+    },
+    {
+      name: 'scopes in a DENY',
+      text: policy('action: DENY\nrules: [{ when: [{ key: "request.auth.claims[scope]", values: [x] }] }]'),
+      mistake: /several values in one text/,
+    },
+    {
+      name: 'the end of a subject',
+      text: policy('rules: [{ from: [{ source: { requestPrincipals: ["https://accounts.test/*abc"] } }] }]'),
+      mistake: /cannot be kept/,
+    },
+    {
+      name: 'an account with more',
+      text: policy('rules: [{ from: [{ source: { serviceAccounts: [ns/sa/extra] } }] }]'),
+      mistake: /no account of a namespace/,
+    },
     { name: 'targetRefs', text: policy('targetRefs: []'), mistake: /`targetRefs` has no counterpart/ },
     {
       name: 'addresses',

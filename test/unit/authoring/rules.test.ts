@@ -96,6 +96,32 @@ describe('rules files', () => {
     }
   });
 
+  test('keep the parts of one rule apart from another rule, whatever their names', async () => {
+    const text = `rules:
+  - name: web
+    from: [{ spiffe_ids: [spiffe://a.test/web] }, { spiffe_ids: [spiffe://a.test/x] }]
+    to: [{ methods: [GET], paths: [/x, /y] }, { methods: [PUT], paths: [/x] }]
+    when: [{ header: h, not_in: [a] }]
+  - { name: web from, from: [{ spiffe_ids: [spiffe://a.test/other] }] }
+  - { name: web to, from: [{ spiffe_ids: [spiffe://a.test/other] }] }
+  - { name: web to 1 paths, from: [{ spiffe_ids: [spiffe://a.test/other] }] }
+  - { name: web when 1 not, from: [{ spiffe_ids: [spiffe://a.test/other] }] }
+`;
+    const { policy } = await translateRules(text, 'rules.yaml');
+    assert.ok(policy !== undefined);
+    const decide = await deciderOf(policy);
+    const request = { peer: 'spiffe://a.test/web', method: 'GET', path: '/x', host: 'one.test', headers: { h: 'b' } };
+    assert.equal(decide(request), true);
+    assert.equal(decide({ ...request, method: 'DELETE', path: '/secret', headers: {} }), false);
+    assert.equal(decide({ ...request, peer: 'spiffe://a.test/x', path: '/secret' }), false);
+  });
+
+  test('deny raw headers where a header must not be there', async () => {
+    const text = 'rules: [{ name: all, from: [{ anyone: true }], when: [{ header: x-bad, present: false }] }]';
+    const { policy } = await translateRules(text, 'rules.yaml');
+    assert.match(policy?.modules['rules.rego'] ?? '', /not is_refused[^]*is_refused if request\.headerMap/);
+  });
+
   test('deny raw headers where a header is a reason to', async () => {
     const text =
       'rules: [{ name: all, from: [{ anyone: true }] }, { name: no, action: deny, from: [{ anyone: true }], when: [{ header: X-Bad, present: true }] }]';
