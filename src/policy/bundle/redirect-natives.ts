@@ -62,6 +62,15 @@ const ABI_VERSION = 1;
 /** With opa_value_dump and opa_value_parse. */
 const MIN_ABI_MINOR_VERSION = 2;
 const IMPORTS = /^(?:memory|opa_abort|opa_println|opa_builtin[0-4])$/;
+/** With a maximum (1) or without (0): not shared between threads, nor of 64 bits. */
+const PLAIN_LIMITS: ReadonlySet<number> = new Set([0, 1]);
+const FUNCREF = 0x70;
+const MAX_TABLE_ELEMENTS = 65_536;
+const POLICY_FUNCTION = /^g\d+\.data\./;
+const KNOWN_NAMES: ReadonlySet<string> = new Set([
+  ...REDIRECTED_BUILTINS.flatMap((builtin) => NATIVES[builtin] ?? []),
+  ...LAST_FUNCTIONS,
+]);
 
 /**
  * A module compiled by OPA in which the builtins that OPA's modules answer otherwise than OPA itself are asked of the host: the
@@ -106,10 +115,13 @@ async function compile(bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Modu
 }
 
 function checkInterface(module: WebAssembly.Module): void {
-  const foreign = WebAssembly.Module.imports(module).find(
-    ({ module: from, name }) => from !== 'env' || !IMPORTS.test(name),
-  );
+  const imports = WebAssembly.Module.imports(module);
+  const foreign = imports.find(({ module: from, name }) => from !== 'env' || !IMPORTS.test(name));
   if (foreign !== undefined) throw unusable(`it imports ${foreign.module}.${foreign.name}`);
+  if (new Set(imports.map(({ name }) => name)).size < imports.length) throw unusable('it imports something twice');
+  // The memory is that of the host, which bounds it.
+  if (!imports.some(({ name, kind }) => name === 'memory' && kind === 'memory'))
+    throw unusable('it does not import env.memory');
   const exported = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
   if (WebAssembly.Module.customSections(module, REDIRECTED_SECTION).length > 0)
     throw unusable('it was changed already');
@@ -123,7 +135,7 @@ interface ModuleParts {
   /** How many parameters each of the module's own functions has. */
   readonly arities: readonly number[];
   readonly bodies: readonly Uint8Array[];
-  /** Numbers of functions by their name, which may be that of several. */
+  /** Numbers of functions by their name, which may be that of several. Only of names that are looked for. */
   readonly names: ReadonlyMap<string, readonly number[]>;
   readonly exports: ReadonlyMap<string, number>;
   /** Values of globals that are constants of 32 bits. */
@@ -133,14 +145,18 @@ interface ModuleParts {
 function partsOf(sections: readonly WasmSection[]): ModuleParts {
   const reader = (id: number): WasmReader =>
     new WasmReader(sections.find((section) => section.id === id)?.content ?? new Uint8Array([0]));
+  if (sections.some(({ id }) => id === SECTION.memory)) throw new RangeError('it has a memory of its own');
+  checkTables(reader(SECTION.table));
   const types = readTypes(reader(SECTION.type));
   const code = reader(SECTION.code);
   const functions = reader(SECTION.function);
+  const importedFunctions = readImports(reader(SECTION.import));
+  const bodies = code.list(() => code.take(code.unsigned()));
   return {
-    importedFunctions: readImports(reader(SECTION.import)),
+    importedFunctions,
     arities: functions.list(() => types[functions.unsigned()] ?? 0),
-    bodies: code.list(() => code.take(code.unsigned())),
-    names: readNames(sections),
+    bodies,
+    names: readNames(sections, importedFunctions.length + bodies.length),
     exports: readExports(reader(SECTION.export)),
     globals: readGlobals(reader(SECTION.global)),
   };
@@ -165,16 +181,30 @@ function readImports(reader: WasmReader): readonly string[] {
       case 0:
         reader.unsigned();
         return functions.push(name);
-      case 2: {
-        const hasMaximum = reader.byte() === 1;
-        reader.unsigned();
-        return hasMaximum ? reader.unsigned() : 0;
-      }
+      case 2:
+        return readLimits(reader);
       default:
         throw new RangeError('it imports more than functions and memory');
     }
   });
   return functions;
+}
+
+/** The smallest size, and the largest, if there is one. */
+function readLimits(reader: WasmReader): readonly number[] {
+  const kind = reader.byte();
+  if (!PLAIN_LIMITS.has(kind)) throw new RangeError('its memory or its table is not a plain one');
+  const smallest = reader.unsigned();
+  return kind === 1 ? [smallest, reader.unsigned()] : [smallest];
+}
+
+function checkTables(reader: WasmReader): void {
+  const tables = reader.list(() => {
+    if (reader.byte() !== FUNCREF) throw new RangeError('a table holds something else than functions');
+    return readLimits(reader);
+  });
+  if (tables.length > 1 || tables.flat().some((size) => size > MAX_TABLE_ELEMENTS))
+    throw new RangeError('its tables are too large');
 }
 
 function readExports(reader: WasmReader): ReadonlyMap<string, number> {
@@ -197,9 +227,10 @@ function readGlobals(reader: WasmReader): readonly (number | undefined)[] {
   });
 }
 
-/** The second part of the section `name`. */
-function readNames(sections: readonly WasmSection[]): ReadonlyMap<string, readonly number[]> {
+/** The second part of the section `name`, whose numbers rise. */
+function readNames(sections: readonly WasmSection[], functions: number): ReadonlyMap<string, readonly number[]> {
   const names = new Map<string, number[]>();
+  let last = -1;
   for (const { content } of sections.filter(({ id }) => id === SECTION.custom)) {
     const section = new WasmReader(content);
     if (section.text() !== 'name') continue;
@@ -209,12 +240,20 @@ function readNames(sections: readonly WasmSection[]): ReadonlyMap<string, readon
       if (kind !== 1) continue;
       part.list(() => {
         const index = part.unsigned();
-        const name = part.text();
-        names.set(name, [...(names.get(name) ?? []), index]);
+        if (index <= last || index >= functions) throw new RangeError('its names are not those of its functions');
+        last = index;
+        addName(names, part.text(), index);
       });
     }
   }
   return names;
+}
+
+function addName(names: Map<string, number[]>, name: string, index: number): void {
+  if (!KNOWN_NAMES.has(name) && !POLICY_FUNCTION.test(name)) return;
+  const known = names.get(name);
+  if (known === undefined) names.set(name, [index]);
+  else known.push(index);
 }
 
 function checkVersion({ exports, globals }: ModuleParts): void {
@@ -232,7 +271,7 @@ function checkOrder({ exports, importedFunctions, bodies, names }: ModuleParts):
   const first = importedFunctions.length + bodies.length - LAST_FUNCTIONS.length;
   const areLast = LAST_FUNCTIONS.every((name, at) => names.get(name)?.includes(first + at) === true);
   const areExported = exports.get('builtins') === first && exports.get('entrypoints') === first + 1;
-  const isPolicy = [...names].some(([name, at]) => /^g\d+\.data\./.test(name) && at.includes(first - 1));
+  const isPolicy = [...names].some(([name, at]) => POLICY_FUNCTION.test(name) && at.includes(first - 1));
   if (areLast && areExported && isPolicy) return;
   throw unusable('its functions are without names, or were changed by an optimizer');
 }

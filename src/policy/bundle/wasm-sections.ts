@@ -4,9 +4,20 @@ export interface WasmSection {
   readonly content: Uint8Array;
 }
 
-export const SECTION = { custom: 0, type: 1, import: 2, function: 3, global: 6, export: 7, code: 10 } as const;
+export const SECTION = {
+  custom: 0,
+  type: 1,
+  import: 2,
+  function: 3,
+  table: 4,
+  memory: 5,
+  global: 6,
+  export: 7,
+  code: 10,
+} as const;
 
 const PREAMBLE_BYTES = 8;
+const TEXT = new TextDecoder();
 
 /** Reads what the engine has validated already; throws a RangeError where it would read beyond the end. */
 export class WasmReader {
@@ -48,16 +59,18 @@ export class WasmReader {
   }
 
   text(): string {
-    return new TextDecoder().decode(this.take(this.unsigned()));
+    return TEXT.decode(this.take(this.unsigned()));
   }
 
   rest(): Uint8Array {
     return this.take(this.#bytes.byteLength - this.#at);
   }
 
-  /** A count, and as many values. */
+  /** A count, and as many values of at least one byte each. */
   list<T>(read: () => T): readonly T[] {
-    return Array.from({ length: this.unsigned() }, read);
+    const length = this.unsigned();
+    if (length > this.#bytes.byteLength - this.#at) throw new RangeError('a list is longer than the module');
+    return Array.from({ length }, read);
   }
 }
 
