@@ -1,4 +1,5 @@
 import type { AuthzConfig } from '../config/index.ts';
+import { SvidgateError } from '../core/index.ts';
 import type { EgressTokens } from '../gate/index.ts';
 import type { IdentitySource } from '../identity/index.ts';
 
@@ -24,5 +25,6 @@ export function createEgressTokens(
 
 /** Of several entries with one SPIFFE ID the first, as the Workload API has it. */
 function tokenOf([held]: Awaited<ReturnType<IdentitySource['fetchJwtSvids']>>): string {
-  return held?.svid.token ?? '';
+  if (held === undefined) throw new SvidgateError('no_identity', 'nobody has a token for this audience');
+  return held.svid.token;
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/core/index.ts';
 import { createPolicyTools } from '../../src/policy/index.ts';
 import { root } from '../../tools/setup/paths.mjs';
+import type { CodeBlock } from './markdown.ts';
 
 interface Named {
   readonly authz?: {
@@ -30,5 +31,14 @@ export async function writeBundles(folder: string, config: Readonly<Record<strin
     const packed = await tools.pack(snapshot, 'envoy/authz/allow', { revision: 'v1', ...signing, signal });
     if (packed.kind === 'refused') throw new Error(JSON.stringify(packed.problems));
     await writeFile(join(folder, path), packed.bytes);
+  }
+}
+
+/** Rego that the shell of a page writes: `cat > NAME.rego <<'END'`. */
+export async function writeHereDocuments(folder: string, page: readonly CodeBlock[]): Promise<void> {
+  for (const { text } of page.filter(({ language }) => language === 'sh')) {
+    for (const [, name = '', content = ''] of text.matchAll(/^cat > (\w+\.rego) <<'END'\n([^]*?)^END$/gm)) {
+      await writeFile(join(folder, name), content);
+    }
   }
 }

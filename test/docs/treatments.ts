@@ -25,7 +25,7 @@ import { parseTrustDomain } from '../../src/spiffe/index.ts';
 import { envoyPath, root } from '../../tools/setup/paths.mjs';
 import { tempFolder } from '../support/temp-folder.ts';
 import { AUTHORING_TREATMENTS } from './authoring-treatments.ts';
-import { writeBundles } from './bundle-files.ts';
+import { writeBundles, writeHereDocuments } from './bundle-files.ts';
 import type { CodeBlock } from './markdown.ts';
 import { COVERED_LINES, RUN_AS_A_WHOLE } from './covered.ts';
 import { PROXY_TREATMENTS } from './proxy-treatments.ts';
@@ -74,6 +74,7 @@ const svidgateConfig: Treatment = {
     await linkShippedPolicy(join(folder.path, 'policy'));
     await writeFile(join(folder.path, 'entries.yaml'), entries?.text ?? 'entries: []\n');
     await writeBundles(folder.path, config);
+    await writeHereDocuments(folder.path, page);
     const file = join(folder.path, 'svidgate.yaml');
     await writeFile(file, stringify(config));
     let output = '';

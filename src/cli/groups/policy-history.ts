@@ -41,7 +41,7 @@ export function addPolicyHistory(group: Command, { terminal, finish }: CliContex
   examples(
     rollback,
     'svidgate policy rollback default',
-    'svidgate policy rollback default 3f2a9c81 --reason "orders were refused"',
+    'svidgate policy rollback default 3f2a9c81 --reason INC-1234',
     'svidgate policy rollback default --undo',
   );
 }
