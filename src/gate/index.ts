@@ -13,3 +13,4 @@ export type { CheckCall, CheckQuestion, CheckRules, RefusedQuestion } from './ch
 export type { DenyBody } from './deny-body.ts';
 export { bodyOf, statusOf, type DenyReply, type GateReply, type ReplyFacts } from './gate-reply.ts';
 export { INPUT_SCHEMA, type JsonSchema } from './input-schema.ts';
+export { metadataHeader } from './metadata-header.ts';

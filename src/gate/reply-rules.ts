@@ -1,6 +1,7 @@
 import { SvidgateError } from '../core/index.ts';
 import type { AllowEffects, DenyEffects, HeaderField } from '../policy/index.ts';
 import { jsonToStruct } from '../proto/index.ts';
+import { metadataHeader } from './metadata-header.ts';
 
 /** What policies may do to a request or a response that is refused otherwise. */
 export interface ReplyRules {
@@ -57,6 +58,9 @@ function refusedOverHttp(effects: AllowEffects, { removesHeaders }: HttpReplyLim
   }
   if (effects.requestHeadersToRemove.length > 0 && !removesHeaders) {
     return 'the removal of headers, which this kind of caller does not do';
+  }
+  if (effects.dynamicMetadata !== undefined && metadataHeader(effects.dynamicMetadata) === undefined) {
+    return 'metadata that is too large for a header';
   }
   const forRequest = new Set(headers.map(({ name }) => name.toLowerCase()));
   const both = responseHeadersToAdd.find(({ name }) => forRequest.has(name.toLowerCase()));

@@ -1,10 +1,7 @@
-import { bodyOf, statusOf, type DenyReply, type GateReply, type ReplyFacts } from '../../gate/index.ts';
+import { bodyOf, metadataHeader, statusOf, type DenyReply, type GateReply, type ReplyFacts } from '../../gate/index.ts';
 import type { AllowEffects, HeaderField } from '../../policy/index.ts';
 import type { HttpHeader, HttpReply } from '../../transport/index.ts';
 import type { RequestScheme } from './asked-path.ts';
-
-/** What of a policy's metadata fits into one header. */
-const MAX_METADATA = 4096;
 
 /** What a proxy is told. Only an allow is below 300, and only an error that is to be counted as one is above 499. */
 export function httpReply(reply: GateReply, scheme: RequestScheme): HttpReply {
@@ -23,7 +20,7 @@ export function httpReply(reply: GateReply, scheme: RequestScheme): HttpReply {
 function allow(facts: ReplyFacts, effects: AllowEffects | undefined): HttpReply {
   const { headers = [], responseHeadersToAdd = [], requestHeadersToRemove = [], dynamicMetadata } = effects ?? {};
   const removed = requestHeadersToRemove.map((name) => name.toLowerCase()).join(',');
-  const metadata = dynamicMetadata === undefined ? '' : asciiJson(dynamicMetadata);
+  const metadata = dynamicMetadata === undefined ? undefined : metadataHeader(dynamicMetadata);
   return {
     status: 200,
     headers: [
@@ -33,7 +30,7 @@ function allow(facts: ReplyFacts, effects: AllowEffects | undefined): HttpReply 
       decisionHeader(facts),
       ['x-svidgate-policy', facts.policy],
       ...(facts.reason === undefined ? [] : [['x-svidgate-reason', facts.reason] as const]),
-      ...(metadata === '' || metadata.length > MAX_METADATA ? [] : [['x-svidgate-metadata', metadata] as const]),
+      ...(metadata === undefined ? [] : [['x-svidgate-metadata', metadata] as const]),
     ],
     body: '',
   };
@@ -65,11 +62,4 @@ function joined(headers: readonly HeaderField[]): readonly HttpHeader[] {
 /** Text as the bytes of its UTF-8. */
 function headerOf({ name, value }: HeaderField): HttpHeader {
   return [name.toLowerCase(), Buffer.from(value.toWellFormed(), 'utf8').toString('latin1')];
-}
-
-function asciiJson(value: object): string {
-  // oxlint-disable-next-line no-control-regex
-  return JSON.stringify(value).replaceAll(/[^\u0000-\u007e]/g, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  });
 }
