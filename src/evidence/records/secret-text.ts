@@ -4,17 +4,21 @@
 const JWT = /eyJ[A-Za-z0-9_-]{5,}/;
 /** `Bearer x`, `basic%20x` */
 const CREDENTIALS = /\b(?:bearer|basic|digest|negotiate|apikey|token)(?:\s|%20|\+|=)+[^\s]/i;
-/** PEM, also URL-encoded as in x-forwarded-client-cert. */
+/** PEM, also URL-encoded as in x-forwarded-client-cert. Bounded: it is tried at each `BEGIN` and `END` of a text. */
 const PEM =
-  /-----(?:BEGIN|END)|%2D%2D%2DBEGIN|(?:BEGIN|END)(?:\s|%20|\+)+(?:[A-Z0-9]+(?:\s|%20|\+)+)*(?:CERTIFICATE|KEY)/i;
+  /-----(?:BEGIN|END)|%2D%2D%2DBEGIN|(?:BEGIN|END)(?:\s|%20|\+){1,3}(?:[A-Z0-9]{1,16}(?:\s|%20|\+){1,3}){0,5}(?:CERTIFICATE|KEY)/i;
 /** Keys and tokens of well-known services, and a password in a URL. */
 const KNOWN_KEY =
   /\b(?:AKIA|ASIA)[A-Z0-9]{12}|\bgh[opsur]_\w{20}|\bxox[abprs]-|\b[rs]k_(?:live|test)_|:\/\/[^/\s:@]*:[^/\s@]+@/;
 /** What those would be in base64: `eyJ`, `Bearer `, `-----`. */
 const IN_BASE64 = /ZXlK|QmVhcmVy|YmVhcmVy|LS0tLS1C/;
 
-/** Whether the text holds something that looks like a token, a key or a certificate. */
+/** Longer texts may hold anything: they are not searched. */
+const MAX_SEARCHED = 16 * 1024;
+
+/** Whether the text holds something that looks like a token, a key or a certificate, or is too long to tell. */
 export function looksSecret(text: string): boolean {
+  if (text.length > MAX_SEARCHED) return true;
   return JWT.test(text) || CREDENTIALS.test(text) || PEM.test(text) || KNOWN_KEY.test(text) || IN_BASE64.test(text);
 }
 

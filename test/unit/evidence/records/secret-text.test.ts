@@ -47,3 +47,35 @@ test('whatever was removed is found in a text that has it', () => {
     { numRuns: 500 },
   );
 });
+
+test('a PEM block is found with the words of its name', () => {
+  for (const text of ['BEGIN+RSA+PRIVATE+KEY', 'begin%20certificate', 'END  TRUSTED  CERTIFICATE']) {
+    assert.ok(looksSecret(text), text);
+  }
+});
+
+test('no text takes long, however it is made', () => {
+  const parts = [
+    'BEGIN+',
+    'END%20',
+    'BEGIN A ',
+    'bearer ',
+    'bearer\t\t',
+    '://a:',
+    '://',
+    'eyJ-',
+    'ghp_a ',
+    ';Cert="',
+    '+',
+  ];
+  for (const part of parts) {
+    for (const length of [16 * 1024, 60_000]) {
+      const text = part.repeat(Math.floor(length / part.length));
+      const startedAt = performance.now();
+      const found = looksSecret(text);
+      const ms = performance.now() - startedAt;
+      assert.ok(ms < 50, `${part}: ${ms} ms`);
+      assert.ok(found || length <= 16 * 1024, part);
+    }
+  }
+});
