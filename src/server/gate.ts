@@ -66,6 +66,11 @@ export async function startGate(parts: ServerParts): Promise<Gate | undefined> {
 function warnOf(authz: AuthzConfig, logger: Logger): void {
   if (authz.dryRun) logger.warn({}, 'dry run: what policies deny is let through');
   for (const policy of unservedPolicies(authz)) logger.warn({ policy }, 'no caller of any listener may ask for it');
+  if (authz.pathGuard !== 'off') return;
+  for (const { name, scheme } of authz.httpListeners) {
+    if (scheme !== 'envoy')
+      logger.warn({ listener: name }, 'paths are judged as they came, and routed otherwise: path_guard is off');
+  }
 }
 
 /** Says once for each SPIFFE ID of the gate when an entry gives it to somebody, who could then answer in its name. */
