@@ -54,6 +54,7 @@ export function recordDecision(
     decisionId,
     policy: outcome.policy === '' ? (known.policy ?? '') : outcome.policy,
     outcome: outcome.kind,
+    inputBytes: known.decision?.evaluated?.input.byteLength ?? 0,
     facts: () => ({
       at,
       durationNs: Math.round(durationMs * 1e6),

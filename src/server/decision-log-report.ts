@@ -6,8 +6,10 @@ import type { ServerParts } from './parts.ts';
 /** The decision log, and how it fared when it was asked last. */
 export interface DecisionLog {
   readonly recorder: OpenDecisionRecorder;
-  /** Undefined while the recording thread is away. */
+  /** What the recording thread said last; undefined when it never did. */
   readonly status: () => RecorderStatus | undefined;
+  /** Whether it answered when it was asked last. */
+  readonly answers: () => boolean;
 }
 
 const ASK_MS = 1000;
@@ -17,31 +19,38 @@ const PATIENCE_MS = 60_000;
 /** Asks the recording thread until the signal is aborted. */
 export function watchDecisionLog(recorder: OpenDecisionRecorder, clock: Clock, signal: AbortSignal): DecisionLog {
   let last: RecorderStatus | undefined;
+  let answers = true;
   const ask = async (): Promise<void> => {
     while (!signal.aborted) {
-      last = await recorder.status();
+      const status = await recorder.status();
+      last = status ?? last;
+      answers = status !== undefined;
       await clock.sleep(ASK_MS, signal).catch(() => undefined);
     }
   };
   void ask();
-  return { recorder, status: () => last };
+  return { recorder, status: () => last, answers: () => answers };
 }
 
 /** As the admin API shows it; undefined when nothing is recorded. */
 export function decisionLogReport({ config, decisionLog }: ServerParts): DecisionLogReport | undefined {
   if (decisionLog === undefined || config.decisionLog === undefined) return undefined;
   const { folder } = config.decisionLog;
+  const { untoldLosses } = decisionLog.recorder;
   const status = decisionLog.status();
-  if (status === undefined) return { folder, bytes: 0, written: 0, lost: 0, waiting: 0, problem: AWAY, sinks: [] };
+  if (status === undefined) {
+    return { folder, bytes: 0, written: 0, lost: untoldLosses, waiting: 0, problem: AWAY, sinks: [] };
+  }
   const { log, sinks } = status;
+  const problem = decisionLog.answers() ? log.failure : AWAY;
   const lost = Object.entries(log.lost).reduce((sum, [reason, count]) => sum + (reason === 'sampled' ? 0 : count), 0);
   return {
     folder,
     bytes: log.bytes,
     written: log.written,
-    lost,
+    lost: lost + untoldLosses,
     waiting: log.waiting,
-    ...(log.failure === undefined ? {} : { problem: log.failure }),
+    ...(problem === undefined ? {} : { problem }),
     sinks: sinks.map(({ name, delivered, lost: missed, lagRecords, lagSeconds, lastDeliveredAt, failing }) => ({
       name,
       delivered,
@@ -70,4 +79,4 @@ export function decisionLogProblems(parts: ServerParts): readonly string[] {
   ];
 }
 
-const AWAY = 'the recording thread is away';
+const AWAY = 'the recording thread does not answer';

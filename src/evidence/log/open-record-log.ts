@@ -105,15 +105,18 @@ class DiskLog implements RecordLog, CursorLog {
     reason,
     policy,
     count,
+    isCounted = false,
   }: {
     readonly reason: LossReason;
     readonly policy?: string;
     readonly count: number;
+    readonly isCounted?: boolean;
   }): void {
     if (count <= 0) return;
     const now = this.#options.clock.now();
     this.#losses.add({ reason, policy, count, from: now, until: now });
-    if (reason !== 'sampled') this.#options.metrics.count('svidgate_decision_log_lost_total', { reason }, count);
+    if (reason === 'sampled' || isCounted) return;
+    this.#options.metrics.count('svidgate_decision_log_lost_total', { reason }, count);
   }
 
   cursor(name: string): RecordCursor {
@@ -136,6 +139,10 @@ class DiskLog implements RecordLog, CursorLog {
       lost: this.#losses.total,
       failure: this.#failure,
     };
+  }
+
+  get maxLineBytes(): number {
+    return this.#maxLineBytes - 1;
   }
 
   get newest(): number {

@@ -24,11 +24,20 @@ export interface RecordLog extends AsyncDisposable {
    * beyond its bound they are lost and counted. `written`: all are in the file; `lost`: at least one is not and will not be.
    */
   append(lines: readonly string[]): 'written' | 'waiting' | 'lost';
-  /** Decisions of which no record was made: counted, added up for a second, and written into the log. */
-  lose(loss: { readonly reason: LossReason; readonly policy?: string; readonly count: number }): void;
+  /**
+   * Decisions of which no record was made: counted, unless they are already, added up for a second, and written into the log.
+   */
+  lose(loss: {
+    readonly reason: LossReason;
+    readonly policy?: string;
+    readonly count: number;
+    readonly isCounted?: boolean;
+  }): void;
   /** A reader that goes on where it was, by its name; a new one begins with what is appended from now on. */
   cursor(name: string): RecordCursor;
   status(): RecordLogStatus;
+  /** The longest record that is taken, without its newline. */
+  readonly maxLineBytes: number;
 }
 
 /**

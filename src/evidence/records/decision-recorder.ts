@@ -16,6 +16,8 @@ export interface AnsweredCheck {
   readonly decisionId: string;
   readonly policy: string;
   readonly outcome: DecisionFacts['outcome'];
+  /** Of the input that `facts` has; default 0. */
+  readonly inputBytes?: number;
   /** Everything else; asked for once, after the answer is on its way. */
   readonly facts: () => CheckFactsToRecord;
 }
@@ -33,8 +35,10 @@ export interface DecisionRecorder {
 
 /** All decisions of the gate as records in a log. What cannot be recorded is counted, and the count is recorded. */
 export interface OpenDecisionRecorder extends DecisionRecorder {
-  /** Undefined while the recording thread is away. */
+  /** Undefined while the recording thread is away, or does not answer within a second. */
   status(): Promise<RecorderStatus | undefined>;
+  /** Losses that the recording thread has not taken note of. */
+  readonly untoldLosses: number;
   /** Writes what was recorded, within some seconds. */
   close(): Promise<void>;
 }
@@ -61,6 +65,8 @@ const MAX_QUEUED_BYTES = 64 * 2 ** 20;
 const CHECKS_PER_TURN = 64;
 const CLOSE_LIMIT_MS = 5000;
 const TELL_AFTER_MS = 500;
+/** Messages that the thread has not taken, beyond which losses alone make no more of them. */
+const MAX_MESSAGES = 256;
 /** Of all paths that were ever in force. */
 const MAX_PATHS = 1000;
 const MAX_RULES = 1000;
@@ -75,6 +81,7 @@ export async function openDecisionRecorder(options: DecisionRecorderOptions): Pr
 interface Batch {
   readonly count: number;
   readonly bytes: number;
+  readonly lost: readonly LostDecisions[];
 }
 
 class ThreadRecorder implements OpenDecisionRecorder {
@@ -86,6 +93,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
   #restarting: Promise<void> | undefined;
   readonly #refused = new RefusedShare();
   #arrived: AnsweredCheck[] = [];
+  #arrivedBytes = 0;
   #isScheduled = false;
   #telling: NodeJS.Timeout | undefined;
   #requestNumber = 0;
@@ -125,10 +133,22 @@ class ThreadRecorder implements OpenDecisionRecorder {
   record(check: AnsweredCheck): void {
     if (this.#isLeftOut(check)) return this.#leaveOut(check.policy);
     if (check.policy === '' && !this.#refused.take()) this.#lose('refused', 1);
-    else if (this.#arrived.length + this.#sentCount >= this.#maxQueued) this.#lose('queue', 1);
     else if (this.#closing.signal.aborted || this.#thread === undefined) this.#lose('failed', 1);
-    else this.#arrived.push(check);
+    else if (!this.#hasRoomFor(check)) this.#lose('queue', 1);
+    else {
+      this.#arrived.push(check);
+      this.#arrivedBytes += check.inputBytes ?? 0;
+    }
     this.#schedule();
+  }
+
+  #hasRoomFor({ inputBytes = 0 }: AnsweredCheck): boolean {
+    const bytes = this.#arrivedBytes + this.#sentBytes + inputBytes;
+    return this.#arrived.length + this.#sentCount < this.#maxQueued && bytes <= this.#maxQueuedBytes;
+  }
+
+  get untoldLosses(): number {
+    return sumOf([...this.#lost.values(), ...this.#sent.flatMap(({ lost }) => lost)]);
   }
 
   async status(): Promise<RecorderStatus | undefined> {
@@ -137,15 +157,13 @@ class ThreadRecorder implements OpenDecisionRecorder {
 
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
-    while (this.#arrived.length > 0 || this.#lost.size > 0) {
-      if (this.#thread === undefined) break;
-      this.#flush(this.#arrived.length);
-    }
+    if (this.#thread !== undefined && this.#arrived.length > 0) this.#flush(this.#arrived.length);
+    if (this.#thread !== undefined && this.#lost.size > 0) this.#post(new FactsBatch());
     this.#closing.abort();
     clearTimeout(this.#telling);
     await this.#restarting;
     await this.#thread?.close(CLOSE_LIMIT_MS);
-    const unwritten = this.#arrived.length + this.#sentCount;
+    const unwritten = this.#arrived.length + this.#sentCount + this.untoldLosses;
     if (unwritten > 0) this.#options.logger.error({ count: unwritten }, 'decision records not written at the end');
   }
 
@@ -179,6 +197,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
   #flush(limit: number): void {
     let batch = new FactsBatch();
     for (const check of this.#arrived.splice(0, limit)) {
+      this.#arrivedBytes -= check.inputBytes ?? 0;
       try {
         this.#add(check, batch);
       } catch (error) {
@@ -189,7 +208,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
       this.#post(batch);
       batch = new FactsBatch();
     }
-    if (batch.count > 0 || this.#lost.size > 0) this.#post(batch);
+    if (batch.count > 0 || (this.#lost.size > 0 && this.#sent.length < MAX_MESSAGES)) this.#post(batch);
   }
 
   #post(batch: FactsBatch): void {
@@ -202,7 +221,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
     this.#lost.clear();
     const paths = this.#newPaths.splice(0);
     this.#thread?.post({ kind: 'decisions', ...batch.content(), paths, lost });
-    this.#sent.push({ count, bytes });
+    this.#sent.push({ count, bytes, lost });
     this.#sentCount += count;
     this.#sentBytes += bytes;
   }
@@ -250,9 +269,15 @@ class ThreadRecorder implements OpenDecisionRecorder {
   }
 
   #lose(reason: LossReason, count: number, policy?: string): void {
-    const key = `${reason} ${policy ?? ''}`;
-    const before = this.#lost.get(key)?.count ?? 0;
-    this.#lost.set(key, { reason, ...(policy === undefined ? {} : { policy }), count: before + count });
+    this.#remember({ reason, ...(policy === undefined ? {} : { policy }), count });
+    // Here, and not where it is written down: that thread may be what is stuck.
+    if (reason !== 'sampled') this.#options.metrics.count('svidgate_decision_log_lost_total', { reason }, count);
+  }
+
+  /** Until the thread can be told. */
+  #remember(loss: LostDecisions): void {
+    const key = `${loss.reason} ${loss.policy ?? ''}`;
+    this.#lost.set(key, { ...loss, count: loss.count + (this.#lost.get(key)?.count ?? 0) });
   }
 
   #done(): void {
@@ -260,13 +285,17 @@ class ThreadRecorder implements OpenDecisionRecorder {
     if (batch === undefined) return;
     this.#sentCount -= batch.count;
     this.#sentBytes -= batch.bytes;
+    if (this.#lost.size > 0) this.#schedule();
   }
 
   /** What the thread had is lost; a new one is told so. */
   #onDeath(reason: string): void {
     this.#thread = undefined;
-    this.#lose('failed', this.#sentCount + this.#arrived.length);
+    const unwritten = this.#sentCount + this.#arrived.length;
+    if (unwritten > 0) this.#lose('failed', unwritten);
+    for (const { lost } of this.#sent) for (const loss of lost) this.#remember(loss);
     this.#arrived = [];
+    this.#arrivedBytes = 0;
     this.#sent = [];
     this.#sentCount = 0;
     this.#sentBytes = 0;
@@ -289,4 +318,9 @@ class ThreadRecorder implements OpenDecisionRecorder {
       this.#schedule();
     }
   }
+}
+
+/** Of decisions that were to be recorded. */
+function sumOf(lost: readonly LostDecisions[]): number {
+  return lost.reduce((sum, { reason, count }) => sum + (reason === 'sampled' ? 0 : count), 0);
 }

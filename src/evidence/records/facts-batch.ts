@@ -4,9 +4,9 @@ import type { SentFacts } from './record-protocol.ts';
  * Of one input, and of the facts of one decision as text: a heap that overflows inside JSON.parse ends the whole process, and a
  * record this large would not be written.
  */
-const MAX_INPUT_BYTES = 4 * 2 ** 20;
+const MAX_INPUT_BYTES = 2 ** 20;
 const MAX_FACTS_LENGTH = 2 ** 20;
-/** Of all facts of one message. */
+/** Of all facts and inputs of one message. */
 const MAX_LENGTH = 8 * 2 ** 20;
 
 type Evaluated = NonNullable<SentFacts['evaluated']>;
@@ -30,7 +30,7 @@ export class FactsBatch {
   }
 
   get isFull(): boolean {
-    return this.#length >= MAX_LENGTH;
+    return this.bytes >= MAX_LENGTH;
   }
 
   /** Throws for facts that are too large without what the policy saw and said. */

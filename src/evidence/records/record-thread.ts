@@ -21,7 +21,7 @@ import { deliverTelemetry } from './remote-telemetry.ts';
 
 export interface RecordThread {
   post(message: DecisionsMessage): void;
-  /** Undefined when the thread ends before it answers. */
+  /** Undefined when the thread ends before it answers, or does not within a second. */
   status(): Promise<RecorderStatus | undefined>;
   /** Writes what it has, then ends; within the limit, written or not. */
   close(limitMs: number): Promise<void>;
@@ -43,6 +43,7 @@ export interface RecordThreadOptions {
 
 /** One record is some kilobytes; a batch of them some megabytes. */
 const MAX_HEAP_MB = 512;
+const STATUS_LIMIT_MS = 1000;
 
 /** Starts the thread, which opens the log. Throws what opening the log throws. */
 export async function startRecordThread(options: RecordThreadOptions): Promise<RecordThread> {
@@ -108,10 +109,14 @@ class ThreadHandle implements RecordThread {
   status(): Promise<RecorderStatus | undefined> {
     if (this.#state !== 'ready') return Promise.resolve(undefined);
     const id = this.#nextId++;
-    return new Promise((resolve) => {
-      this.#questions.set(id, resolve);
-      this.#send({ kind: 'status', id });
+    const { promise, resolve } = Promise.withResolvers<RecorderStatus | undefined>();
+    const late = setTimeout(() => this.#answer(id, undefined), STATUS_LIMIT_MS);
+    this.#questions.set(id, (status) => {
+      clearTimeout(late);
+      resolve(status);
     });
+    this.#send({ kind: 'status', id });
+    return promise;
   }
 
   async close(limitMs: number): Promise<void> {
@@ -121,6 +126,11 @@ class ThreadHandle implements RecordThread {
     await this.#closed.promise;
     clearTimeout(late);
     await this.#terminate();
+  }
+
+  #answer(id: number, status: RecorderStatus | undefined): void {
+    this.#questions.get(id)?.(status);
+    this.#questions.delete(id);
   }
 
   #send(message: ToRecordThread): void {
@@ -136,8 +146,7 @@ class ThreadHandle implements RecordThread {
       case 'done':
         return this.#options.onDone();
       case 'status':
-        this.#questions.get(message.id)?.(message.status);
-        return void this.#questions.delete(message.id);
+        return this.#answer(message.id, message.status);
       case 'rule':
         return void this.#rule(message);
       case 'write':

@@ -35,7 +35,7 @@ async function serve(job: RecordThreadJob): Promise<void> {
   const underWay = new Set<Promise<void>>();
   const take = async (message: ToRecordThread & { readonly kind: 'decisions' }): Promise<void> => {
     for (const [number, path] of message.paths) paths.set(number, path);
-    for (const lost of message.lost) log.lose(lost);
+    for (const lost of message.lost) log.lose({ ...lost, isCounted: true });
     const { records, failed } = makeRecords(JSON.parse(message.facts) as readonly SentFacts[], message.inputs, {
       make,
       paths,

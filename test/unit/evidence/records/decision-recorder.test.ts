@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { noMetrics, silentLogger, systemClock, type Metrics } from '../../../../src/core/index.ts';
+import { noMetrics, silentLogger, systemClock, type Logger, type Metrics } from '../../../../src/core/index.ts';
 import {
   openDecisionRecorder,
   readRecords,
@@ -221,6 +221,86 @@ describe('the recorder', () => {
     await waitUntil('it is written', 5000, async () => (await recorder.status())?.log.written === 1);
     await waitUntil('it is counted', 5000, () => counted.get('svidgate_decision_log_records_total') === 1);
     await recorder.close();
+  });
+
+  test('counts at once what is lost while its thread is stuck, tells so, and sends no message for each loss', async () => {
+    await using temp = await tempFolder();
+    const counted = new Map<string, number>();
+    const metrics: Metrics = {
+      ...noMetrics,
+      count: (name, labels, by = 1) => {
+        const key = `${name} ${Object.values(labels).join()}`;
+        counted.set(key, (counted.get(key) ?? 0) + by);
+      },
+    };
+    const told: unknown[] = [];
+    const logger: Logger = { ...silentLogger, error: ({ count }, message) => void told.push([message, count]) };
+    let posted = 0;
+    const recorder = await openDecisionRecorder({
+      ...optionsFor(temp.path, { metrics, logger, maxQueued: 10 }),
+      async startThread(options) {
+        const thread = await startRecordThread(options);
+        // It gets nothing, and so is done with nothing.
+        return Object.assign(thread, { post: () => void (posted += 1) });
+      },
+    });
+    for (let number = 0; number < 2000; number += 1) {
+      recorder.record(check(number));
+      if (number % 2 === 0) await new Promise(setImmediate);
+    }
+    assert.equal(counted.get('svidgate_decision_log_lost_total queue'), 1990);
+    assert.equal(recorder.untoldLosses, 1990);
+    assert.ok(posted < 500, String(posted));
+    await recorder.close();
+    assert.deepEqual(told, [['decision records not written at the end', 2000]]);
+  });
+
+  test('counts a loss once, whoever writes it down', async () => {
+    await using temp = await tempFolder();
+    let counted = 0;
+    const metrics: Metrics = {
+      ...noMetrics,
+      count: (name, _labels, by = 1) => void (counted += name === 'svidgate_decision_log_lost_total' ? by : 0),
+    };
+    const recorder = await openDecisionRecorder(optionsFor(temp.path, { maxQueued: 10, metrics }));
+    for (let number = 0; number < 50; number += 1) recorder.record(check(number));
+    await waitUntil('it is told', 5000, async () => (await recorder.status())?.log.lost['queue'] === 40);
+    await waitUntil('it is written', 5000, async () => (await recorder.status())?.log.written === 10);
+    assert.deepEqual([counted, recorder.untoldLosses], [40, 0]);
+    await recorder.close();
+  });
+
+  test('holds no more of inputs than its bound before they are sent', async () => {
+    await using temp = await tempFolder();
+    const recorder = await openDecisionRecorder(optionsFor(temp.path, { maxQueuedBytes: 100_000 }));
+    for (let number = 0; number < 10; number += 1) recorder.record(check(number, { inputBytes: 30_000 }));
+    await recorder.close();
+    const { records, losses } = await read(temp.path);
+    assert.deepEqual([records.length, losses.get('queue')?.records], [3, 7]);
+  });
+
+  test('says within a second that its thread does not answer', async () => {
+    await using temp = await tempFolder();
+    const none = new Uint8Array();
+    const { folder, maxBytes, labels, shown, key } = optionsFor(temp.path);
+    const thread = await startRecordThread({
+      job: { folder, maxBytes, labels, shown, key },
+      logger: silentLogger,
+      metrics: noMetrics,
+      writeOut: () => Promise.resolve(),
+      onDone: () => undefined,
+      onRule: () => Promise.resolve({ kind: 'error' }),
+      onDeath: () => undefined,
+    });
+    const post = (facts: string): void =>
+      thread.post({ kind: 'decisions', facts, inputs: none.slice(), paths: [], lost: [] });
+    assert.ok((await thread.status()) !== undefined);
+    // No decisions, each of which takes its time.
+    for (let count = 0; count < 20; count += 1) post(`[${'{},'.repeat(100_000)}{}]`);
+    const startedAt = performance.now();
+    assert.equal(await thread.status(), undefined);
+    assert.ok(performance.now() - startedAt < 5000);
+    await thread.close(0);
   });
 
   test('does not start where the log cannot be opened', async () => {
