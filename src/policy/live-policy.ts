@@ -13,7 +13,7 @@ import { failureOf, loadCandidate, passGates, type Refusal } from './activation/
 import { holdOf, type PolicyEvent, type PolicyHistory, type PolicyHold } from './activation/policy-event.ts';
 import { PolicyRecord } from './activation/policy-record.ts';
 import { PolicySlot, type ActivePolicy } from './activation/policy-slot.ts';
-import { rollbackTarget } from './activation/rollback-target.ts';
+import { checkSigner, eventsToGoBackTo, rollbackTarget } from './activation/rollback-target.ts';
 import { createSnapshotShelf, type SnapshotShelf } from './activation/snapshot-shelf.ts';
 import { logProblems, tellRefusal, type RefusalContext } from './activation/tell-refusal.ts';
 import { digestOfTests } from './activation/tests-gate.ts';
@@ -157,8 +157,10 @@ export class LivePolicy {
   async rollback(request: RollbackRequest, signal: AbortSignal): Promise<void> {
     const either = this.#untilClosed(signal);
     await this.#turns.interrupt(async () => {
-      const target = rollbackTarget(this.events, this.active?.digest, request.digest);
+      const events = await eventsToGoBackTo(this.events, this.#origin);
+      const target = rollbackTarget(events, this.active?.digest, request.digest);
       const snapshot = await this.#shelf.take(target);
+      await checkSigner(snapshot, this.#origin);
       const { skipsReplay = false } = request;
       const options = { source: this.#source, signal: either, inForce: this.active, skipsReplay };
       const result = await passGates(snapshot, this.#options, options);
@@ -253,11 +255,12 @@ export class LivePolicy {
     if (last?.digest === undefined || last.source !== description || last.entrypoint !== this.#source.entrypoint)
       return;
     this.#setHold(holdOf(last));
-    // What was signed may not be any more, by the keys of now. An operator's rollback stands.
+    // What was signed may not be any more, by the keys of now. An operator's rollback stands, by these keys.
     if (this.#origin.verifies === true && this.#hold === undefined) return;
     const startedAt = this.#options.clock.now();
     try {
       const snapshot = await this.#shelf.take(last.digest);
+      await checkSigner(snapshot, this.#origin);
       const loaded = await loadCandidate(snapshot, this.#options, { source: this.#source, signal });
       if (loaded.kind === 'refused') throw new SvidgateError('policy_invalid', loaded.refusal.message);
       this.#put(loaded, snapshot, startedAt);

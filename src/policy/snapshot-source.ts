@@ -14,8 +14,17 @@ export interface PolicySnapshot {
   readonly revision?: string;
   /** Name of the configured key that its bundle was signed with; absent where nothing was to be verified. */
   readonly signedBy?: string;
+  /** SHA-256 in hex of that key and of what its signatures count for. */
+  readonly verifiedBy?: string;
   /** A module compiled by OPA, where the rules of its entrypoints are in no Rego of the bundle. `files` has no modules then. */
   readonly wasm?: { readonly bytes: Uint8Array<ArrayBuffer>; readonly entrypoints: readonly string[] };
+}
+
+/** A key whose signatures count. */
+export interface SnapshotSigner {
+  readonly name: string;
+  /** See PolicySnapshot. */
+  readonly verifiedBy: string;
 }
 
 /** How it stands with a source that is elsewhere. Times in epoch milliseconds. */
@@ -46,6 +55,8 @@ export interface SnapshotSource {
   changes(signal: AbortSignal): AsyncIterable<void>;
   /** Whether what it gives has to be signed. After a restart nothing of it counts that was not verified anew. */
   readonly verifies?: boolean;
+  /** Whose signatures count now, where it verifies. Throws `file_unreadable` and `policy_invalid`. */
+  readonly signers?: (() => Promise<readonly SnapshotSigner[]>) | undefined;
   /** Of a source that can be away. */
   readonly status?: ReadonlyWatchable<SourceStatus>;
 }

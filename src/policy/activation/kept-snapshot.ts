@@ -23,6 +23,7 @@ interface Header {
   readonly digest: string;
   readonly revision?: string;
   readonly signedBy?: string;
+  readonly verifiedBy?: string;
   /** Of a compiled module, whose bytes are the last. */
   readonly entrypoints?: readonly string[];
   /** The files in the order of their bytes: kind, name, length. */
@@ -34,7 +35,7 @@ const LENGTH_BYTES = 4;
 
 /** A SHA-256 of all that follows, the header's length (32 bits, big-endian), the header in JSON, the texts of the files, the module. */
 export function encodeSnapshot(snapshot: PolicySnapshot): Uint8Array {
-  const { digest, revision, signedBy, tests, wasm } = snapshot;
+  const { digest, revision, signedBy, verifiedBy, tests, wasm } = snapshot;
   const texts = { ...snapshot.files, tests };
   const named = KINDS.flatMap((kind) =>
     Object.entries(texts[kind]).map(([name, text]) => ({ kind, name, bytes: Buffer.from(text) })),
@@ -44,6 +45,7 @@ export function encodeSnapshot(snapshot: PolicySnapshot): Uint8Array {
     digest,
     ...(revision === undefined ? {} : { revision }),
     ...(signedBy === undefined ? {} : { signedBy }),
+    ...(verifiedBy === undefined ? {} : { verifiedBy }),
     ...(wasm === undefined ? {} : { entrypoints: wasm.entrypoints }),
     files: named.map(({ kind, name, bytes }) => [kind, name, bytes.byteLength]),
   };
@@ -76,13 +78,14 @@ export function decodeSnapshot(digest: string, encoded: Uint8Array): PolicySnaps
     texts[kind].set(name, content.toString('utf8', at, at + bytes));
     at += bytes;
   }
-  const { revision, signedBy, entrypoints } = header;
+  const { revision, signedBy, verifiedBy, entrypoints } = header;
   return {
     files: { modules: Object.fromEntries(texts.modules), data: Object.fromEntries(texts.data) },
     tests: Object.fromEntries(texts.tests),
     digest,
     ...(revision === undefined ? {} : { revision }),
     ...(signedBy === undefined ? {} : { signedBy }),
+    ...(verifiedBy === undefined ? {} : { verifiedBy }),
     ...(entrypoints === undefined ? {} : { wasm: { bytes: new Uint8Array(content.subarray(at)), entrypoints } }),
   };
 }

@@ -4,7 +4,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { fileChanges, isFresh, merge, readSteady, SvidgateError, type Clock } from '../../core/index.ts';
 import type { PolicySnapshot, SnapshotSource } from '../snapshot-source.ts';
 import type { BundleReader } from './bundle-reader.ts';
-import { loadVerification, type BundleVerification, type VerifyRules } from './bundle-verification.ts';
+import { loadVerification, signersOf, type BundleVerification, type VerifyRules } from './bundle-verification.ts';
 import { BUNDLE_LIMITS } from './unpack-bundle.ts';
 
 export interface BundleFileOptions {
@@ -58,6 +58,7 @@ export function bundleFileSource(path: string, options: BundleFileOptions): Snap
   return {
     description: path,
     verifies: verify !== undefined,
+    ...(verify === undefined ? {} : { signers: async () => signersOf(await loadVerification(verify)) }),
     async read(signal) {
       const answer = await answerTo(verify === undefined ? undefined : await loadVerification(verify), signal);
       if ('refusal' in answer) throw answer.refusal;

@@ -4,7 +4,7 @@ import { SvidgateError } from '../../core/index.ts';
 import { formatProblem, type PolicyProblem } from '../problem.ts';
 import type { RegoProgram } from '../rego-program.ts';
 import type { PolicySnapshot } from '../snapshot-source.ts';
-import type { BundleVerification } from './bundle-verification.ts';
+import { signersOf, type BundleVerification } from './bundle-verification.ts';
 import type { ArchivedFile } from './read-tar.ts';
 import { BUNDLE_LIMITS, unpackBundle, type BundleLimits } from './unpack-bundle.ts';
 
@@ -63,8 +63,8 @@ export function createBundleReader(program: RegoProgram, limits: BundleLimits = 
       const revision = content.revision === '' ? {} : { revision: content.revision };
       if (kind === 'delta') return { kind, delta: { manifest, ...revision, patch } };
       const signer = verify?.keys.find(({ id }) => id === content.signedBy);
-      const signedBy = signer === undefined ? {} : { signedBy: signer.name };
-      return { kind, snapshot: toSnapshot({ ...contentsOf(files, content), manifest, ...revision, ...signedBy }) };
+      const signed = verify === undefined || signer === undefined ? {} : signatureOf({ ...verify, keys: [signer] });
+      return { kind, snapshot: toSnapshot({ ...contentsOf(files, content), manifest, ...revision, ...signed }) };
     },
     async applyDelta(base, { manifest, revision, patch }, signal) {
       if (base.signedBy !== undefined) {
@@ -124,6 +124,11 @@ function toVerification(verify: BundleVerification | undefined): object | null {
     scope,
     exclude: excludeFiles,
   };
+}
+
+function signatureOf(verify: BundleVerification): Pick<BundleSnapshot, 'signedBy' | 'verifiedBy'> {
+  const [signer] = signersOf(verify);
+  return signer === undefined ? {} : { signedBy: signer.name, verifiedBy: signer.verifiedBy };
 }
 
 type Contents = Omit<BundleSnapshot, 'digest'>;

@@ -1,6 +1,7 @@
-import { createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { createPublicKey, hash, X509Certificate, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { SvidgateError } from '../../core/index.ts';
+import type { SnapshotSigner } from '../snapshot-source.ts';
 
 /** The algorithms of OPA's signatures. */
 export const BUNDLE_ALGORITHMS = [
@@ -62,6 +63,14 @@ export async function loadVerification({ keys, ...rules }: VerifyRules): Promise
     return { ...key, material };
   });
   return { ...rules, keys: await Promise.all(loaded) };
+}
+
+/** The same key under other rules is another signer: what it signed was verified otherwise. */
+export function signersOf({ keys, scope, excludeFiles }: BundleVerification): readonly SnapshotSigner[] {
+  return keys.map(({ name, algorithm, material }) => {
+    const key = hash('sha256', material);
+    return { name, verifiedBy: hash('sha256', JSON.stringify([algorithm, key, scope, excludeFiles])) };
+  });
 }
 
 async function readKey(file: string): Promise<Uint8Array> {

@@ -63,6 +63,7 @@ export function createRemoteSource<S extends PolicySnapshot>(options: RemoteSour
 class PollingSource<S extends PolicySnapshot> implements RemoteSource {
   readonly description: string;
   readonly verifies: boolean;
+  readonly signers: SnapshotSource['signers'];
   readonly status: Watchable<SourceStatus>;
   readonly #options: RemoteSourceOptions<S>;
   readonly #pace: PollPace;
@@ -83,6 +84,7 @@ class PollingSource<S extends PolicySnapshot> implements RemoteSource {
     const { fetcher, policy, reader, metrics } = options;
     this.#options = options;
     this.verifies = reader.verifies;
+    this.signers = reader.signers;
     this.description = fetcher.description;
     this.#pace = createPollPace(options);
     this.#keeper = new BundleKeeper({ ...options, place: fetcher.place });

@@ -16,6 +16,7 @@ const snapshots: fc.Arbitrary<PolicySnapshot> = fc
       digest: fc.stringMatching(/^[0-9a-f]{64}$/),
       revision: fc.string(),
       signedBy: fc.string(),
+      verifiedBy: fc.string(),
       wasm: fc.record(
         { bytes: fc.uint8Array().map((bytes) => new Uint8Array(bytes)), entrypoints: fc.array(fc.string()) },
         { noNullPrototype: true },

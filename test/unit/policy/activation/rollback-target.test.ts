@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { PolicyEvent } from '../../../../src/policy/index.ts';
-import { rollbackTarget } from '../../../../src/policy/activation/rollback-target.ts';
+import { checkSigner, eventsToGoBackTo, rollbackTarget } from '../../../../src/policy/activation/rollback-target.ts';
+import type { PolicySnapshot, SnapshotSource } from '../../../../src/policy/snapshot-source.ts';
 
 /** `activated d1` */
 function eventsOf(...texts: readonly string[]): readonly PolicyEvent[] {
@@ -62,4 +63,51 @@ describe('a rollback to a digest', () => {
       assert.throws(() => rollbackTarget(ALL, D3, digest), { code });
     });
   }
+});
+
+/** A source that takes what these keys signed: `NAME DIGEST`. */
+function sourceOf(description: string, ...keys: readonly string[]): SnapshotSource {
+  const signers = keys.map((key) => {
+    const [name = '', verifiedBy = ''] = key.split(' ');
+    return { name, verifiedBy };
+  });
+  const plain = { description, read: () => Promise.reject(new Error('unused')), changes: async function* () {} };
+  return keys.length === 0 ? plain : { ...plain, verifies: true, signers: () => Promise.resolve(signers) };
+}
+
+describe('a state may come back', () => {
+  const [event] = eventsOf(`activated ${D1}`);
+  const events = [event, { ...event, digest: D2, signedBy: 'a' }, { ...event, digest: D3, source: 't' }] as const;
+  const digestsFor = async (source: SnapshotSource): Promise<readonly (string | undefined)[]> =>
+    (await eventsToGoBackTo(events as readonly PolicyEvent[], source)).map(({ digest }) => digest);
+
+  test('when it is of the same source', async () => {
+    assert.deepEqual(await digestsFor(sourceOf('s')), [D1, D2]);
+    assert.deepEqual(await digestsFor(sourceOf('t')), [D3]);
+  });
+
+  test('when it was signed by a key of now, where that is asked for', async () => {
+    assert.deepEqual(await digestsFor(sourceOf('s', 'a 1')), [D2]);
+    assert.deepEqual(await digestsFor(sourceOf('s', 'b 1')), []);
+    const { signers: _, ...unknown } = sourceOf('s', 'a 1');
+    assert.deepEqual(await digestsFor(unknown), []);
+  });
+
+  test('when that key is the same as then', async () => {
+    const bare: PolicySnapshot = { files: { modules: {}, data: {} }, tests: {}, digest: D1 };
+    const signed: PolicySnapshot = { ...bare, signedBy: 'a', verifiedBy: '1' };
+    await checkSigner(bare, sourceOf('s'));
+    await checkSigner(signed, sourceOf('s', 'b 2', 'a 1'));
+    const { signers: _, ...unknown } = sourceOf('s', 'a 1');
+    const wrong: readonly (readonly [PolicySnapshot, SnapshotSource])[] = [
+      [bare, sourceOf('s', 'a 1')],
+      [bare, unknown],
+      [{ ...bare, signedBy: 'a' }, sourceOf('s', 'a 1')],
+      [signed, sourceOf('s', 'a 2')],
+      [signed, sourceOf('s', 'b 1')],
+      [signed, unknown],
+    ];
+    for (const [snapshot, source] of wrong)
+      await assert.rejects(checkSigner(snapshot, source), { code: 'conflict', message: /^1111aaaa is / });
+  });
 });

@@ -193,8 +193,11 @@ describe('bundleFileSource', () => {
     await write(keyFile, SECRET);
     await write(path, signed(FILES, SECRET));
     const source = bundleFileSource(path, { clock, reader, verify: rules() });
-    const { signedBy, revision } = await source.read(never);
+    const { signedBy, verifiedBy = '', revision } = await source.read(never);
     assert.deepEqual([signedBy, revision], ['ours', 'one']);
+    assert.deepEqual(await source.signers?.(), [{ name: 'ours', verifiedBy }]);
+    const narrow = bundleFileSource(path, { clock, reader, verify: { ...rules(), scope: 'write' } });
+    assert.notEqual((await narrow.signers?.())?.[0]?.verifiedBy, verifiedBy);
     await assertFails(
       bundleFileSource(path, { clock, reader }).read(never),
       'policy_invalid',
