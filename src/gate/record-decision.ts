@@ -93,10 +93,12 @@ function requestFacts({ attributes }: CheckRequest): NonNullable<CheckFactsToRec
   const { method = '', host = '', path = '' } = request?.http ?? {};
   const header = headerReader(request?.http);
   return {
-    method: method.slice(0, MAX_SHORT),
-    host: host.slice(0, MAX_SHORT),
-    path: path.slice(0, MAX_LONG),
-    route: Object.hasOwn(contextExtensions, ROUTE_KEY) ? (contextExtensions[ROUTE_KEY] ?? '').slice(0, MAX_SHORT) : '',
+    method: method.slice(0, MAX_SHORT).toWellFormed(),
+    host: host.slice(0, MAX_SHORT).toWellFormed(),
+    path: path.slice(0, MAX_LONG).toWellFormed(),
+    route: Object.hasOwn(contextExtensions, ROUTE_KEY)
+      ? (contextExtensions[ROUTE_KEY] ?? '').slice(0, MAX_SHORT).toWellFormed()
+      : '',
     ...present('requestId', header('x-request-id')),
     ...present('traceparent', header('traceparent')),
     ...present('b3', header('b3')),
@@ -106,7 +108,9 @@ function requestFacts({ attributes }: CheckRequest): NonNullable<CheckFactsToRec
 }
 
 function present<K extends string>(key: K, value: string | undefined): { readonly [Key in K]?: string } {
-  return value === undefined ? {} : ({ [key]: value.slice(0, MAX_SHORT) } as { readonly [Key in K]: string });
+  return value === undefined
+    ? {}
+    : ({ [key]: value.slice(0, MAX_SHORT).toWellFormed() } as { readonly [Key in K]: string });
 }
 
 function tokenFacts(
@@ -116,14 +120,14 @@ function tokenFacts(
   const claims = token.verified ? token.claims : {};
   return {
     verified: token.verified,
-    text: (headerReader(attributes?.request?.http)(token.header) ?? '').slice(0, MAX_LONG),
+    text: (headerReader(attributes?.request?.http)(token.header) ?? '').slice(0, MAX_LONG).toWellFormed(),
     issuer: textOf(claims['iss']),
     subject: textOf(claims['sub']),
   };
 }
 
 function textOf(value: unknown): string {
-  return typeof value === 'string' ? value.slice(0, MAX_SHORT) : '';
+  return typeof value === 'string' ? value.slice(0, MAX_SHORT).toWellFormed() : '';
 }
 
 /** What the client gets from Envoy; of a gRPC error, Envoy's own default. */

@@ -119,7 +119,7 @@ function requestIdOf(request: RequestFacts | undefined): { readonly request_id?:
 
 /** What a stranger may have written. */
 function plain(text: string): string {
-  return looksSecret(text) ? '' : text.slice(0, MAX_TEXT);
+  return looksSecret(text) ? '' : text.slice(0, MAX_TEXT).toWellFormed();
 }
 
 function bundlesOf({ policy, evaluated }: DecisionFacts): Pick<DecisionRecord, 'bundles'> {

@@ -23,7 +23,10 @@ const FIRST_RETRY_MS = 500;
 const MIN_LONGEST_RETRY_MS = 5000;
 /** How often a pause is looked at: whether a full portion has come. */
 const LOOK_MS = 250;
-const MAX_PROOF_LINES = 20;
+/** Records after one that is refused, each of which may prove that the receiver finds no fault with us. */
+const MAX_PROOFS = 20;
+/** A receiver that took others before refuses this often what it never takes. */
+const MAX_REFUSALS = 5;
 
 export function runSink(options: SinkRunOptions): SinkRun {
   return new Runner(options);
@@ -43,6 +46,8 @@ class Runner implements SinkRun {
   #oldestAt: number | undefined;
   #failing: { readonly since: number; readonly reason: string } | undefined;
   #nextAt = 0;
+  /** Of the first line that is not delivered. */
+  #refusals = 0;
 
   constructor(options: SinkRunOptions) {
     this.#options = options;
@@ -109,20 +114,30 @@ class Runner implements SinkRun {
   }
 
   /**
-   * One line is refused: it is left out when the receiver takes the next record, and so finds no fault with us, and refuses this
-   * one still.
+   * One line is refused: it is left out when the receiver takes one of the next records, and so finds no fault with us, and refuses
+   * this one still; or when it took others since the start, and refuses this one again and again.
    */
   async #passOver(reason: string, signal: AbortSignal): Promise<void> {
     const { sink } = this.#options;
-    const [first, ...others] = await this.#read(MAX_PROOF_LINES, signal);
-    const next = others.find(({ kind }) => kind === 'record');
-    if (first === undefined || next === undefined) return this.#fail(reason, undefined, signal);
-    const proof = await sink.deliver([next], signal);
-    if (proof.kind !== 'done' || (proof.lost ?? []).length > 0) return this.#fail(reason, undefined, signal);
+    this.#refusals += 1;
+    const [first, ...others] = await this.#read(MAX_PROOFS + 1, signal);
+    if (first === undefined) return this.#fail(reason, undefined, signal);
+    const isOften = this.#refusals >= MAX_REFUSALS && this.#delivered > 0;
+    if (!isOften && !(await this.#takesOneOf(others, signal))) return this.#fail(reason, undefined, signal);
     const again = await sink.deliver([first], signal);
     if (again.kind === 'failed') return this.#fail(again.reason, again.afterMs, signal);
     const isLost = again.kind === 'refused' && first.kind === 'record';
     this.#done([first], 1, again.kind === 'done' ? again.lost : isLost ? [{ reason: 'refused', count: 1 }] : []);
+  }
+
+  async #takesOneOf(lines: readonly RecordLine[], signal: AbortSignal): Promise<boolean> {
+    for (const line of lines) {
+      if (line.kind !== 'record') continue;
+      const proof = await this.#options.sink.deliver([line], signal);
+      if (proof.kind === 'failed') return false;
+      if (proof.kind === 'done' && (proof.lost ?? []).length === 0) return true;
+    }
+    return false;
   }
 
   #done(lines: readonly RecordLine[], count: number, lost: readonly LostRecords[] = []): void {
@@ -136,6 +151,7 @@ class Runner implements SinkRun {
     this.#oldestAt = undefined;
     this.#caughtUpAt = clock.now();
     this.#lastPortion = count;
+    this.#refusals = 0;
     this.#portion = this.#portion > sink.maxLines ? Infinity : this.#portion * 2;
     if (sink.pace.maxPerSecond !== undefined) this.#nextAt = clock.now() + (records * 1000) / sink.pace.maxPerSecond;
     if (records > missing) {

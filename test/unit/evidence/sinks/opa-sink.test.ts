@@ -186,6 +186,21 @@ describe('the sink for the decision log API of OPA', () => {
       assert.equal(world.counted['sink_lost_total opa refused'], 2);
     }));
 
+  it('leaves out records that are refused one after the other, and one that nothing follows', () =>
+    withFolder(async (folder) => {
+      await using receiver = await startOpaLogReceiver();
+      receiver.refuse = (_body, value) => (JSON.stringify(value).includes('"poison') ? 400 : undefined);
+      await using world = await startSinkWorld(folder.path, { opa: opaOf(receiver) });
+      world.log.append([...['poison1', 'poison2', 'poison3'].map((id) => recordLine(id)), ...lines(0, 40)]);
+      await untilAll(receiver, ids(0, 40));
+      assert.equal((await settled(world)).lost, 3);
+      world.log.append([recordLine('poison4')]);
+      await waitUntil('it to be left out', LIMIT_MS, () => world.sinks.status()[0]?.lost === 4);
+      world.log.append(lines(40, 45));
+      await untilAll(receiver, ids(40, 45));
+      assert.equal((await settled(world)).lost, 4);
+    }));
+
   it('loses nothing while the receiver refuses everything', () =>
     withFolder(async (folder) => {
       await using receiver = await startOpaLogReceiver();
