@@ -106,6 +106,12 @@ function parseName(text: string): string {
 }
 
 function parsePointer(text: string): string {
-  if (SHOWN_ROOT.test(text) && !text.endsWith('/') && !/~(?![01])/.test(text)) return text;
-  throw new SvidgateError('config_invalid', 'expected a JSON pointer such as /input/parsed_body/order');
+  if (!SHOWN_ROOT.test(text) || text.endsWith('/') || /~(?![01])/.test(text)) {
+    throw new SvidgateError('config_invalid', 'expected a JSON pointer such as /input/parsed_body/order');
+  }
+  for (const segment of text.split('/')) {
+    if (!isCredentialName(segment.replaceAll('~1', '/').replaceAll('~0', '~'))) continue;
+    throw new SvidgateError('config_invalid', 'credentials are never recorded: leave the pointer out');
+  }
+  return text;
 }

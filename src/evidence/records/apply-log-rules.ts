@@ -112,7 +112,8 @@ function set(container: Record<string, unknown>, key: string, value: unknown): v
   Object.defineProperty(container, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
-function eraseAll(record: DecisionRecord): DecisionRecord {
+/** Without input, result and answers of builtins, and told so. */
+export function eraseAll(record: DecisionRecord): DecisionRecord {
   const { input, result, nd_builtin_cache: nd, ...rest } = record;
   const erased = [
     ...(input === undefined ? [] : ['/input']),

@@ -38,7 +38,7 @@ const OWN_EXTENSION = /^svidgate\.[a-z_]+$/;
 /** The allow-list of an input document, with what is shown beyond it. */
 export function inputRules(shown: ShownParts): MaskRule {
   const query = new Set(shown.query);
-  const path: MaskRule = { kind: 'text', shown: (text) => withoutQuery(text, query) };
+  const path: MaskRule = { kind: 'text', shown: shownPath(shown) };
   const svidgate = ownFacts(shown.claims, path);
   return members({
     attributes: members({
@@ -62,6 +62,12 @@ export function inputRules(shown: ShownParts): MaskRule {
     version: KEEP,
     svidgate,
   });
+}
+
+/** What is kept of the path of a request. */
+export function shownPath({ query }: ShownParts): (text: string) => string {
+  const shown = new Set(query);
+  return (text) => withoutQuery(text, shown);
 }
 
 /** Every other member is erased. */

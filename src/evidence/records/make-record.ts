@@ -2,10 +2,10 @@ import { shadowSubject } from '../shadow-subject.ts';
 import type { DecisionFacts, RequestFacts, TokenFacts } from './decision-facts.ts';
 import type { DecisionRecord, JsonRecord, RecordedContext, RecordedPaths } from './decision-record.ts';
 import { exactJson } from './exact-json.ts';
-import { inputRules, type ShownParts } from './input-rules.ts';
+import { inputRules, shownPath, type ShownParts } from './input-rules.ts';
 import { keyedHash } from './keyed-hash.ts';
 import { maskNd } from './mask-nd.ts';
-import { Masking } from './mask-rules.ts';
+import { Masking, pointsToCredential } from './mask-rules.ts';
 import { isPlainResult, RESULT_RULES } from './result-rules.ts';
 import { looksSecret } from './secret-text.ts';
 import { traceContext } from './trace-context.ts';
@@ -30,11 +30,14 @@ export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): R
   const rules = inputRules(shown);
   const shownNames = new Set([...shown.headers, ...shown.query, ...shown.claims]);
   const hashOf = keyedHash(key);
+  const shownPaths = shown.paths.filter((pointer) => !pointsToCredential(pointer));
+  const shownOfPath = shownPath(shown);
   return (facts, input) => {
     const { evaluated } = facts;
     const known = knownNames(evaluated?.recorded);
     const masking = new Masking({
-      shownPaths: shown.paths,
+      shownPaths,
+      shownOfPath,
       isKnownName: (name) => shownNames.has(name) || known.has(name),
     });
     const seen: { input?: JsonRecord; result?: unknown } = {};

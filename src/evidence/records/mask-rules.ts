@@ -24,8 +24,10 @@ export const ERASE: MaskRule = { kind: 'erase' };
 type Container = Record<string | number, unknown>;
 
 export interface MaskingOptions {
-  /** JSON pointers below which everything is kept. */
+  /** JSON pointers below which everything is kept but credentials. */
   readonly shownPaths: readonly string[];
+  /** What is kept of the path of a request, wherever it is. */
+  readonly shownOfPath: (text: string) => string;
   /** Whether a key comes from the policy or the configuration, and not from a request. */
   readonly isKnownName: (name: string) => boolean;
 }
@@ -68,17 +70,23 @@ export class Masking {
   /** Notes what is not there any more. */
   note(pointer: string, value: unknown): void {
     this.#erased.add(pointer);
-    this.#removedValues.push(value);
-    this.#removed = undefined;
+    this.#remember(value);
+  }
+
+  #remember(value: unknown): void {
+    if (this.#removed === undefined) this.#removedValues.push(value);
+    else addTexts(value, this.#removed);
   }
 
   #visit(at: Place, rule: MaskRule): void {
     const value = at.container[at.key];
     if (value === undefined || isEmpty(value)) return;
     const isShown = this.#options.shownPaths.some((path) => isBelow(at.pointer, path));
-    if (isShown || rule.kind === 'keep') return this.#keep(at, value);
+    if (isShown) return this.#show(at, value);
+    if (rule.kind === 'keep') return isCredentialName(String(at.key)) ? this.#erase(at, value) : this.#keep(at, value);
     if (rule.kind !== 'erase') return this.#visitInside(at, value, rule);
-    if (this.#hasShownBelow(at) && isContainer(value)) return this.#visitMembers(at, value, NOTHING);
+    if (this.#hasShownBelow(at) && isContainer(value) && !isCredentialPair(value))
+      return this.#visitMembers(at, value, NOTHING);
     return this.#erase(at, value);
   }
 
@@ -104,25 +112,43 @@ export class Masking {
   }
 
   #visitText(at: Place, text: string, shown: string | undefined): void {
-    if (shown === undefined || looksSecret(shown)) return this.#erase(at, text);
+    if (shown === undefined || !isKeepable(shown)) return this.#erase(at, text);
     if (shown === text) return;
     at.container[at.key] = shown;
     this.#masked.add(at.shownPointer ?? at.pointer);
-    this.#removedValues.push(text);
+    this.#remember(text);
   }
 
   /** All of it but what looks like a secret, or is called one. */
   #keep(at: Place, value: unknown): void {
     if (typeof value === 'string') {
-      if (looksSecret(value)) this.#erase(at, value);
+      if (!isKeepable(value)) this.#erase(at, value);
       return;
     }
-    if (!isContainer(value)) return;
+    if (!isContainer(value)) {
+      if (isRawJson(value) && JSON.stringify(value).length > MAX_TEXT) this.#erase(at, value);
+      return;
+    }
     for (const key of Object.keys(value)) {
       const place = placeIn(at, value, key);
-      if (looksSecret(key)) this.#erase({ ...place, shownPointer: at.shownPointer ?? at.pointer }, value[key]);
-      else if (isCredentialName(key) || isNeverHeader(value[key])) this.#erase(place, value[key]);
+      if (!isKeepable(key)) this.#erase({ ...place, shownPointer: at.shownPointer ?? at.pointer }, value[key]);
+      else if (isCredentialName(key) || isCredentialPair(value[key])) this.#erase(place, value[key]);
       else this.#keep(place, value[key]);
+    }
+  }
+
+  /** As `keep`, where nobody knows what the members are: names may stand beside their values. */
+  #show(at: Place, value: unknown): void {
+    const name = String(at.key);
+    if (isCredentialName(name) || isCredentialPair(value) || isCredentialTuple(value)) return this.#erase(at, value);
+    if (typeof value === 'string' && PATH_NAME.test(name)) {
+      return this.#visitText(at, value, this.#options.shownOfPath(value));
+    }
+    if (!isContainer(value)) return this.#keep(at, value);
+    for (const key of Object.keys(value)) {
+      const place = placeIn(at, value, key);
+      if (isKeepable(key)) this.#show(place, value[key]);
+      else this.#erase({ ...place, shownPointer: at.shownPointer ?? at.pointer }, value[key]);
     }
   }
 
@@ -156,10 +182,37 @@ function placeIn(at: Place, container: Container, key: string | number): Place {
   return { container, key, pointer, ...(at.shownPointer === undefined ? {} : { shownPointer: at.shownPointer }) };
 }
 
-/** As Envoy shows headers with `encode_raw_headers`. */
-function isNeverHeader(value: unknown): boolean {
-  const key = isContainer(value) ? value['key'] : undefined;
-  return typeof key === 'string' && isCredentialName(key);
+/** Longer texts are no evidence but a load: a record with some of them would be too large to be kept at all. */
+const MAX_TEXT = 4096;
+/** The path of a request, whose query may hold anything. */
+const PATH_NAME = /^:?path$|^raw_path$/i;
+/** Of a header or a parameter. */
+const PAIR_NAME = /^:?[a-z][\w-]{0,63}$/i;
+
+function isKeepable(text: string): boolean {
+  return text.length <= MAX_TEXT && !looksSecret(text);
+}
+
+/** `{key, value}` as Envoy shows headers with `encode_raw_headers`, where a path may be in base64, or `{name, value}`. */
+function isCredentialPair(value: unknown): boolean {
+  if (!isContainer(value) || Array.isArray(value)) return false;
+  return [value['key'], value['name']].some((name) => typeof name === 'string' && isNeverShown(name));
+}
+
+/** `[name, value]` */
+function isCredentialTuple(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length !== 2) return false;
+  const name: unknown = value[0];
+  return typeof name === 'string' && PAIR_NAME.test(name) && isNeverShown(name);
+}
+
+function isNeverShown(name: string): boolean {
+  return isCredentialName(name) || name.toLowerCase() === ':path';
+}
+
+/** Whether a key in a JSON pointer is called what credentials are called. */
+export function pointsToCredential(pointer: string): boolean {
+  return pointer.split('/').some((segment) => isCredentialName(segment.replaceAll('~1', '/').replaceAll('~0', '~')));
 }
 
 function isPlainName(name: string): boolean {

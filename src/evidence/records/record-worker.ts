@@ -2,8 +2,8 @@
 import { workerData } from 'node:worker_threads';
 import { describeError, SvidgateError, systemClock, type Metrics } from '../../core/index.ts';
 import { openRecordLog, type RecordLog, type RecordLogOptions } from '../log/index.ts';
-import type { RecordedPaths } from './decision-record.ts';
-import { applyLogRules } from './apply-log-rules.ts';
+import type { DecisionRecord, RecordedPaths } from './decision-record.ts';
+import { applyLogRules, eraseAll } from './apply-log-rules.ts';
 import { LogRuleQuestions } from './log-rule-questions.ts';
 import { createRecordMaker } from './make-record.ts';
 import { makeRecords, type RecordInMaking } from './make-records.ts';
@@ -42,7 +42,7 @@ async function serve(job: RecordThreadJob): Promise<void> {
       onFault: (error) => telemetry.logger.error({ reason: describeError(error) }, 'decision record not made'),
     });
     if (failed > 0) log.lose({ reason: 'failed', count: failed });
-    const lines = records.flatMap(({ record, rules }) => (rules === undefined ? [JSON.stringify(record)] : []));
+    const lines = records.flatMap(({ record, rules }) => (rules === undefined ? [lineOf(record, log)] : []));
     if (lines.length > 0) log.append(lines);
     const ruled = records.filter(({ rules }) => rules !== undefined);
     if (ruled.length > 0) await Promise.all(ruled.map((each) => follow(each, { log, questions, ...telemetry })));
@@ -101,7 +101,13 @@ async function follow(
   const { policy } = record.svidgate;
   if (ruled.kind === 'dropped') return log.lose({ reason: 'sampled', policy, count: 1 });
   if (ruled.failed) metrics.count('svidgate_decision_log_rule_failures_total', { policy });
-  log.append([JSON.stringify(ruled.record)]);
+  log.append([lineOf(ruled.record, log)]);
+}
+
+/** One that is too large for the log goes without what may be large. */
+function lineOf(record: DecisionRecord, { maxLineBytes }: RecordLog): string {
+  const line = JSON.stringify(record);
+  return Buffer.byteLength(line) <= maxLineBytes ? line : JSON.stringify(eraseAll(record));
 }
 
 await serve(workerData as RecordThreadJob);

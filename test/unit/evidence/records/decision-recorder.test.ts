@@ -149,6 +149,20 @@ describe('the recorder', () => {
     assert.deepEqual(second?.svidgate.unreplayable, ['/nd_builtin_cache/rand.intn']);
   });
 
+  test('records what is too large for the log without what may be large', async () => {
+    await using temp = await tempFolder();
+    const shown = { headers: [], query: [], claims: [], paths: ['/input'] };
+    // A line may be an eighth of this.
+    const recorder = await openDecisionRecorder(optionsFor(temp.path, { shown, maxBytes: 2 ** 20 }));
+    const about = { needs: 'all', cached: false, entrypoint: 'a/allow', value: true } as const;
+    const list = Array.from({ length: 200 }, () => 'x'.repeat(1000));
+    recorder.record(check(1, {}, { evaluated: { ...about, input: UTF8.encode(JSON.stringify({ list })) } }));
+    await recorder.close();
+    const [record] = (await read(temp.path)).records;
+    assert.deepEqual([record?.input, record?.erased], [undefined, ['/input', '/result']]);
+    assert.deepEqual(record?.svidgate.unreplayable, ['/input']);
+  });
+
   test('leaves out allows by their id, and counts them; denies never', async () => {
     await using temp = await tempFolder();
     const sampleAllows = new Map([['default', 0.25]]);

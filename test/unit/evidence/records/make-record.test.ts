@@ -213,6 +213,59 @@ describe('a record', () => {
     );
   });
 
+  test('keeps no text that is long, and says where it was', () => {
+    const [short, long] = ['x'.repeat(4096), 'x'.repeat(4097)];
+    const body = { short, long, [long]: 1, list: [short, long] };
+    const given = { parsed_body: body, ...http({ id: long, method: 'GET' }) };
+    const { input, erased, svidgate } = recordOf(given, { paths: ['/input/parsed_body'] });
+    assert.deepEqual(input, { parsed_body: { short, list: [short, null] }, ...http({ method: 'GET' }) });
+    assert.deepEqual(erased, [
+      '/input/parsed_body/long',
+      '/input/parsed_body',
+      '/input/parsed_body/list/1',
+      '/input/attributes/request/http/id',
+    ]);
+    assert.equal(svidgate.replayable, false);
+    const digits = `{"parsed_body":{"n":${'1'.repeat(5000)}}}`;
+    assert.deepEqual(recordOf(digits, { paths: ['/input/parsed_body'] }).input, { parsed_body: {} });
+  });
+
+  test('shows no credential, whatever is shown', () => {
+    const secret = 'hunter2-xyz';
+    const body = {
+      password: { plain: secret },
+      access_token: secret,
+      accessKey: secret,
+      'x-vault-key': secret,
+      list: [{ name: 'authorization', value: secret }, ['x-api-key', secret], { key: ':path', rawValue: secret }],
+    };
+    const given = { parsed_body: body, parsed_query: { code: [secret] } };
+    for (const path of [
+      '/input',
+      '/input/parsed_body',
+      '/input/parsed_body/password',
+      '/input/parsed_body/password/plain',
+      '/input/parsed_body/access_token',
+      '/input/parsed_body/list',
+      '/input/parsed_body/list/0',
+      '/input/parsed_body/list/0/value',
+      '/input/parsed_body/list/1/1',
+    ]) {
+      const { parsed_query: _, ...input } = recordOf(given, { paths: [path] }).input ?? {};
+      assert.ok(!JSON.stringify(input).includes(secret), `${path}: ${JSON.stringify(input)}`);
+    }
+    assert.deepEqual(recordOf({ parsed_path: ['tokens', 'a'] }).input, { parsed_path: ['tokens', 'a'] });
+  });
+
+  test('shows of a path no query that is not shown', () => {
+    const given = http({ path: '/a?code=x', headers: { ':path': '/a?code=x' } });
+    const cut = http({ path: '/a', headers: { ':path': '/a' } });
+    for (const path of ['/input', '/input/attributes/request/http/path', '/input/attributes/request/http/headers']) {
+      assert.deepEqual(recordOf(given, { paths: [path] }).input, cut, path);
+    }
+    assert.deepEqual(recordOf(given, { paths: ['/input'], query: ['code'] }).input, given);
+  });
+
   test('keeps numbers as they were', () => {
     const make = createRecordMaker({
       labels: {},
