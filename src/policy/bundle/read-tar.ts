@@ -19,6 +19,9 @@ export interface TarLimits {
 const BLOCK_BYTES = 512;
 /** Extended headers hold a path and times. */
 const MAX_EXTENSION_BYTES = 64 * 1024;
+const MAX_RECORDS = 64;
+/** Folders and headers for all files, beyond a header and an extended one for each file. */
+const MORE_HEADERS = 16;
 const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true });
 const LATIN1 = new TextDecoder('latin1');
 
@@ -31,27 +34,34 @@ const LINKS: Readonly<Record<string, string>> = { '1': 'a hard link', '2': 'a sy
  */
 export function readTar(bytes: Uint8Array, limits: TarLimits): readonly ArchivedFile[] {
   const files = new Map<string, ArchivedFile>();
-  let extension: Extension = {};
+  const maxHeaders = 2 * limits.maxFiles + MORE_HEADERS;
+  let extension: Extension | undefined;
   let at = 0;
-  for (;;) {
+  for (let headers = 1; ; headers += 1) {
     const header = blockAt(bytes, at);
     if (isZero(header)) {
       checkEnd(bytes, at);
       return [...files.values()];
     }
+    if (headers > maxHeaders) throw refused(`it holds more than ${maxHeaders} headers`);
     checkSum(header);
     const type = String.fromCodePoint(header[156] ?? 0);
-    const size = extension.size ?? octal(header.subarray(124, 136), 'size');
+    const size = extension?.size ?? octal(header.subarray(124, 136), 'size');
     const start = at + BLOCK_BYTES;
     if (start + size > bytes.byteLength) throw refused('it is cut off');
     const content = bytes.subarray(start, start + size);
     at = start + Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
-    if (type === 'x' || type === 'g' || type === 'L') {
-      extension = type === 'g' ? checkGlobal(content, extension) : { ...extension, ...extend(type, content) };
+    if (type === 'g') {
+      checkGlobal(content);
       continue;
     }
-    const path = extension.path ?? nameOf(header);
-    extension = {};
+    if (type === 'x' || type === 'L') {
+      if (extension !== undefined) throw refused('a file has two extended headers');
+      extension = extend(type, content);
+      continue;
+    }
+    const path = extension?.path ?? nameOf(header);
+    extension = undefined;
     if (type === '5' || (type === '\0' && path.endsWith('/'))) {
       if (size !== 0) throw refused(`the folder ${shown(path)} has a content`);
       continue;
@@ -133,17 +143,19 @@ function extend(type: 'x' | 'L', content: Uint8Array): Extension {
 }
 
 /** It would hold for all files; `git archive` puts a comment there. */
-function checkGlobal(content: Uint8Array, extension: Extension): Extension {
+function checkGlobal(content: Uint8Array): void {
   if (content.byteLength > MAX_EXTENSION_BYTES) throw refused('an extended header is too long');
   const keys = [...readRecords(content).keys()].filter((key) => key !== 'comment');
   if (keys.length > 0) throw refused(`a header for all files sets ${shown(keys.join(', '))}`);
-  return extension;
 }
 
 /** `LENGTH KEY=VALUE\n` each, the length being that of all of it. */
 function readRecords(content: Uint8Array): ReadonlyMap<string, string> {
   const records = new Map<string, string>();
+  let count = 0;
   for (let at = 0; at < content.byteLength;) {
+    count += 1;
+    if (count > MAX_RECORDS) throw refused(`an extended header has more than ${MAX_RECORDS} records`);
     const digits = /^(\d{1,6}) /.exec(LATIN1.decode(content.subarray(at, at + 8)))?.[1];
     const length = Number(digits ?? 0);
     const record = content.subarray(at, at + length);

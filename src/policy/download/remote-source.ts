@@ -12,7 +12,7 @@ import type { PolicySnapshot, SnapshotSource, SourceStatus } from '../snapshot-s
 import type { BundleAnswer, BundleFetcher } from './bundle-fetcher.ts';
 import { BundleKeeper } from './bundle-keeper.ts';
 import type { DownloadedBundle, KeptBundles } from './kept-bundle.ts';
-import type { PartReader } from './part-reader.ts';
+import type { PartReader, ReadPart } from './part-reader.ts';
 import { createPollPace, type PollOutcome, type PollPace } from './poll-pace.ts';
 
 export interface RemoteSourceOptions<S extends PolicySnapshot = PolicySnapshot> {
@@ -71,6 +71,8 @@ class PollingSource<S extends PolicySnapshot> implements RemoteSource {
   #held: Held<S> | undefined;
   /** Why what came last is not what is held. */
   #refusal: SvidgateError | undefined;
+  /** The last bytes that were refused, by which keys and why: they would be refused again. */
+  #refused: { readonly trace: string; readonly error: SvidgateError } | undefined;
   /** Why the last question has no answer. */
   #failure: SvidgateError | undefined;
   /** The last one that was given out. */
@@ -224,7 +226,7 @@ class PollingSource<S extends PolicySnapshot> implements RemoteSource {
     base: Held<S> | undefined,
     signal: AbortSignal,
   ): Promise<PollOutcome> {
-    const { clock, fetcher, reader } = this.#options;
+    const { clock, fetcher } = this.#options;
     const { bytes, etag, canWait } = answer;
     const sha256 = hash('sha256', bytes);
     const tag = etag === undefined ? {} : { etag };
@@ -236,10 +238,26 @@ class PollingSource<S extends PolicySnapshot> implements RemoteSource {
       }
       return { kind: 'unchanged', canWait };
     }
-    const { snapshot, isDelta } = await reader.read(bytes, { base: base?.snapshot, signal });
+    const { snapshot, isDelta } = await this.#read(bytes, { sha256, base: base?.snapshot, signal });
     const parts = isDelta ? [...(base?.download.parts ?? []), bytes] : [bytes];
     this.#held = { snapshot, download: { place: fetcher.place, ...tag, downloadedAt: clock.now(), parts }, sha256 };
     return { kind: 'changed', canWait };
+  }
+
+  async #read(
+    bytes: Uint8Array,
+    options: { readonly sha256: string; readonly base: S | undefined; readonly signal: AbortSignal },
+  ): Promise<ReadPart<S>> {
+    const { reader } = this.#options;
+    const { sha256, base, signal } = options;
+    const trace = JSON.stringify([sha256, base?.digest, await reader.signers?.()]);
+    if (this.#refused?.trace === trace) throw this.#refused.error;
+    try {
+      return await reader.read(bytes, { base, signal });
+    } catch (error) {
+      if (error instanceof SvidgateError && error.code === 'policy_invalid') this.#refused = { trace, error };
+      throw error;
+    }
   }
 
   #reached(): void {

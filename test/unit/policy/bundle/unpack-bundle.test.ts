@@ -87,6 +87,12 @@ describe('unpackBundle', () => {
       ['a record without an end', extended('15 path=x.rego'), /extended header is damaged/],
       ['a record that is too short', extended('99 path=x.rego\n'), /extended header is damaged/],
       ['a record without a length', extended('path=x.rego\n'), /extended header is damaged/],
+      ['too many records', extended('6 a=b\n'.repeat(65)), /more than 64 records/],
+      [
+        'two extended headers',
+        tarGz([{ path: 'h', type: 'x', content: '6 a=b\n' }, { path: 'h', type: 'L', content: 'b' }, FILE]),
+        /two extended headers/,
+      ],
       ['a path for all', extended('15 path=x.rego\n', 'g'), /header for all files sets "path"/],
       ['a size that is no number, of POSIX', extended('12 size=1x2\n'), /size is not a number/],
       ['a long path', extended('x'.repeat(1200), 'L'), /longer than 1024 bytes/],
@@ -104,6 +110,9 @@ describe('unpackBundle', () => {
     const two = tarGz([FILE, { ...FILE, path: 'b.rego' }]);
     await assertRefused(two, /more than 1 files/, { ...BUNDLE_LIMITS, maxFiles: 1 });
     assert.equal((await unpackBundle(two, { ...BUNDLE_LIMITS, maxFiles: 2 })).length, 2);
+    const folders = Array.from({ length: 20 }, (): TarEntry => ({ path: 'd/', type: '5' }));
+    await assertRefused(tarGz([...folders, FILE]), /more than 20 headers/, { ...BUNDLE_LIMITS, maxFiles: 2 });
+    assert.equal((await unpackBundle(tarGz(folders), { ...BUNDLE_LIMITS, maxFiles: 2 })).length, 0);
   });
 
   test('a bomb costs what may be unpacked, and no more', { timeout: 60_000 }, async () => {

@@ -1,6 +1,7 @@
 /** A source that is followed: when it is asked, what counts, and what is said of it. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { PartReader } from '../../../../src/policy/download/part-reader.ts';
 import { waitUntil } from '../../../support/wait-until.ts';
 import { after, POLL_MS, readerOf, settled, stages, type Given, type Script } from './follow-stage.ts';
 
@@ -68,6 +69,33 @@ describe('while it is followed', () => {
     assert.deepEqual([stage.place.asked[3]?.etag, stage.place.asked[3]?.takesDelta], ['1', false]);
     assert.equal(stage.seen.at(-1), 'one');
     assert.equal(stage.source.status.value.lastError, undefined);
+  });
+
+  test('what was refused is not read again, but by other keys', async () => {
+    const plain = readerOf();
+    let key = '1';
+    let reads = 0;
+    const reader: PartReader = {
+      verifies: true,
+      signers: () => Promise.resolve([{ name: 'a', verifiedBy: key }]),
+      read(bytes, options) {
+        reads += 1;
+        return plain.read(bytes, options);
+      },
+    };
+    const stage = follow({ first: { text: 'one', etag: '1' }, reader });
+    await settled(stage, 1);
+    stage.place.next = { text: 'bad one', etag: '2' };
+    for (let questions = 2; questions <= 4; questions += 1) await after(stage, 10 * POLL_MS, questions);
+    assert.equal(reads, 2);
+    assert.equal(stage.seen.at(-1), '! bad one is no bundle');
+    assert.ok((stage.metrics.get('svidgate_policy_source_polls_total default refused') ?? 0) >= 3);
+    key = '2';
+    await after(stage, 10 * POLL_MS, 5);
+    assert.equal(reads, 3);
+    stage.place.next = { text: 'two', etag: '3' };
+    await after(stage, 10 * POLL_MS, 6);
+    assert.equal(stage.seen.at(-1), 'two');
   });
 
   test('without a tag the same bytes are no news', async () => {
