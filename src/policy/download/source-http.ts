@@ -31,16 +31,19 @@ const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
 /**
  * Asks, and follows redirects within the origin and to those that are allowed. Another origin than the first sees neither
- * the token nor our certificate, and is checked by the system's CAs and its name.
+ * the token nor our certificate, and is checked by the system's CAs and its name; where it redirects to, also back, is not its
+ * choice to be shown the token.
  */
 export async function askSource(access: SourceAccess, question: SourceQuestion): Promise<SourceAnswer> {
   const { headers, authorization, maxBytes = access.maxBytes, signal } = question;
   let { url } = question;
+  let wasElsewhere = false;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
     const isOwn = url.origin === question.url.origin;
+    wasElsewhere ||= !isOwn;
     const answer = await exchangeWithSource({
       url,
-      headers: { ...headers, ...(isOwn && authorization !== undefined ? { authorization } : {}) },
+      headers: { ...headers, ...(!wasElsewhere && authorization !== undefined ? { authorization } : {}) },
       tls: isOwn ? access.tls : {},
       maxBytes,
       signal,

@@ -307,6 +307,28 @@ describe('redirects', () => {
       ['/there', undefined],
     ]);
   });
+
+  test('from elsewhere back show no token', async () => {
+    const tokenFile = join(folder.path, 'redirect-token');
+    await writeFile(tokenFile, 'token');
+    const server = await start();
+    const storage = await start();
+    storage.fault = (_request, response) =>
+      void response.writeHead(302, { location: `http://127.0.0.1:${server.port}/back` }).end();
+    server.fault = (request, response) => {
+      if (request.url === '/back') response.writeHead(200).end(BUNDLE);
+      else response.writeHead(302, { location: `http://127.0.0.1:${storage.port}/there` }).end();
+    };
+    const access = { tokenFile, alsoAsk: [`http://127.0.0.1:${storage.port}`] };
+    assert.equal(await bytesOf(ask(server, { access })), BUNDLE.toString('hex'));
+    assert.deepEqual(
+      server.questions.map(({ path, headers }) => [path, headers.authorization]),
+      [
+        ['/bundle.tar.gz', 'Bearer token'],
+        ['/back', undefined],
+      ],
+    );
+  });
 });
 
 describe('over TLS', () => {
