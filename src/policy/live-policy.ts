@@ -128,13 +128,12 @@ export class LivePolicy {
     return await this.#shelf.has(digest);
   }
 
-  /** Brings what was in force before the restart into force, then what the source offers. Never rejects. */
-  async start(signal: AbortSignal): Promise<void> {
+  /** Brings what was in force before the restart into force. Once, before all else. Never rejects. */
+  async restore(signal: AbortSignal): Promise<void> {
     await this.#turns.take(async () => {
       await this.#record.open();
       await this.#restore(this.#untilClosed(signal));
     });
-    await this.reload(signal);
   }
 
   /** Reloads whenever the source changes, until the signal is aborted. */
@@ -264,6 +263,7 @@ export class LivePolicy {
       const loaded = await loadCandidate(snapshot, this.#options, { source: this.#source, signal });
       if (loaded.kind === 'refused') throw new SvidgateError('policy_invalid', loaded.refusal.message);
       this.#put(loaded, snapshot, startedAt);
+      this.#setError(undefined);
       await loaded.keep();
     } catch (error) {
       if (signal.aborted) return;

@@ -114,7 +114,9 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
       if (options.cache !== undefined) compiler.digest().catch(() => undefined);
       try {
         // One after the other: each compilation takes a processor and some hundred MB.
-        for (const policy of policies.values()) await policy.start(signal);
+        // What was in force comes first, of each: a source that is slow, or offers what takes long, holds up no other.
+        for (const policy of policies.values()) await policy.restore(signal);
+        for (const policy of policies.values()) await policy.reload(signal);
         signal.throwIfAborted();
       } catch (error) {
         await close();

@@ -12,11 +12,18 @@ import {
   encodeCompiledPolicy,
   type CompiledPolicy,
 } from '../../src/policy/compiled-policy.ts';
-import { createPolicyEngine, type CompiledPolicyCache, type PolicyEngine } from '../../src/policy/index.ts';
+import {
+  createPolicyEngine,
+  type CompiledPolicyCache,
+  type PolicyEngine,
+  type PolicySnapshot,
+  type SnapshotSource,
+} from '../../src/policy/index.ts';
 import { createRegoCompiler } from '../../src/policy/rego-compiler.ts';
 import { readSnapshot } from '../../src/policy/snapshot.ts';
 import { connect } from '../support/grpc-client.ts';
 import { startLoggedChild } from '../support/logged-child.ts';
+import { policyMemory } from '../support/policy-memory.ts';
 import { entriesFor } from '../support/server.ts';
 import { tempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -31,7 +38,7 @@ interface Line extends LogFields {
 let folder: TempFolder;
 let policyFile: string;
 let kept: string;
-let lines: Line[];
+let lines: Line[] = [];
 
 beforeEach(async () => {
   folder = await tempFolder();
@@ -133,6 +140,42 @@ describe('after a restart', () => {
     assert.equal(await live(1), 'not active, deny');
     assert.ok(messages().includes('policy refused, every request is denied'));
   });
+});
+
+test('what was in force before a restart waits for no source', async () => {
+  const memory = policyMemory();
+  const snapshot = await readSnapshot(policyFile);
+  const engineOf = (read: () => Promise<PolicySnapshot>): PolicyEngine => {
+    const path: SnapshotSource = { description: 'source', read, changes: async function* () {} };
+    return createPolicyEngine({
+      policies: ['first', 'second'].map((name) => ({ name, path, entrypoint: ENTRYPOINT })),
+      evalTimeoutMs: 5000,
+      memory,
+      clock: systemClock,
+      logger: recordingLogger(),
+      metrics: noMetrics,
+    });
+  };
+  const stop = new AbortController();
+  const before = engineOf(() => Promise.resolve(snapshot));
+  await before.start(stop.signal);
+  stop.abort();
+  await before.run(stop.signal);
+
+  const waiting = Promise.withResolvers<PolicySnapshot>();
+  const again = new AbortController();
+  const engine = engineOf(() => waiting.promise);
+  const started = engine.start(again.signal);
+  try {
+    await waitUntil('both to be in force', 20_000, () =>
+      [...engine.status.value.values()].every(({ state }) => state === 'active'),
+    );
+  } finally {
+    waiting.resolve(snapshot);
+    await started;
+    again.abort();
+    await engine.run(again.signal);
+  }
 });
 
 describe('a kept policy that is no good', () => {

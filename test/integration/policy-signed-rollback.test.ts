@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { noMetrics, silentLogger, systemClock } from '../../src/core/index.ts';
 import { bundleFileSource, createBundleReader, type VerifyRules } from '../../src/policy/bundle/index.ts';
-import { createPolicyEngine, type PolicyEngine, type PolicyEvent } from '../../src/policy/index.ts';
+import { createPolicyEngine, type PolicyEngine } from '../../src/policy/index.ts';
 import type { PolicyMemory } from '../../src/policy/live-policy.ts';
 import { createRegoProgram } from '../../src/policy/rego-program.ts';
+import { policyMemory } from '../support/policy-memory.ts';
 import { tarGz } from '../support/tar-file.ts';
 import { tempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -25,26 +26,10 @@ let memory: PolicyMemory;
 beforeEach(async () => {
   folder = await tempFolder();
   path = join(folder.path, 'policy.tar.gz');
-  memory = inMemory();
+  memory = policyMemory();
   await useKey(SECRET);
 });
 afterEach(() => folder[Symbol.asyncDispose]());
-
-function inMemory(): PolicyMemory {
-  const events: PolicyEvent[] = [];
-  const files = new Map<string, Uint8Array>();
-  return {
-    history: {
-      list: () => Promise.resolve([...events]),
-      append: (event) => Promise.resolve(void events.push(event)),
-    },
-    snapshots: {
-      load: (_, digest) => Promise.resolve(files.get(digest)),
-      save: (_, digest, bytes) => Promise.resolve(void files.set(digest, bytes)),
-      has: (_, digest) => Promise.resolve(files.has(digest)),
-    },
-  };
-}
 
 async function useKey(secret: string): Promise<void> {
   await writeFile(join(folder.path, 'key'), secret);
