@@ -1,4 +1,4 @@
-import type { CheckFactsToRecord, DecisionRecorder } from '../evidence/index.ts';
+import type { AnsweredCheck, CheckFactsToRecord, DecisionRecorder } from '../evidence/index.ts';
 import type { RequestIdentity, VerifiedToken } from '../peer/index.ts';
 import type { Decision } from '../policy/index.ts';
 import type { CheckRequest } from '../proto/index.ts';
@@ -54,6 +54,7 @@ export function recordDecision(
     decisionId,
     policy: outcome.policy === '' ? (known.policy ?? '') : outcome.policy,
     outcome: outcome.kind,
+    ...refusedBy(known, outcome),
     inputBytes: known.decision?.evaluated?.input.byteLength ?? 0,
     facts: () => ({
       at,
@@ -65,6 +66,15 @@ export function recordDecision(
       ...factsOf(known),
     }),
   });
+}
+
+/** A caller that proved nothing may ask for any policy by its name. */
+function refusedBy({ caller, policy = '' }: CheckTrace, outcome: CheckOutcome): Pick<AnsweredCheck, 'refused'> {
+  if (caller === undefined) return { refused: 'unknown' };
+  const asksNone = outcome.policy === '' && policy === '';
+  if (caller.kind !== 'anonymous') return asksNone ? { refused: 'proven' } : {};
+  const isNotAllowed = outcome.kind !== 'allow' && outcome.reason === 'policy_not_allowed';
+  return asksNone || isNotAllowed ? { refused: 'anonymous' } : {};
 }
 
 function factsOf({

@@ -7,7 +7,7 @@ import type { DecisionFacts } from './decision-facts.ts';
 import type { RecordedPaths } from './decision-record.ts';
 import { FactsBatch } from './facts-batch.ts';
 import { recordedPaths } from './recorded-paths.ts';
-import { RefusedShare } from './refused-share.ts';
+import { RefusedShares, type RefusedCaller } from './refused-share.ts';
 import type { LostDecisions, RecorderStatus, RecordThreadJob } from './record-protocol.ts';
 import { startRecordThread, type RecordThread } from './record-thread.ts';
 
@@ -16,6 +16,8 @@ export interface AnsweredCheck {
   readonly decisionId: string;
   readonly policy: string;
   readonly outcome: DecisionFacts['outcome'];
+  /** Whose check it is, when no policy was asked about it that they may ask; else absent. */
+  readonly refused?: RefusedCaller;
   /** Of the input that `facts` has; default 0. */
   readonly inputBytes?: number;
   /** Everything else; asked for once, after the answer is on its way. */
@@ -91,7 +93,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
   readonly #closing = new AbortController();
   #thread: RecordThread | undefined;
   #restarting: Promise<void> | undefined;
-  readonly #refused = new RefusedShare();
+  readonly #refused = new RefusedShares();
   #arrived: AnsweredCheck[] = [];
   #arrivedBytes = 0;
   #isScheduled = false;
@@ -124,7 +126,8 @@ class ThreadRecorder implements OpenDecisionRecorder {
       logger,
       metrics,
       writeOut: this.#options.writeOut ?? (() => Promise.reject(new Error('standard output is not open'))),
-      onDone: () => this.#done(),
+      onDone: (waiting) => this.#done(waiting),
+      onFollowed: (count) => void (this.#sentCount -= count),
       onRule: (number, event) => this.#followRules(number, event),
       onDeath: (reason) => this.#onDeath(reason),
     });
@@ -132,7 +135,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
 
   record(check: AnsweredCheck): void {
     if (this.#isLeftOut(check)) return this.#leaveOut(check.policy);
-    if (check.policy === '' && !this.#refused.take()) this.#lose('refused', 1);
+    if (check.refused !== undefined && !this.#refused.take(check.refused)) this.#lose('refused', 1);
     else if (this.#closing.signal.aborted || this.#thread === undefined) this.#lose('failed', 1);
     else if (!this.#hasRoomFor(check)) this.#lose('queue', 1);
     else {
@@ -280,10 +283,10 @@ class ThreadRecorder implements OpenDecisionRecorder {
     this.#lost.set(key, { ...loss, count: loss.count + (this.#lost.get(key)?.count ?? 0) });
   }
 
-  #done(): void {
+  #done(waiting: number): void {
     const batch = this.#sent.shift();
     if (batch === undefined) return;
-    this.#sentCount -= batch.count;
+    this.#sentCount -= batch.count - waiting;
     this.#sentBytes -= batch.bytes;
     if (this.#lost.size > 0) this.#schedule();
   }

@@ -85,7 +85,7 @@ export class Masking {
     if (isShown) return this.#show(at, value);
     if (rule.kind === 'keep') return isCredentialName(String(at.key)) ? this.#erase(at, value) : this.#keep(at, value);
     if (rule.kind !== 'erase') return this.#visitInside(at, value, rule);
-    if (this.#hasShownBelow(at) && isContainer(value) && !isCredentialPair(value))
+    if (this.#hasShownBelow(at) && isContainer(value) && !isCredential(value))
       return this.#visitMembers(at, value, NOTHING);
     return this.#erase(at, value);
   }
@@ -140,7 +140,7 @@ export class Masking {
   /** As `keep`, where nobody knows what the members are: names may stand beside their values. */
   #show(at: Place, value: unknown): void {
     const name = String(at.key);
-    if (isCredentialName(name) || isCredentialPair(value) || isCredentialTuple(value)) return this.#erase(at, value);
+    if (isCredentialName(name) || isCredential(value)) return this.#erase(at, value);
     if (typeof value === 'string' && PATH_NAME.test(name)) {
       return this.#visitText(at, value, this.#options.shownOfPath(value));
     }
@@ -204,6 +204,10 @@ function isCredentialTuple(value: unknown): boolean {
   if (!Array.isArray(value) || value.length !== 2) return false;
   const name: unknown = value[0];
   return typeof name === 'string' && PAIR_NAME.test(name) && isNeverShown(name);
+}
+
+function isCredential(value: unknown): boolean {
+  return isCredentialPair(value) || isCredentialTuple(value);
 }
 
 function isNeverShown(name: string): boolean {

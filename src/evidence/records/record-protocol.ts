@@ -68,8 +68,10 @@ export type ToRecordThread =
 export type FromRecordThread =
   | { readonly kind: 'ready' }
   | { readonly kind: 'refused'; readonly code: string; readonly message: string }
-  /** The oldest message of decisions is done. */
-  | { readonly kind: 'done' }
+  /** The oldest message of decisions is done, but for these records that wait for their log rules. */
+  | { readonly kind: 'done'; readonly waiting: number }
+  /** So many of those are done. */
+  | { readonly kind: 'followed'; readonly count: number }
   | { readonly kind: 'status'; readonly id: number; readonly status: RecorderStatus }
   | ({ readonly kind: 'rule' } & RuleQuestion)
   /** Lines for standard output, which log lines go to as well; one message at a time. */

@@ -35,8 +35,10 @@ export interface RecordThreadOptions {
   readonly onRule: (rules: number, event: Uint8Array) => Promise<RulesAnswer>;
   /** Writes lines to standard output. */
   readonly writeOut: WriteOut;
-  /** The oldest message is done. */
-  readonly onDone: () => void;
+  /** The oldest message is done, but for so many records. */
+  readonly onDone: (waiting: number) => void;
+  /** So many of those are done. */
+  readonly onFollowed: (count: number) => void;
   /** It ended by itself, after it was ready. */
   readonly onDeath: (reason: string) => void;
 }
@@ -144,7 +146,9 @@ class ThreadHandle implements RecordThread {
       case 'refused':
         return this.#ready.reject(new SvidgateError(codeOf(message.code), message.message));
       case 'done':
-        return this.#options.onDone();
+        return this.#options.onDone(message.waiting);
+      case 'followed':
+        return this.#options.onFollowed(message.count);
       case 'status':
         return this.#answer(message.id, message.status);
       case 'rule':

@@ -45,8 +45,11 @@ async function serve(job: RecordThreadJob): Promise<void> {
     const lines = records.flatMap(({ record, rules }) => (rules === undefined ? [lineOf(record, log)] : []));
     if (lines.length > 0) log.append(lines);
     const ruled = records.filter(({ rules }) => rules !== undefined);
-    if (ruled.length > 0) await Promise.all(ruled.map((each) => follow(each, { log, questions, ...telemetry })));
-    reply({ kind: 'done' });
+    // What waits for its rules takes no place from other decisions.
+    reply({ kind: 'done', waiting: ruled.length });
+    if (ruled.length === 0) return;
+    await Promise.all(ruled.map((each) => follow(each, { log, questions, ...telemetry })));
+    reply({ kind: 'followed', count: ruled.length });
   };
   const close = async (): Promise<void> => {
     await Promise.all(underWay);

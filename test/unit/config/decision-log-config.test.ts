@@ -43,7 +43,13 @@ test('credentials cannot be shown', () => {
   for (const name of ['authorization', 'Cookie', 'x-api-key', 'X-Auth-Token', 'set-cookie', 'client_secret']) {
     assert.match(read(`show: { headers: [${name}] }`).mistakes.join(), /credentials are never recorded/, name);
   }
-  assert.match(read('show: { query: [access_token] }').mistakes.join(), /credentials are never recorded/);
+  for (const name of ['access_token', 'accessKey', 'x_vault_key', 'X-Vault-Key']) {
+    assert.match(read(`show: { query: [${name}] }`).mistakes.join(), /credentials are never recorded/, name);
+  }
+  for (const path of ['/input/parsed_body/password', '/input/attributes/request/http/headers/cookie/0']) {
+    assert.match(read(`show: { paths: [${path}] }`).mistakes.join(), /credentials are never recorded/, path);
+  }
+  assert.deepEqual(read('show: { query: [key, monkey] }').config?.shown.query, ['key', 'monkey']);
 });
 
 test('paths are pointers into what a record has of a request', () => {

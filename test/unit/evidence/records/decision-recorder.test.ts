@@ -107,14 +107,18 @@ describe('the recorder', () => {
     await using temp = await tempFolder();
     const recorder = await openDecisionRecorder(optionsFor(temp.path));
     for (let number = 0; number < 3000; number += 1) {
-      recorder.record(check(number, { policy: '', outcome: 'failure' }, { reason: 'invalid_request' }));
+      recorder.record(check(number, { policy: 'x', outcome: 'failure', refused: 'anonymous' }));
     }
     recorder.record(check(3000));
+    for (let number = 3001; number < 3101; number += 1) {
+      recorder.record(check(number, { policy: '', outcome: 'failure', refused: 'proven' }));
+      recorder.record(check(number, { policy: '', outcome: 'failure', refused: 'unknown' }));
+    }
     await recorder.close();
     const { records, losses } = await read(temp.path);
     const lost = losses.get('refused')?.records ?? 0;
     assert.ok(lost > 1500 && lost <= 2000, String(lost));
-    assert.equal(records.length + lost, 3001);
+    assert.equal(records.length + lost, 3201, 'every kind of caller has its own share');
     assert.equal(records.filter(({ svidgate }) => svidgate.policy === 'default').length, 1);
   });
 
@@ -303,6 +307,7 @@ describe('the recorder', () => {
       metrics: noMetrics,
       writeOut: () => Promise.resolve(),
       onDone: () => undefined,
+      onFollowed: () => undefined,
       onRule: () => Promise.resolve({ kind: 'error' }),
       onDeath: () => undefined,
     });

@@ -219,12 +219,8 @@ describe('a record', () => {
     const given = { parsed_body: body, ...http({ id: long, method: 'GET' }) };
     const { input, erased, svidgate } = recordOf(given, { paths: ['/input/parsed_body'] });
     assert.deepEqual(input, { parsed_body: { short, list: [short, null] }, ...http({ method: 'GET' }) });
-    assert.deepEqual(erased, [
-      '/input/parsed_body/long',
-      '/input/parsed_body',
-      '/input/parsed_body/list/1',
-      '/input/attributes/request/http/id',
-    ]);
+    // The names of members of a body may come from anybody.
+    assert.deepEqual(erased, ['/input', '/input/attributes/request/http/id']);
     assert.equal(svidgate.replayable, false);
     const digits = `{"parsed_body":{"n":${'1'.repeat(5000)}}}`;
     assert.deepEqual(recordOf(digits, { paths: ['/input/parsed_body'] }).input, { parsed_body: {} });
