@@ -139,13 +139,12 @@ func signer(signatures bundle.SignaturesConfig, config *bundle.VerificationConfi
 		return config.KeyID
 	}
 	parts := strings.Split(signatures.Signatures[0], ".")
-	var header struct {
-		ID string `json:"kid"`
-	}
+	// A struct would take KID for kid, which OPA does not.
+	var header map[string]any
 	var payload bundle.DecodedSignature
 	decode(parts[0], &header)
-	if header.ID != "" {
-		return header.ID
+	if id, _ := header["kid"].(string); id != "" {
+		return id
 	}
 	decode(parts[1], &payload)
 	return payload.KeyID

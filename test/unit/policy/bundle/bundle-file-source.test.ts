@@ -55,12 +55,12 @@ beforeEach(() => {
 });
 
 /** As OPA signs. The documents are in their canonical form already. */
-function signed(files: Readonly<Record<string, string>>, secret: string): Buffer {
+function signed(files: Readonly<Record<string, string>>, secret: string, header: object = { kid: 'any' }): Buffer {
   const listed = Object.entries(files).map(([name, content]) => {
     return { name, hash: hash('sha256', content), algorithm: 'SHA-256' };
   });
   const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const text = `${encode({ alg: 'HS256', kid: 'any' })}.${encode({ files: listed })}`;
+  const text = `${encode({ alg: 'HS256', ...header })}.${encode({ files: listed })}`;
   const token = `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
   return retarGz(new Map(Object.entries({ ...files, '.signatures.json': JSON.stringify({ signatures: [token] }) })));
 }
@@ -213,6 +213,15 @@ describe('bundleFileSource', () => {
     await assertFails(source.read(never), 'file_unreadable', /key cannot be read: ENOENT/);
     await write(keyFile, 'short');
     await assertFails(source.read(never), 'policy_invalid', /policy key in .*key is shorter than 32 bytes/);
+  });
+
+  test('names the key that counted, whatever else the signature calls itself', async () => {
+    await write(keyFile, SECRET);
+    await write(path, signed(FILES, SECRET, { kid: 'release', KID: 'other', Kid: 'other' }));
+    const [ours] = rules().keys;
+    assert.ok(ours !== undefined);
+    const verify = { ...rules(), keys: [ours, { ...ours, name: 'theirs', id: 'other' }] };
+    assert.equal((await bundleFileSource(path, { clock, reader, verify }).read(never)).signedBy, 'ours');
   });
 
   test('tells of changes of the bundle and of the key', async () => {
