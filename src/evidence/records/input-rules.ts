@@ -50,7 +50,7 @@ export function inputRules(shown: ShownParts): MaskRule {
       routeMetadataContext: metadata(),
       tlsSession: members({ sni: KEEP }),
     }),
-    parsed_path: { kind: 'elements', rule: KEEP },
+    parsed_path: { kind: 'elements', rule: { kind: 'text', shown: withoutParameters } },
     parsed_query: {
       kind: 'members',
       members: {},
@@ -67,7 +67,16 @@ export function inputRules(shown: ShownParts): MaskRule {
 /** What is kept of the path of a request. */
 export function shownPath({ query }: ShownParts): (text: string) => string {
   const shown = new Set(query);
-  return (text) => withoutQuery(text, shown);
+  return (text) => withoutParameters(withoutQuery(text, shown));
+}
+
+/** Of a host: no `user:password@`. */
+const HOST: MaskRule = { kind: 'text', shown: (text) => text.slice(text.lastIndexOf('@') + 1) };
+
+/** Of the segments of a path: no `;jsessionid=…`. A query stays. */
+function withoutParameters(text: string): string {
+  const [path = '', ...query] = text.split(/(?=\?)/);
+  return path.replaceAll(/;[^/#]*/g, '') + query.join('');
 }
 
 /** Every other member is erased. */
@@ -83,6 +92,7 @@ function httpRules(shown: ShownParts, path: MaskRule): MaskRule {
   const names = new Set([...HEADERS, ...shown.headers.filter((name) => !isCredentialName(name))]);
   const headerRule = (name: string): MaskRule => {
     if (name === ':path') return path;
+    if (name === ':authority' || name === 'host') return HOST;
     if (name === XFCC && names.has(name)) return { kind: 'text', shown: withoutCertificates };
     return names.has(name) ? KEEP : ERASE;
   };
@@ -91,7 +101,7 @@ function httpRules(shown: ShownParts, path: MaskRule): MaskRule {
     method: KEEP,
     headers: { kind: 'members', members: {}, others: headerRule, freeNames: 'odd' },
     path,
-    host: KEEP,
+    host: HOST,
     scheme: KEEP,
     size: KEEP,
     protocol: KEEP,

@@ -1,5 +1,5 @@
 import { shadowSubject } from '../shadow-subject.ts';
-import type { DecisionFacts, RequestFacts, TokenFacts } from './decision-facts.ts';
+import type { DecisionFacts, EvaluatedFacts, RequestFacts, TokenFacts } from './decision-facts.ts';
 import type { DecisionRecord, JsonRecord, RecordedContext, RecordedPaths } from './decision-record.ts';
 import { exactJson } from './exact-json.ts';
 import { inputRules, shownPath, type ShownParts } from './input-rules.ts';
@@ -50,7 +50,7 @@ export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): R
       if (!isPlainResult(seen.result)) masking.apply(seen, 'result', RESULT_RULES);
     }
     for (const name of evaluated?.tooLarge ?? []) masking.note(`/${name}`, undefined);
-    const { nd, missing } = maskNd(evaluated ?? {}, masking, shown.paths);
+    const { nd, missing } = maskNd(answersOf(evaluated), masking, shown.paths);
     const unreplayable = few([...[...masking.erased, ...masking.masked].filter(isOfInput), ...missing]);
     const error = errorOf(facts, masking);
     const erased = few(masking.erased);
@@ -129,8 +129,21 @@ function bundlesOf({ policy, evaluated }: DecisionFacts): Pick<DecisionRecord, '
   return evaluated?.revision === undefined ? {} : { bundles: { [policy]: { revision: evaluated.revision } } };
 }
 
-function errorOf({ outcome, reason, detail }: DecisionFacts, masking: Masking): string | undefined {
+/** Of builtins. Where the input is not here nobody can tell what of it they repeat: then the time alone. */
+function answersOf({ nd = {}, ndLost = [], tooLarge }: Partial<EvaluatedFacts> = {}): Pick<
+  EvaluatedFacts,
+  'nd' | 'ndLost'
+> {
+  if (tooLarge?.includes('input') !== true) return { nd, ndLost };
+  const { [TIME]: time, ...others } = nd;
+  return { nd: time === undefined ? {} : { [TIME]: time }, ndLost: [...ndLost, ...Object.keys(others)] };
+}
+
+const TIME = 'time.now_ns';
+
+function errorOf({ outcome, reason, detail, evaluated }: DecisionFacts, masking: Masking): string | undefined {
   if (outcome !== 'failure') return undefined;
+  if (evaluated?.tooLarge !== undefined) return reason;
   if (detail === undefined || !WITH_DETAIL.has(reason)) return reason;
   return looksSecret(detail) || masking.removed.isIn(detail) ? reason : `${reason}: ${detail}`;
 }

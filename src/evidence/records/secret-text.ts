@@ -25,14 +25,19 @@ export function looksSecret(text: string): boolean {
 /** Texts that were removed from a record: nothing derived from them stays elsewhere. */
 export class RemovedTexts {
   readonly #texts = new Set<string>();
+  #comparisons = 0;
 
   add(text: string): void {
+    if (this.#texts.size > MAX_TEXTS) return;
     for (const form of formsOf(text)) if (form.length >= SHORTEST) this.#texts.add(form);
   }
 
-  /** Whether the text holds one of them or a part of one. */
+  /** Whether the text holds one of them or a part of one, or it would take too long to tell. */
   isIn(text: string): boolean {
+    if (this.#texts.size > MAX_TEXTS) return true;
     const forms = formsOf(text);
+    this.#comparisons += forms.length * this.#texts.size;
+    if (this.#comparisons > MAX_COMPARISONS) return true;
     for (const removed of this.#texts) {
       for (const form of forms) {
         if (form.includes(removed) || (form.length >= SHORTEST_PART && removed.includes(form))) return true;
@@ -45,6 +50,9 @@ export class RemovedTexts {
 const SHORTEST = 4;
 const SHORTEST_PART = 6;
 const MAX_WORDS = 64;
+/** For one record: both what a request holds and what a policy asks of builtins may be much. */
+const MAX_TEXTS = 10_000;
+const MAX_COMPARISONS = 500_000;
 const SEPARATORS = /[\s,;&?="']+/;
 
 /** The text itself and its words, as they are and decoded, in lower case. */

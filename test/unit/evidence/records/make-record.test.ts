@@ -262,6 +262,24 @@ describe('a record', () => {
     assert.deepEqual(recordOf(given, { paths: ['/input'], query: ['code'] }).input, given);
   });
 
+  test('keeps of a host no user, and of a path no parameters of its segments', () => {
+    const host = 'ann:hunter2@orders.test:8443';
+    const path = '/a;jsessionid=s3cret/b;v=1?page=1;2';
+    const given = {
+      ...http({ host, path, headers: { ':authority': host, host, ':path': path } }),
+      parsed_path: ['a;jsessionid=s3cret', 'b;v=1', 'c'],
+    };
+    const { input, masked, svidgate } = recordOf(given, { query: ['page'] });
+    const shown = 'orders.test:8443';
+    const cut = '/a/b?page=1;2';
+    assert.deepEqual(input, {
+      ...http({ host: shown, path: cut, headers: { ':authority': shown, host: shown, ':path': cut } }),
+      parsed_path: ['a', 'b', 'c'],
+    });
+    assert.equal(masked?.length, 7);
+    assert.equal(svidgate.replayable, false);
+  });
+
   test('keeps numbers as they were', () => {
     const make = createRecordMaker({
       labels: {},
@@ -349,6 +367,16 @@ describe('what builtins answered', () => {
     const record = of(nd, {}, { paths: ['/nd_builtin_cache'] });
     assert.equal(record.nd_builtin_cache, undefined);
     assert.deepEqual(record.svidgate.unreplayable, ['/nd_builtin_cache/io.jwt.encode_sign']);
+  });
+
+  test('is the time alone where the input is too large to be compared with', () => {
+    const nd = { 'time.now_ns': { '[]': '1' }, 'rand.intn': { '["a", 2]': '1' } };
+    const evaluated = { nd, cached: false, entrypoint: 'a/allow', recorded: 'all', tooLarge: ['input'] } as const;
+    const given = { evaluated, outcome: 'failure', reason: 'evaluation_error', detail: 'of hunter2-xyz' } as const;
+    const record = recordOf('', {}, given);
+    assert.deepEqual(record.nd_builtin_cache, { 'time.now_ns': { '[]': 1 } });
+    assert.deepEqual(record.svidgate.unreplayable, ['/input', '/nd_builtin_cache/rand.intn']);
+    assert.deepEqual(record.error, { message: 'evaluation_error' });
   });
 
   test('that had no value, or was too large, is missing', () => {
