@@ -119,14 +119,14 @@ function checkInterface(module: WebAssembly.Module): void {
   const foreign = imports.find(({ module: from, name }) => from !== 'env' || !IMPORTS.test(name));
   if (foreign !== undefined) throw unusable(`it imports ${foreign.module}.${foreign.name}`);
   if (new Set(imports.map(({ name }) => name)).size < imports.length) throw unusable('it imports something twice');
-  // The memory is that of the host, which bounds it.
-  if (!imports.some(({ name, kind }) => name === 'memory' && kind === 'memory'))
-    throw unusable('it does not import env.memory');
   const exported = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
   if (WebAssembly.Module.customSections(module, REDIRECTED_SECTION).length > 0)
     throw unusable('it was changed already');
   const missing = EXPORTS.find((name) => !exported.has(name));
   if (missing !== undefined) throw unusable(`it does not export ${missing}`);
+  // The memory is that of the host, which bounds it.
+  if (!imports.some(({ name, kind }) => name === 'memory' && kind === 'memory'))
+    throw unusable('it does not import env.memory');
 }
 
 interface ModuleParts {
