@@ -4,8 +4,8 @@ package envoy.authz
 default allow := {"allowed": false}
 
 allow := {"allowed": true, "response_headers_to_add": {"x-caller": jwt.spiffe_id}} if {
-	jwt.verified == true
 	jwt.spiffe_id == "spiffe://mesh.test/web"
 }
 
-jwt := input.svidgate.jwt
+# Defined only when there is exactly one token, and svidgate verified it.
+jwt := input.svidgate.jwt if input.svidgate.jwt.verified == true
