@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../../../src/core/index.ts';
+import type { OpenDecisionRecorder, RecorderStatus } from '../../../src/evidence/index.ts';
+import { decisionLogProblems, decisionLogReport, watchDecisionLog } from '../../../src/server/decision-log-report.ts';
+import type { ServerParts } from '../../../src/server/parts.ts';
+import { waitUntil } from '../../support/wait-until.ts';
+
+const LOG = { bytes: 7, segments: 1, written: 3, waiting: 0, lost: { queue: 2, sampled: 9 }, failure: undefined };
+
+test('a recording thread that does not answer is told, with what it said last and what is lost meanwhile', async () => {
+  let status: RecorderStatus | undefined = { log: LOG, sinks: [] };
+  let untoldLosses = 0;
+  const recorder: OpenDecisionRecorder = {
+    record: () => undefined,
+    status: () => Promise.resolve(status),
+    get untoldLosses() {
+      return untoldLosses;
+    },
+    close: () => Promise.resolve(),
+  };
+  const stop = new AbortController();
+  const decisionLog = watchDecisionLog(recorder, systemClock, stop.signal);
+  const config = { decisionLog: { folder: '/decisions' } };
+  const parts = { config, decisionLog, clock: systemClock } as unknown as ServerParts;
+  try {
+    await waitUntil('an answer', 5000, () => decisionLog.status() !== undefined);
+    assert.deepEqual([decisionLogReport(parts)?.problem, decisionLogReport(parts)?.lost], [undefined, 2]);
+    [status, untoldLosses] = [undefined, 5];
+    await waitUntil('no answer', 5000, () => !decisionLog.answers());
+    const report = decisionLogReport(parts);
+    assert.deepEqual([report?.written, report?.lost], [3, 7]);
+    assert.deepEqual(decisionLogProblems(parts), [
+      'decisions are not recorded: the recording thread does not answer',
+      '7 decisions since the start are not in the decision log',
+    ]);
+  } finally {
+    stop.abort();
+  }
+});
