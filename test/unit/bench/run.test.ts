@@ -29,7 +29,10 @@ test('without a name every benchmark is listed with one line', async () => {
 });
 
 const wrong = [
-  { args: ['nothing'], message: /no benchmark "nothing": there are issuance, sds, authz, revoke, replay, restart, authority/ },
+  {
+    args: ['nothing'],
+    message: /no benchmark "nothing": there are issuance, sds, authz, revoke, replay, restart, authority/,
+  },
   { args: ['sds', 'authz'], message: /one benchmark at a time/ },
   { args: ['sds', '--jsn'], message: /--jsn/ },
   { args: ['sds', '--quick', '--write'], message: /--write does not keep them/ },
