@@ -320,7 +320,10 @@ export function recognize(
 /** Nobody looks at more: docs/threat-model.md. */
 const MAX_CERTIFICATE_LENGTH = 256 * 1024;
 
-/** By the certificate in it: its text may be written in many ways. */
+/**
+ * By the certificate in it: the lines of its text may be broken in many ways. What is no PEM by RFC 7468, section 3, is nobody's,
+ * also where somebody who reads on over the fault would know it.
+ */
 function credentialOf(text: string, { credentials }: People): Credential | undefined {
   const exact = [...credentials.values()].find((known) => known.text === text);
   if (exact !== undefined || text === '' || text.length > MAX_CERTIFICATE_LENGTH) return exact;
@@ -328,7 +331,7 @@ function credentialOf(text: string, { credentials }: People): Credential | undef
     const plain = decodeURIComponent(text);
     // Exactly one: of two nobody knows whose it is.
     if (plain.split('-----BEGIN').length !== 2) return undefined;
-    const [, base64 = ''] = /-----BEGIN CERTIFICATE-----([^-]*)-----END/.exec(plain) ?? [];
+    const [, base64 = ''] = /-----BEGIN CERTIFICATE-----([A-Za-z\d+/=\s]*)-----END CERTIFICATE-----/.exec(plain) ?? [];
     const encoded = pem(Buffer.from(base64, 'base64'));
     return [...credentials.values()].find((known) => known.text === encoded);
   } catch {

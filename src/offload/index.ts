@@ -1,0 +1,11 @@
+/** What policies allow from what Envoy knows, as rules for its own RBAC filter: always a subset of what the Rego allows. */
+export {
+  OFFLOAD_NAMES,
+  policyOfResource,
+  type OffloadKey,
+  type OffloadRule,
+  type OffloadSet,
+  type PeerMatch,
+  type RequestMatch,
+  type TextMatch,
+} from './offload-rules.ts';
