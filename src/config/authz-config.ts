@@ -19,6 +19,7 @@ import { httpSection, toHttpListeners, type HttpListenerConfig } from './gate-ht
 import { httpSendSection, toHttpSendConfig, type HttpSendConfig } from './http-send-config.ts';
 import { checkDistinctIssuers, peerFields, toPeerConfig, type PeerConfig } from './peer-config.ts';
 import { checkVerify, policyKeysField, toVerify, verifyField, type PolicyVerifyConfig } from './policy-keys-config.ts';
+import { checkOffload, offloadFields, offloadLeaseField, toOffload, type OffloadConfig } from './offload-config.ts';
 import { bundleSection, toBundleConfig, type PolicyBundleConfig } from './policy-source-config.ts';
 import { activationFields, toActivation, type PolicyActivationConfig } from './policy-activation-config.ts';
 import { checkShadows, toTrial, trialFields } from './policy-trial-config.ts';
@@ -56,6 +57,8 @@ export interface AuthzConfig {
   /** Whether a deny has a body of ours, in the form the client asks for. */
   readonly denyBody: 'by_type' | 'none';
   readonly reply: ReplyConfig;
+  /** How long an Envoy that hears nothing from us goes on deciding without calls. */
+  readonly offloadLeaseMs: number;
   /** How the gate finds out who sent a request, beyond the peer's certificate. */
   readonly identity: PeerConfig;
   /** By name, at least one. `default` serves requests that name none; without it those are denied. */
@@ -84,6 +87,8 @@ export interface PolicyConfig extends PolicyActivationConfig {
   readonly unenforcedUntil?: number;
   /** The share of its plain allows that is recorded; default 1. */
   readonly sampleAllows?: number;
+  /** Set where Envoy decides without a call what it can. */
+  readonly offload?: OffloadConfig;
 }
 
 const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
@@ -125,13 +130,17 @@ export function authzSection(folder: string) {
       ...inputFields(folder),
       ...replyFields(),
       ...peerFields(folder),
+      offload_lease: offloadLeaseField(),
       policies: policiesField(folder),
       policy_keys: policyKeysField(folder),
     },
     { description: 'The gate. It is off when this section is left out.' },
     (value, report, wrong) => {
       checkDistinctIssuers(value, report);
-      if (!wrong.has('policies')) checkShadows(value, report);
+      if (!wrong.has('policies')) {
+        checkShadows(value, report);
+        checkOffload(value, report);
+      }
       if (!wrong.has('policies') && !wrong.has('policy_keys')) checkVerify(value, report);
       checkGate(value, report, wrong);
     },
@@ -211,6 +220,7 @@ function policiesField(folder: string) {
       ),
       ...trialFields(),
       decision_log: policyDecisionLogField(),
+      ...offloadFields(),
       ...activationFields(),
     },
     { description: 'One policy.' },
@@ -248,6 +258,7 @@ export function toAuthzConfig(raw: Raw): AuthzConfig {
       allowedHeaders: raw.reply.allow_headers ?? [],
       allowsSuccessOnDeny: raw.reply.allow_success_on_deny,
     },
+    offloadLeaseMs: raw.offload_lease,
     identity: toPeerConfig(raw),
     policies: toPolicies(raw),
   };
@@ -263,10 +274,8 @@ function toPolicies(raw: Pick<Raw, 'policies' | 'policy_keys'>): AuthzConfig['po
         ...(bundle === undefined ? {} : { bundle: toBundleConfig(bundle) }),
         ...(verify === undefined ? {} : { verify }),
       };
-      return [
-        name,
-        { ...source, entrypoint, ...toSampling(policy.decision_log), ...toTrial(policy), ...toActivation(policy) },
-      ];
+      const trial = { ...toTrial(policy), ...toActivation(policy), ...toOffload(policy) };
+      return [name, { ...source, entrypoint, ...toSampling(policy.decision_log), ...trial }];
     }),
   );
 }

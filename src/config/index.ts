@@ -16,6 +16,7 @@ export type { DecisionLogSinksConfig, OpaSinkConfig, ReceiverConfig } from './de
 export { isAnonymous, unservedPolicies, type GateCallerConfig, type GateListenerConfig } from './gate-config.ts';
 export type { HttpListenerConfig } from './gate-http-config.ts';
 export type { Config, IdentitySourceConfig, ListenAddress, TelemetryConfig } from './config.ts';
+export type { OffloadConfig } from './offload-config.ts';
 export type { AdminCaller, AdminConfig, AuditConfig } from './operation-config.ts';
 export type { JwtProviderConfig, JwtSvidConfig, PeerConfig } from './peer-config.ts';
 export type { PolicyKeyConfig, PolicyVerifyConfig } from './policy-keys-config.ts';

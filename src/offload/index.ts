@@ -9,3 +9,4 @@ export {
   type RequestMatch,
   type TextMatch,
 } from './offload-rules.ts';
+export type { FollowedSet, OffloadOrigin, OffloadSource } from './offload-source.ts';

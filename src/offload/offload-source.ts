@@ -1,0 +1,30 @@
+import type { GrantRule } from '../policy/index.ts';
+import type { SpiffeId } from '../spiffe/index.ts';
+import type { OffloadKey, OffloadSet } from './offload-rules.ts';
+
+/** What is in force for whom, for those who send it to Envoy or read what Envoy did by it. */
+export interface OffloadSource {
+  /**
+   * What a caller with these SPIFFE IDs is to be sent, now and at each change: `onChange` is called in the same turn of the
+   * event loop in which a revocation, an entry, a bundle or a policy took effect. Equal sets are the same object.
+   */
+  follow(key: OffloadKey, onChange: () => void): FollowedSet;
+  /** Whether a caller with these SPIFFE IDs may ask the gate for the policy, on a socket where it is attested. */
+  mayHave(policy: string, callerIds: readonly SpiffeId[]): boolean;
+  /** What a rule stands for, also where it left a set within the last minutes. Undefined for a name that none has. */
+  originOf(ruleId: string): OffloadOrigin | undefined;
+}
+
+/** A followed set; disposed of, it calls back no more. */
+export interface FollowedSet extends Disposable {
+  /** Undefined: there is no such policy, it is not offloaded, or the caller may not have it. A set without rules is to be sent. */
+  readonly set: OffloadSet | undefined;
+}
+
+export interface OffloadOrigin {
+  readonly policy: string;
+  /** Of the snapshot that the rule was made from. */
+  readonly policyDigest: string;
+  /** As OffloadRule has it. */
+  readonly origin: readonly GrantRule[];
+}
