@@ -23,8 +23,10 @@ export { svidgate } from './generated/messages.js';
 export { PROTO_FILES, type ProtoFile } from './generated/descriptors.js';
 export * from './messages.ts';
 export {
+  ACCESS_LOG_SERVICE,
   AUTHORIZATION_SERVICE,
   HEALTH_SERVICE,
+  METRICS_SERVICE,
   REFLECTION_SERVICE,
   AGGREGATED_DISCOVERY_SERVICE,
   SECRET_DISCOVERY_SERVICE,

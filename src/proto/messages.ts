@@ -25,6 +25,18 @@ import {
  */
 export type { Codec, Int64 } from './generated/messages.js';
 
+export type HttpAccessLogEntry = envoy.data.accesslog.v3.HTTPAccessLogEntry;
+export type HttpAccessLogEntryInit = envoy.data.accesslog.v3.HTTPAccessLogEntryInit;
+export const HttpAccessLogEntry = envoy.data.accesslog.v3.HTTPAccessLogEntry;
+
+export type StreamAccessLogsMessage = envoy.service.accesslog.v3.StreamAccessLogsMessage;
+export type StreamAccessLogsMessageInit = envoy.service.accesslog.v3.StreamAccessLogsMessageInit;
+export const StreamAccessLogsMessage = envoy.service.accesslog.v3.StreamAccessLogsMessage;
+
+export type StreamMetricsMessage = envoy.service.metrics.v3.StreamMetricsMessage;
+export type StreamMetricsMessageInit = envoy.service.metrics.v3.StreamMetricsMessageInit;
+export const StreamMetricsMessage = envoy.service.metrics.v3.StreamMetricsMessage;
+
 export type CheckRequest = envoy.service.auth.v3.CheckRequest;
 export type CheckRequestInit = envoy.service.auth.v3.CheckRequestInit;
 export const CheckRequest = envoy.service.auth.v3.CheckRequest;
@@ -125,3 +137,7 @@ export const HeaderAppendAction = envoy.config.core.v3.HeaderValueOption.HeaderA
 
 /** The HTTP status codes that Envoy accepts in a reply of its own making. */
 export const StatusCode = envoy.type.v3.StatusCode;
+
+/** Of an access log: what kind of entry. */
+export const AccessLogType = envoy.data.accesslog.v3.AccessLogType;
+export const RequestMethod = envoy.config.core.v3.RequestMethod;

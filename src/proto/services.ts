@@ -48,6 +48,24 @@ export const AUTHORIZATION_SERVICE = {
   },
 } as const satisfies Record<string, GrpcMethod>;
 
+/** envoy.service.accesslog.v3.AccessLogService. */
+export const ACCESS_LOG_SERVICE = {
+  streamAccessLogs: {
+    path: '/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs',
+    requestStream: true,
+    responseStream: false,
+  },
+} as const satisfies Record<string, GrpcMethod>;
+
+/** envoy.service.metrics.v3.MetricsService. */
+export const METRICS_SERVICE = {
+  streamMetrics: {
+    path: '/envoy.service.metrics.v3.MetricsService/StreamMetrics',
+    requestStream: true,
+    responseStream: false,
+  },
+} as const satisfies Record<string, GrpcMethod>;
+
 /** SpiffeWorkloadAPI, which has no package. */
 export const WORKLOAD_API_SERVICE = {
   fetchX509Svid: { path: '/SpiffeWorkloadAPI/FetchX509SVID', requestStream: false, responseStream: true },

@@ -4,16 +4,18 @@ import { fileURLToPath } from 'node:url';
 import { before, describe, it } from 'node:test';
 import protobuf from 'protobufjs';
 import {
+  ACCESS_LOG_SERVICE,
   AGGREGATED_DISCOVERY_SERVICE,
   AUTHORIZATION_SERVICE,
   HEALTH_SERVICE,
+  METRICS_SERVICE,
   REFLECTION_SERVICE,
   SECRET_DISCOVERY_SERVICE,
   WORKLOAD_API_SERVICE,
   type GrpcMethod,
 } from '../../src/proto/index.ts';
 import { compareProtos, type CompareOptions } from '../../tools/protos/compare.ts';
-import { loadOurProtos, loadProtoFiles } from '../../tools/protos/load.ts';
+import { loadOurProtos, loadProtoFiles, PROTOS_FOLDER } from '../../tools/protos/load.ts';
 
 const folderOf = (packageName: string): string =>
   dirname(fileURLToPath(import.meta.resolve(`${packageName}/package.json`)));
@@ -22,19 +24,69 @@ const REFERENCE_FOLDERS = [
     join(folderOf('@grpc/grpc-js-xds'), 'deps', name),
   ),
   folderOf('protobufjs'), // google/protobuf/descriptor.proto, which annotations extend
+  PROTOS_FOLDER, // io.prometheus.client, which the reference has not: real Envoys show whether ours is right
 ];
 const REFERENCE_FILES = [
   'envoy/extensions/transport_sockets/tls/v3/secret.proto',
   'envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto',
+  'envoy/service/accesslog/v3/als.proto',
   'envoy/service/auth/v3/external_auth.proto',
   'envoy/service/discovery/v3/ads.proto',
+  'envoy/service/metrics/v3/metrics_service.proto',
   'envoy/service/secret/v3/sds.proto',
 ];
 
 const TLS = 'envoy.extensions.transport_sockets.tls.v3';
 const PEER_RULES = 'which peers are let in is for the policy to say, not for the validation context';
 const EXACT = 'SPIFFE IDs are compared as they are, whole or from their start';
+const NOT_EVIDENCE = 'says nothing about a decision';
 const NOT_FROM_FILES = 'Envoy gets bytes from us, not names of files on its own disk';
+
+/** What access log entries have beside what a decision is told from: skipped, since there is one for each request. */
+const UNREAD_OF_LOGS: Readonly<Record<string, readonly string[]>> = {
+  AccessLogCommon: [
+    'sample_rate',
+    'time_to_last_rx_byte',
+    'time_to_first_upstream_tx_byte',
+    'time_to_last_upstream_tx_byte',
+    'time_to_first_upstream_rx_byte',
+    'time_to_last_upstream_rx_byte',
+    'time_to_first_downstream_tx_byte',
+    'time_to_last_downstream_tx_byte',
+    'upstream_remote_address',
+    'upstream_local_address',
+    'upstream_cluster',
+    'response_flags',
+    'upstream_transport_failure_reason',
+    'filter_state_objects',
+    'custom_tags',
+    'duration',
+    'upstream_request_attempt_count',
+    'connection_termination_details',
+    'stream_id',
+    'intermediate_log_entry',
+    'downstream_transport_failure_reason',
+    'downstream_wire_bytes_sent',
+    'downstream_wire_bytes_received',
+    'upstream_wire_bytes_sent',
+    'upstream_wire_bytes_received',
+  ],
+  TLSProperties: ['tls_version', 'tls_cipher_suite', 'tls_session_id', 'ja3_fingerprint'],
+  HTTPRequestProperties: [
+    'request_headers_bytes',
+    'request_body_bytes',
+    'upstream_header_bytes_sent',
+    'downstream_header_bytes_received',
+  ],
+  HTTPResponseProperties: [
+    'response_headers_bytes',
+    'response_body_bytes',
+    'response_headers',
+    'response_trailers',
+    'upstream_header_bytes_received',
+    'downstream_header_bytes_sent',
+  ],
+};
 
 /**
  * The whole list of what we leave out of the messages that we have. All others are complete, so that a policy sees
@@ -42,6 +94,12 @@ const NOT_FROM_FILES = 'Envoy gets bytes from us, not names of files on its own 
  */
 const EXCEPTIONS: CompareOptions = {
   leftOut: {
+    ...Object.fromEntries(
+      Object.entries(UNREAD_OF_LOGS).flatMap(([message, fields]) =>
+        fields.map((field) => [`envoy.data.accesslog.v3.${message}.${field}`, NOT_EVIDENCE]),
+      ),
+    ),
+    'envoy.service.accesslog.v3.StreamAccessLogsMessage.tcp_logs': 'policies are offloaded for HTTP requests only',
     [`${TLS}.CertificateValidationContext.allow_expired_certificate`]: 'an expired SVID is no identity',
     [`${TLS}.CertificateValidationContext.ca_certificate_provider_instance`]: 'gRPC clients only',
     [`${TLS}.CertificateValidationContext.match_subject_alt_names`]: 'deprecated; the typed one takes its place',
@@ -207,8 +265,10 @@ describe("protos/ are the reference's definitions", () => {
 
 describe('the methods of src/proto', () => {
   const SERVICES: Readonly<Record<string, Readonly<Record<string, GrpcMethod>>>> = {
+    'envoy.service.accesslog.v3.AccessLogService': ACCESS_LOG_SERVICE,
     'envoy.service.auth.v3.Authorization': AUTHORIZATION_SERVICE,
     'envoy.service.discovery.v3.AggregatedDiscoveryService': AGGREGATED_DISCOVERY_SERVICE,
+    'envoy.service.metrics.v3.MetricsService': METRICS_SERVICE,
     'envoy.service.secret.v3.SecretDiscoveryService': SECRET_DISCOVERY_SERVICE,
     'grpc.health.v1.Health': HEALTH_SERVICE,
     'grpc.reflection.v1.ServerReflection': { v1: REFLECTION_SERVICE.v1 },
