@@ -1,6 +1,6 @@
 import type { GrantRule } from '../policy/index.ts';
 import type { SpiffeId } from '../spiffe/index.ts';
-import type { OffloadKey, OffloadSet } from './offload-rules.ts';
+import type { OffloadKey, OffloadSet, PeerMatch } from './offload-rules.ts';
 
 /** What is in force for whom, for those who send it to Envoy or read what Envoy did by it. */
 export interface OffloadSource {
@@ -27,4 +27,6 @@ export interface OffloadOrigin {
   readonly policyDigest: string;
   /** As OffloadRule has it. */
   readonly origin: readonly GrantRule[];
+  /** Whom the rule asks for: with `peers` Envoy has verified the certificate of whoever met it. */
+  readonly peer: PeerMatch['kind'];
 }
