@@ -10,3 +10,15 @@ export {
   type TextMatch,
 } from './offload-rules.ts';
 export type { FollowedSet, OffloadOrigin, OffloadSource } from './offload-source.ts';
+export {
+  holdsForCaller,
+  isHop,
+  matchesText,
+  type CallerCondition,
+  type CallerIdTest,
+  type GateFacts,
+  type LeftReason,
+  type LeftRule,
+  type TranslatedPolicy,
+  type TranslatedRule,
+} from './translated-policy.ts';
