@@ -14,6 +14,7 @@ export type {
   ReplayQuestion,
 } from './activation/activation-gate.ts';
 export type { KeptSnapshots } from './activation/kept-snapshot.ts';
+export type { LiveSnapshots } from './activation/policy-slot.ts';
 export type { PolicyEvent, PolicyHistory, PolicyHold } from './activation/policy-event.ts';
 export type { TestsRule } from './activation/tests-gate.ts';
 export {

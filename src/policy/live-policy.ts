@@ -9,10 +9,10 @@ import {
 } from '../core/index.ts';
 import type { ActivationGate } from './activation/activation-gate.ts';
 import type { KeptSnapshots } from './activation/kept-snapshot.ts';
-import { failureOf, loadCandidate, passGates, type Refusal } from './activation/pass-gates.ts';
+import { failureOf, loadCandidate, passGates, type PassOptions, type Refusal } from './activation/pass-gates.ts';
 import { holdOf, type PolicyEvent, type PolicyHistory, type PolicyHold } from './activation/policy-event.ts';
 import { PolicyRecord } from './activation/policy-record.ts';
-import { PolicySlot, type ActivePolicy } from './activation/policy-slot.ts';
+import { PolicySlot, type ActivePolicy, type LiveSnapshots } from './activation/policy-slot.ts';
 import { checkSigner, eventsToGoBackTo, rollbackTarget } from './activation/rollback-target.ts';
 import { createSnapshotShelf, type SnapshotShelf } from './activation/snapshot-shelf.ts';
 import { logProblems, tellRefusal, type RefusalContext } from './activation/tell-refusal.ts';
@@ -74,7 +74,7 @@ export class LivePolicy {
   readonly #source: PolicySource;
   readonly #origin: SnapshotSource;
   readonly #options: LivePolicyOptions;
-  readonly #slot = new PolicySlot();
+  readonly #slot: PolicySlot;
   readonly #record: PolicyRecord;
   readonly #shelf: SnapshotShelf;
   readonly #turns = new TurnTaker();
@@ -91,6 +91,7 @@ export class LivePolicy {
     this.#source = source;
     this.#origin = typeof source.path === 'string' ? pathSource(source.path, { clock: options.clock }) : source.path;
     this.#options = options;
+    this.#slot = new PolicySlot(source);
     const own = { ...options, policy: source.name };
     this.#record = new PolicyRecord({ ...own, ...options.memory });
     this.#shelf = createSnapshotShelf({ ...own, ...options.memory });
@@ -104,6 +105,10 @@ export class LivePolicy {
 
   get data(): ReadonlyWatchable<PolicyData> {
     return this.#slot.data;
+  }
+
+  get snapshots(): ReadonlyWatchable<LiveSnapshots> {
+    return this.#slot.snapshots;
   }
 
   get status(): PolicyStatus {
@@ -161,7 +166,7 @@ export class LivePolicy {
       const snapshot = await this.#shelf.take(target);
       await checkSigner(snapshot, this.#origin);
       const { skipsReplay = false } = request;
-      const options = { source: this.#source, signal: either, inForce: this.active, skipsReplay };
+      const options = { ...this.#passOptions(either), skipsReplay };
       const result = await passGates(snapshot, this.#options, options);
       if (result.kind === 'refused') throw this.#refuseRollback(result.refusal, snapshot, request);
       const { loaded, testsPassed } = result;
@@ -234,8 +239,7 @@ export class LivePolicy {
 
   async #activate(snapshot: PolicySnapshot, signal: AbortSignal): Promise<Refusal | undefined> {
     const startedAt = this.#options.clock.now();
-    const options = { source: this.#source, signal, inForce: this.active };
-    const result = await passGates(snapshot, this.#options, options);
+    const result = await passGates(snapshot, this.#options, this.#passOptions(signal));
     if (result.kind === 'refused') return result.refusal;
     this.#setHold(undefined);
     this.#put(result.loaded, snapshot, startedAt);
@@ -348,6 +352,11 @@ export class LivePolicy {
       ...(state === undefined ? {} : { digest: state.digest, ...bundleFields(state) }),
       ...more,
     };
+  }
+
+  #passOptions(signal: AbortSignal): PassOptions {
+    const announce = (candidate: PolicySnapshot | undefined): void => this.#slot.announce(candidate);
+    return { source: this.#source, signal, inForce: this.active, announce };
   }
 
   #context(): RefusalContext {

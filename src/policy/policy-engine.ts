@@ -16,7 +16,7 @@ import { DecisionCache, type KnownDecision } from './decision-cache.ts';
 import type { PolicyInput } from './input-needs.ts';
 import type { ActivationGate } from './activation/activation-gate.ts';
 import type { PolicyEvent } from './activation/policy-event.ts';
-import type { ActivePolicy } from './activation/policy-slot.ts';
+import type { ActivePolicy, LiveSnapshots } from './activation/policy-slot.ts';
 import { LivePolicy, type OperatorRequest, type PolicyMemory, type RollbackRequest } from './live-policy.ts';
 import type { HttpSendRules } from './network/http-send-rules.ts';
 import { createPolicyNetworks } from './network/policy-network.ts';
@@ -72,6 +72,8 @@ export interface PolicyEngine {
   release(name: string, request: OperatorRequest, signal: AbortSignal): Promise<void>;
   /** The data of the policy in force. A policy that is not configured stays pending. */
   data(name: string): ReadonlyWatchable<PolicyData>;
+  /** The files of the policy in force, where its source has `showsSnapshots`; else empty for ever. */
+  snapshots(name: string): ReadonlyWatchable<LiveSnapshots>;
 }
 
 export interface ListedPolicyEvent extends PolicyEvent {
@@ -109,6 +111,7 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
     rollback: async (name, request, signal) => await named(name).rollback(request, signal),
     release: async (name, request, signal) => await named(name).release(request, signal),
     data: (name) => policies.get(name)?.data ?? new Watchable<PolicyData>({ kind: 'pending' }),
+    snapshots: (name) => policies.get(name)?.snapshots ?? new Watchable<LiveSnapshots>({}),
     async start(signal) {
       // Takes long, in threads of its own; a failure comes again where the digest is needed.
       if (options.cache !== undefined) compiler.digest().catch(() => undefined);

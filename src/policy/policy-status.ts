@@ -18,6 +18,8 @@ export interface PolicySource {
   readonly tests?: TestsRule;
   /** Recorded decisions that it is tried on before; default: none. */
   readonly replay?: ReplayLimits;
+  /** Whether PolicyEngine.snapshots tells of it: its files then stay in memory. Default false. */
+  readonly showsSnapshots?: boolean;
 }
 
 /** What one policy is doing. */

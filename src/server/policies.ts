@@ -49,7 +49,7 @@ export function createPolicies(
   // They are loaded in this order: one that decides waits for none that does not, and one that is here for none that is not.
   const policies = [...authz.policies].map(([name, policy]) => {
     const path = own.sources?.all.get(name) ?? pathSource(policy.path ?? '', { clock, program, ...rules(policy) });
-    return { name, ...policy, path, givesWay: 'shadowOf' in policy };
+    return { name, ...policy, path, givesWay: 'shadowOf' in policy, showsSnapshots: policy.offload !== undefined };
   });
   const engine = createPolicyEngine({
     policies: policies.toSorted((one, other) => turnOf(one) - turnOf(other)),

@@ -44,6 +44,8 @@ export interface PassOptions {
   readonly inForce?: ActivePolicy | undefined;
   /** Whether recorded decisions are left alone. */
   readonly skipsReplay?: boolean;
+  /** It compiles. Told again with undefined when it is refused after that. */
+  readonly announce?: (candidate: PolicySnapshot | undefined) => void;
 }
 
 /** Of making recorded decisions again; 100,000 take some 30 s. */
@@ -56,6 +58,7 @@ export async function passGates(snapshot: PolicySnapshot, gates: Gates, options:
   const loaded = await loadCandidate(snapshot, gates, options);
   if (loaded.kind === 'refused') return loaded;
   let isPassed = false;
+  options.announce?.(snapshot);
   try {
     const refusal =
       (await tryOut(loaded, gates)) ??
@@ -67,7 +70,10 @@ export async function passGates(snapshot: PolicySnapshot, gates: Gates, options:
     const tests = options.source.tests === 'off' ? undefined : digestOfTests(snapshot);
     return { kind: 'passed', loaded, ...(tests === undefined ? {} : { testsPassed: tests }) };
   } finally {
-    if (!isPassed) await loaded.evaluator.close();
+    if (!isPassed) {
+      options.announce?.(undefined);
+      await loaded.evaluator.close();
+    }
   }
 }
 

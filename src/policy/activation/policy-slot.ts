@@ -20,12 +20,31 @@ export interface ActivePolicy {
   readonly activatedAt: number;
 }
 
+/** The files of a policy, for those who read more in them than its decisions. */
+export interface LiveSnapshots {
+  /** What decides now; undefined while nothing does. */
+  readonly inForce?: PolicySnapshot;
+  /** Compiles, and is tried: it may be in force soon. */
+  readonly candidate?: PolicySnapshot;
+}
+
 /** What decides now, and what decided before until its last call has ended. */
 export class PolicySlot {
+  readonly #snapshots = new Watchable<LiveSnapshots>({});
+  readonly #showsSnapshots: boolean;
   readonly #draining = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   #active: ActivePolicy | undefined;
   #data: Watchable<PolicyData> | undefined;
+
+  constructor({ showsSnapshots = false }: { readonly showsSnapshots?: boolean | undefined } = {}) {
+    this.#showsSnapshots = showsSnapshots;
+  }
+
+  /** Told before anything is decided by what it names. Empty unless it was asked for: files can be large. */
+  get snapshots(): ReadonlyWatchable<LiveSnapshots> {
+    return this.#snapshots;
+  }
 
   get active(): ActivePolicy | undefined {
     return this.#active;
@@ -52,8 +71,19 @@ export class PolicySlot {
       data,
       activatedAt: now,
     };
+    if (this.#showsSnapshots) this.#snapshots.set({ inForce: snapshot });
     if (old !== undefined) this.#drain(old.evaluator);
     if (old === undefined || Buffer.compare(old.data, data) !== 0) this.#data?.set(parseData(data));
+  }
+
+  /** It compiles, and may be put soon; undefined: it is not, after all. */
+  announce(candidate: PolicySnapshot | undefined): void {
+    if (!this.#showsSnapshots) return;
+    const { inForce } = this.#snapshots.value;
+    this.#snapshots.set({
+      ...(inForce === undefined ? {} : { inForce }),
+      ...(candidate === undefined ? {} : { candidate }),
+    });
   }
 
   /** Ends the threads at once; open calls get an error. */
@@ -61,6 +91,7 @@ export class PolicySlot {
     this.#closing.abort();
     const active = this.#active;
     this.#active = undefined;
+    this.#snapshots.set({});
     await Promise.all([active?.evaluator.close(), ...this.#draining]);
   }
 
