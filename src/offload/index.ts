@@ -22,3 +22,12 @@ export {
   type TranslatedPolicy,
   type TranslatedRule,
 } from './translated-policy.ts';
+export {
+  checkEnvoyFiles,
+  type EnvoyFile,
+  type EnvoyFileFindings,
+  type KnownPolicies,
+} from './envoy-file/check-envoy-files.ts';
+export type { EnvoyPeer, EnvoyRequest } from './model/envoy-request.ts';
+export { matchOffload, offloadMatcher, type OffloadMatch } from './model/match-offload.ts';
+export { requestOfInput } from './model/request-of-input.ts';

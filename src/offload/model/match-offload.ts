@@ -1,0 +1,123 @@
+import { BlockList, isIP } from 'node:net';
+import { SvidgateError } from '../../core/index.ts';
+import type { OffloadRule, OffloadSet, PeerMatch, RequestMatch, TextMatch } from '../offload-rules.ts';
+import { headerOf, type EnvoyRequest } from './envoy-request.ts';
+import { textMatcher } from './text-match.ts';
+
+/** What Envoy makes of a request by a set. */
+export interface OffloadMatch {
+  /** The rule by which it is allowed without a call; absent: the gate is asked. */
+  readonly allow?: string;
+  /** Whether it is refused without a call: what may be allowed is known, and this is not among it. */
+  readonly refused: boolean;
+}
+
+type Matcher = (request: EnvoyRequest) => boolean;
+
+/**
+ * What Envoy's RBAC filter does with the request by the rules of the set as they are encoded. Throws `unimplemented` for a set with
+ * what the model does not know: CEL, and regexes as re2.ts says.
+ */
+export function matchOffload(set: OffloadSet, request: EnvoyRequest): OffloadMatch {
+  return offloadMatcher(set)(request);
+}
+
+const known = new WeakMap<OffloadSet, (request: EnvoyRequest) => OffloadMatch>();
+
+/** matchOffload() for many requests. */
+export function offloadMatcher(set: OffloadSet): (request: EnvoyRequest) => OffloadMatch {
+  const found = known.get(set);
+  if (found !== undefined) return found;
+  const allow = inEnvoysOrder(set.allow).map((rule) => ({ id: rule.id, matches: ruleMatcher(rule) }));
+  const outer = set.outer?.map(ruleMatcher);
+  const made = (request: EnvoyRequest): OffloadMatch => {
+    const rule = allow.find(({ matches }) => matches(request));
+    const refused = outer !== undefined && !outer.some((matches) => matches(request));
+    return rule === undefined ? { refused } : { allow: rule.id, refused };
+  };
+  known.set(set, made);
+  return made;
+}
+
+/** The first that matches is named: in the order of the bytes of their names. */
+function inEnvoysOrder(rules: readonly OffloadRule[]): readonly OffloadRule[] {
+  return [...rules].sort((one, other) => Buffer.compare(Buffer.from(one.id), Buffer.from(other.id)));
+}
+
+function ruleMatcher({ id, request, peer, expression }: OffloadRule): Matcher {
+  if (expression !== undefined) {
+    throw new SvidgateError('unimplemented', `the model of Envoy's matchers does not know the expression of ${id}`);
+  }
+  const [ofRequest, ofPeer] = [requestMatcher(request), peerMatcher(peer)];
+  return (asked) => ofRequest(asked) && ofPeer(asked);
+}
+
+function requestMatcher(match: RequestMatch): Matcher {
+  switch (match.kind) {
+    case 'always':
+      return () => true;
+    case 'all': {
+      const parts = match.of.map(requestMatcher);
+      return (request) => parts.every((matches) => matches(request));
+    }
+    case 'any': {
+      const parts = match.of.map(requestMatcher);
+      return (request) => parts.some((matches) => matches(request));
+    }
+    case 'not': {
+      const matches = requestMatcher(match.of);
+      return (request) => !matches(request);
+    }
+    case 'header':
+      return headerMatcher(match.name, match.match);
+    case 'path': {
+      const matches = textMatcher(match.match);
+      return (request) => {
+        const path = headerOf(request, ':path');
+        return path !== undefined && matches(path.replace(/[?#].*$/su, ''));
+      };
+    }
+    case 'destination_port':
+      return ({ destination }) =>
+        destination !== undefined && destination.port >= match.from && destination.port <= match.to;
+    case 'destination_ip':
+      return destinationMatcher(match.address, match.prefixLength);
+    case 'server_name': {
+      const matches = textMatcher(match.match);
+      return ({ serverName }) => matches(serverName);
+    }
+  }
+}
+
+function headerMatcher(name: string, match: TextMatch | 'present'): Matcher {
+  if (match === 'present') return (request) => headerOf(request, name) !== undefined;
+  const matches = textMatcher(match);
+  return (request) => {
+    const value = headerOf(request, name);
+    return value !== undefined && matches(value);
+  };
+}
+
+function destinationMatcher(address: string, prefixLength: number): Matcher {
+  const family = isIP(address);
+  const range = new BlockList();
+  const kind = family === 6 ? 'ipv6' : 'ipv4';
+  range.addSubnet(address, prefixLength, kind);
+  return ({ destination }) =>
+    destination !== undefined && isIP(destination.address) === family && range.check(destination.address, kind);
+}
+
+function peerMatcher(match: PeerMatch): Matcher {
+  const except = match.except.map(textMatcher);
+  const isOut = ({ peer }: EnvoyRequest): boolean =>
+    peer !== undefined &&
+    [...peer.uris, ...peer.dnsNames, peer.subject].some((name) => except.some((matches) => matches(name)));
+  if (match.kind === 'anyone') return (request) => !isOut(request);
+  const wanted = match.of.map(textMatcher);
+  return (request) => {
+    const { peer } = request;
+    const [uri, ...more] = peer?.uris ?? [];
+    if (peer?.isVerified !== true || uri === undefined || more.length > 0) return false;
+    return wanted.some((matches) => matches(uri)) && !isOut(request);
+  };
+}
