@@ -90,10 +90,22 @@ export {
 } from './tools/index.ts';
 export {
   evaluateGrants,
+  rulesOf,
   type Grant,
   type GrantList,
   type GrantRule,
   type GrantsOptions,
   type PolicyGrants,
 } from './partial/grants.ts';
-export type { Condition, Conjunction, Residual, SupportRule, Term } from './partial/partial-evaluation.ts';
+export {
+  allowQueries,
+  denyQuery,
+  evaluatePartially,
+  refOf,
+  type Condition,
+  type Conjunction,
+  type Residual,
+  type SupportRule,
+  type Term,
+} from './partial/partial-evaluation.ts';
+export { offeredBuiltins } from './builtins/offered.ts';

@@ -87,6 +87,9 @@ type response struct {
 	// Residuals are what "partial" left of each query, Constants what the policy names.
 	Residuals []residual     `json:"residuals,omitempty"`
 	Constants []residualTerm `json:"constants,omitempty"`
+	// Conflicts are the rules below Entrypoints that may have two values at once, Deciding the entrypoints' own.
+	Conflicts []problem `json:"conflicts,omitempty"`
+	Deciding  []problem `json:"deciding,omitempty"`
 }
 
 // problem is one mistake and its place. Line and Column count from 1 and are 0 where no place is known.

@@ -95,6 +95,9 @@ func partial(ctx context.Context, req request) response {
 	}
 	starts := ruleStartsOf(modules)
 	res := response{OK: true, Residuals: []residual{}, Constants: constantsOf(modules)}
+	if len(req.Entrypoints) > 0 {
+		res.Conflicts, res.Deciding = conflictsOf(modules, caps, data, req.Entrypoints)
+	}
 	for _, module := range modules {
 		splitElse(module)
 	}

@@ -146,7 +146,8 @@ function withoutRepeats(conjunctions: readonly Conjunction[]): readonly Conjunct
   return [...new Map(conjunctions.map((each) => [each.text, each])).values()];
 }
 
-function rulesOf(conditions: readonly Condition[], entrypoint: string): readonly GrantRule[] {
+/** The rules that conditions come from, those of the entrypoint first. */
+export function rulesOf(conditions: readonly Condition[], entrypoint: string): readonly GrantRule[] {
   const places = new Map<string, GrantRule>();
   for (const { file, rule, ruleName } of conditions) {
     if (file === undefined || rule === undefined || ruleName === undefined) continue;

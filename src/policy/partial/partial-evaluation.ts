@@ -27,6 +27,8 @@ export interface SupportRule {
   /** Without `data`. */
   readonly path: readonly Term[];
   readonly args?: readonly Term[];
+  /** A branch after others of its rule. */
+  readonly else?: boolean;
   /** Of a set or an object. */
   readonly key?: Term;
   readonly value?: Term;
@@ -78,6 +80,8 @@ export interface PartialQuestion {
   readonly unknowns?: readonly string[];
   /** What the policy may call. Default: all that is offered. Those that depend on more than their arguments are not called. */
   readonly builtins?: readonly string[];
+  /** Slash path of the rule that is looked at for `conflicts` and `deciding`. */
+  readonly entrypoint?: string;
 }
 
 export type PartialResult =
@@ -87,6 +91,10 @@ export type PartialResult =
       readonly residuals: readonly Residual[];
       /** Texts and numbers that the rules name. */
       readonly constants: readonly unknown[];
+      /** Rules below the entrypoint that may have two values at once: an error, which conjunctions do not show. */
+      readonly conflicts: readonly PolicyProblem[];
+      /** Where the rules of the entrypoint stand; the message is their path. */
+      readonly deciding: readonly PolicyProblem[];
     }
   | { readonly kind: 'refused'; readonly problems: readonly PolicyProblem[] };
 
@@ -94,13 +102,14 @@ export type PartialResult =
 export async function evaluatePartially(
   program: RegoProgram,
   files: PolicyFiles,
-  { signal, ...question }: PartialQuestion & { readonly signal: AbortSignal },
+  { signal, entrypoint, ...question }: PartialQuestion & { readonly signal: AbortSignal },
 ): Promise<PartialResult> {
-  const request = { op: 'partial', ...files, builtins: OFFERED_BUILTINS, ...question };
+  const entrypoints = entrypoint === undefined ? {} : { entrypoints: [entrypoint] };
+  const request = { op: 'partial', ...files, builtins: OFFERED_BUILTINS, ...question, ...entrypoints };
   const response = (await program.run(request, signal)) as PartialResponse;
   if (!response.ok) return { kind: 'refused', problems: response.errors };
-  const { residuals = [], constants = [] } = response;
-  return { kind: 'evaluated', residuals, constants: constants.map(({ value }) => value) };
+  const { residuals = [], constants = [], conflicts = [], deciding = [] } = response;
+  return { kind: 'evaluated', residuals, constants: constants.map(({ value }) => value), conflicts, deciding };
 }
 
 /** Queries of which one holds where the entrypoint allows: `true`, or an object whose `allowed` is. */
@@ -114,7 +123,8 @@ export function denyQuery(entrypoint: string): string {
   return `${refOf(entrypoint)}.allowed == false`;
 }
 
-function refOf(entrypoint: string): string {
+/** Rego of what an entrypoint names. */
+export function refOf(entrypoint: string): string {
   return `data${entrypoint
     .split('/')
     .map((key) => `[${JSON.stringify(key)}]`)
@@ -123,4 +133,10 @@ function refOf(entrypoint: string): string {
 
 type PartialResponse =
   | { readonly ok: false; readonly errors: readonly PolicyProblem[] }
-  | { readonly ok: true; readonly residuals?: readonly Residual[]; readonly constants?: readonly Term[] };
+  | {
+      readonly ok: true;
+      readonly residuals?: readonly Residual[];
+      readonly constants?: readonly Term[];
+      readonly conflicts?: readonly PolicyProblem[];
+      readonly deciding?: readonly PolicyProblem[];
+    };
