@@ -4,7 +4,7 @@
  * Promises: nothing here changes or delays an answer; of a request is kept who asked for what, and in records what an
  * allow-list names, masked before it reaches a disk; every table and queue is bounded, what is lost is counted, and a failing
  * datastore costs counts alone.
- * Must not know Envoy's messages, how callers are proven, or how policies are evaluated.
+ * Must not know Envoy's messages but for entries of its access log (offloaded/), how callers are proven, or how policies are evaluated.
  */
 export {
   policyDifference,
@@ -46,6 +46,8 @@ export {
   type DecisionRecorderOptions,
   type OpenDecisionRecorder,
 } from './records/decision-recorder.ts';
+export { MAX_ENTRY_BYTES } from './offloaded/logged-request.ts';
+export type { OffloadedFacts } from './offloaded/offloaded-facts.ts';
 export { openHashKey } from './records/hash-key.ts';
 export type { ShownParts } from './records/input-rules.ts';
 export type { RecorderStatus } from './records/record-protocol.ts';

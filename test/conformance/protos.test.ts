@@ -59,7 +59,6 @@ const UNREAD_OF_LOGS: Readonly<Record<string, readonly string[]>> = {
     'response_flags',
     'upstream_transport_failure_reason',
     'filter_state_objects',
-    'custom_tags',
     'duration',
     'upstream_request_attempt_count',
     'connection_termination_details',

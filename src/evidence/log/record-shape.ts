@@ -18,6 +18,7 @@ const isMessage: Test = (value) => isObject(value) && isText(value['message']);
 const isTime: Test = (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value));
 const isPeer: Test = (value) => isObject(value) && isText(value['spiffe_id']) && isText(value['serial']);
 const isTokens: Test = (value) => Array.isArray(value) && value.every(isToken);
+const isRules: Test = (value) => Array.isArray(value) && value.every(isRule);
 const isPaths: Test = (value) =>
   value === 'all' ||
   (Array.isArray(value) &&
@@ -58,7 +59,11 @@ const CONTEXT: Readonly<Record<keyof DecisionRecord['svidgate'], readonly [Test,
   method: [isText, 'required'],
   route: [isText, 'required'],
   request_id: [isText, 'optional'],
+  principal_verified_by: [(value) => value === 'envoy', 'optional'],
   cached: [isFlag, 'required'],
+  offloaded: [(value) => value === true, 'optional'],
+  offload_rule: [isText, 'optional'],
+  rules: [isRules, 'optional'],
   recorded: [isPaths, 'optional'],
   replayable: [isFlag, 'required'],
   unreplayable: [isTexts, 'optional'],
@@ -94,4 +99,8 @@ function isToken(value: unknown): boolean {
     isText(value['token_hash']) &&
     isFlag(value['verified'])
   );
+}
+
+function isRule(value: unknown): boolean {
+  return isObject(value) && isText(value['name']) && isText(value['file']) && isNumber(value['line']);
 }

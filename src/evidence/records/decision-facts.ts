@@ -1,4 +1,5 @@
 import type { NdBuiltinCache } from '../../policy/index.ts';
+import type { OffloadedFacts } from '../offloaded/offloaded-facts.ts';
 import type { RecordedContext, RecordedPaths } from './decision-record.ts';
 
 /** What is known of one answered check, as it goes to the recording thread: nothing of it is masked yet. */
@@ -29,6 +30,10 @@ export interface DecisionFacts {
   readonly request?: RequestFacts;
   /** Absent when no policy was asked, or none had an answer. */
   readonly evaluated?: EvaluatedFacts;
+  /** Set where Envoy answered by itself. `missing`: JSON pointers to what of the input is not known. */
+  readonly offloaded?: OffloadedFacts & { readonly missing?: readonly string[] };
+  /** The SPIFFE ID of the peer that Envoy verified, where nobody else did. */
+  readonly envoyPeer?: string;
 }
 
 export interface TokenFacts {

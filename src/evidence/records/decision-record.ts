@@ -1,3 +1,5 @@
+import type { GrantRule } from '../../policy/index.ts';
+
 /**
  * One decision as it is kept: an event of OPA's decision log (openpolicyagent.org/docs/management-decision-logs), and what only
  * we know under `svidgate`. What may be a secret has left it already.
@@ -45,6 +47,8 @@ export interface RecordedContext {
   readonly input_hash?: string;
   /** The verified SPIFFE ID, or `unverified`. */
   readonly principal: string;
+  /** Who verified the principal, where it was not svidgate. */
+  readonly principal_verified_by?: 'envoy';
   readonly peer?: { readonly spiffe_id: string; readonly serial: string };
   readonly tokens?: readonly {
     readonly issuer: string;
@@ -63,6 +67,12 @@ export interface RecordedContext {
   readonly request_id?: string;
   /** Made before from the same values. */
   readonly cached: boolean;
+  /** Envoy answered by itself, by rules that were made from the policy; the record is made from its access log. */
+  readonly offloaded?: true;
+  /** Envoy's rule that allowed it. */
+  readonly offload_rule?: string;
+  /** The Rego that this rule stands for. */
+  readonly rules?: readonly GrantRule[];
   /**
    * What the policy could look at, and what was recorded but for what was removed: all of the input, or these paths in it, made
    * by recordedPaths(). Another policy that looks at nothing else can be asked the same. Absent: unknown.

@@ -51,7 +51,8 @@ export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): R
     }
     for (const name of evaluated?.tooLarge ?? []) masking.note(`/${name}`, undefined);
     const { nd, missing } = maskNd(answersOf(evaluated), masking, shown.paths);
-    const unreplayable = few([...[...masking.erased, ...masking.masked].filter(isOfInput), ...missing]);
+    const unknown = facts.offloaded?.missing ?? [];
+    const unreplayable = few([...[...masking.erased, ...masking.masked].filter(isOfInput), ...missing, ...unknown]);
     const error = errorOf(facts, masking);
     const erased = few(masking.erased);
     return {
@@ -69,7 +70,9 @@ export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): R
       req_id: facts.requestNumber,
       svidgate: {
         ...contextOf(facts, hashOf),
-        ...(seen.input === undefined || input === undefined ? {} : { input_hash: hashOf(input) }),
+        ...(seen.input === undefined || input === undefined || facts.offloaded !== undefined
+          ? {}
+          : { input_hash: hashOf(input) }),
         ...(evaluated === undefined ? {} : { recorded: evaluated.recorded }),
         cached: evaluated?.cached === true,
         replayable: evaluated !== undefined && unreplayable.length === 0,
@@ -83,9 +86,9 @@ function contextOf(
   facts: DecisionFacts,
   hashOf: (text: string) => string,
 ): Omit<RecordedContext, 'cached' | 'replayable'> {
-  const { peer, tokens = [], request } = facts;
+  const { peer, tokens = [], request, envoyPeer } = facts;
   const { principal, method, route } = shadowSubject({
-    spiffeId: peer?.spiffeId,
+    spiffeId: peer?.spiffeId ?? envoyPeer,
     ...(request ?? { method: '', host: '', path: '', route: '' }),
   });
   return {
@@ -96,6 +99,7 @@ function contextOf(
     http_status: facts.httpStatus,
     principal,
     ...(peer === undefined ? {} : { peer: { spiffe_id: peer.spiffeId, serial: peer.serial } }),
+    ...(envoyPeer === undefined ? {} : { principal_verified_by: 'envoy' as const }),
     ...(tokens.length === 0 ? {} : { tokens: tokens.map((token) => tokenOf(token, hashOf)) }),
     caller: facts.caller,
     ...(facts.callerIds === undefined ? {} : { caller_ids: facts.callerIds }),
@@ -103,7 +107,14 @@ function contextOf(
     method,
     route: plain(route),
     ...requestIdOf(request),
+    ...offloadedOf(facts),
   };
+}
+
+function offloadedOf({ offloaded }: DecisionFacts): Pick<RecordedContext, 'offloaded' | 'offload_rule' | 'rules'> {
+  if (offloaded === undefined) return {};
+  const { rule, origin } = offloaded;
+  return { offloaded: true, ...(rule === undefined ? {} : { offload_rule: rule, rules: origin }) };
 }
 
 function tokenOf(token: TokenFacts, hashOf: (text: string) => string): NonNullable<RecordedContext['tokens']>[number] {

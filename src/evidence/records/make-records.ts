@@ -1,3 +1,5 @@
+import { expandOffloaded } from '../offloaded/expand-offloaded.ts';
+import type { DecisionFacts } from './decision-facts.ts';
 import type { DecisionRecord, RecordedPaths } from './decision-record.ts';
 import type { RecordMaker } from './make-record.ts';
 import type { SentFacts } from './record-protocol.ts';
@@ -31,11 +33,19 @@ export function makeRecords(
     try {
       const recorded = evaluated === undefined ? undefined : paths.get(evaluated.recorded);
       const whole = evaluated === undefined || recorded === undefined ? {} : { evaluated: { ...evaluated, recorded } };
-      const record = make({ ...facts, ...whole }, input);
+      const record = makeOne({ ...facts, ...whole }, input, make);
       records.push({ record, ...(evaluated?.rules === undefined ? {} : { rules: evaluated.rules }) });
     } catch (error) {
       onFault(error);
     }
   }
   return { records, failed: sent.length - records.length };
+}
+
+/** Of what Envoy answered by itself, the input is its entry in the access log. */
+function makeOne(facts: DecisionFacts, input: Uint8Array | undefined, make: RecordMaker): DecisionRecord {
+  const { offloaded } = facts;
+  if (offloaded === undefined) return make(facts, input);
+  const expanded = expandOffloaded({ ...facts, offloaded }, input ?? new Uint8Array());
+  return make(expanded.facts, expanded.input);
 }

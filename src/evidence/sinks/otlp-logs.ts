@@ -123,6 +123,7 @@ function decisionAttributes(value: Json, own: Json): KeyValue[] {
     ['svidgate.caller', own['caller']],
     ['svidgate.listener', own['listener']],
     ['svidgate.request_id', own['request_id']],
+    ['svidgate.offload_rule', own['offload_rule']],
     ['http.request.method', own['method']],
     ['http.route', own['route']],
   ];
@@ -135,6 +136,7 @@ function decisionAttributes(value: Json, own: Json): KeyValue[] {
     ...(typeof own['replayable'] === 'boolean'
       ? [{ key: 'svidgate.replayable', value: { boolValue: own['replayable'] } }]
       : []),
+    ...(own['offloaded'] === true ? [{ key: 'svidgate.offloaded', value: { boolValue: true } }] : []),
   ];
 }
 
