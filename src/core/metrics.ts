@@ -92,6 +92,34 @@ export const METRIC_CATALOGUE = {
     labels: [],
   },
   svidgate_entries: { kind: 'gauge', help: 'Registration entries in force.', labels: [] },
+  svidgate_offload_recompute_seconds: {
+    kind: 'histogram',
+    help: 'Time in which a change of revocations, entries or bundles is put into all sets of rules for Envoys.',
+    labels: [],
+    buckets: LATENCY_BUCKETS,
+  },
+  svidgate_offload_rules: {
+    kind: 'gauge',
+    help: 'Rules by which Envoys decide without a call, before what single callers may not have is left out.',
+    labels: ['policy'],
+  },
+  svidgate_offload_sets: { kind: 'gauge', help: 'Sets of rules that streams of Envoys follow.', labels: ['policy'] },
+  svidgate_offload_translation_failures_total: {
+    kind: 'counter',
+    help: 'Policies in force that could not be translated into rules for Envoy, so that each request is a call.',
+    labels: ['policy'],
+  },
+  svidgate_offload_translation_seconds: {
+    kind: 'histogram',
+    help: 'Time in which a policy was translated into rules for Envoy.',
+    labels: ['policy'],
+    buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+  },
+  svidgate_offload_withheld_rules: {
+    kind: 'gauge',
+    help: 'Rules that are left to the call because of what is revoked, not registered, or of a trust domain without a bundle.',
+    labels: ['policy'],
+  },
   svidgate_policy_activations_total: {
     kind: 'counter',
     help: 'Policy activations by result.',
@@ -151,6 +179,24 @@ export const METRIC_CATALOGUE = {
     kind: 'counter',
     help: 'Changed files that were refused, so that the last good state stays.',
     labels: ['source'],
+  },
+  svidgate_offload_ack_seconds: {
+    kind: 'histogram',
+    help: 'Time from sending rules to their acknowledgement by Envoy.',
+    labels: [],
+    buckets: LATENCY_BUCKETS,
+  },
+  svidgate_offload_nacks_total: { kind: 'counter', help: 'Rules that an Envoy refused.', labels: [] },
+  svidgate_offload_push_seconds: {
+    kind: 'histogram',
+    help: 'Time from a change of rules to their push to an Envoy.',
+    labels: [],
+    buckets: LATENCY_BUCKETS,
+  },
+  svidgate_offload_pushes_total: {
+    kind: 'counter',
+    help: 'Answers with rules that were sent, without renewals of leases.',
+    labels: [],
   },
   svidgate_sds_ack_seconds: {
     kind: 'histogram',

@@ -31,3 +31,7 @@ export {
 export type { EnvoyPeer, EnvoyRequest } from './model/envoy-request.ts';
 export { matchOffload, offloadMatcher, type OffloadMatch } from './model/match-offload.ts';
 export { requestOfInput } from './model/request-of-input.ts';
+export { gateFactsOf, mayAskAttested, offloadObstacle } from './gate-facts.ts';
+export { createLiveOffload, type LiveOffload, type OffloadedPolicy, type OffloadReport } from './live-offload.ts';
+export { followPeerFacts, type PeerFactsSource } from './peer-facts.ts';
+export { restrict, setFor, type PeerFacts, type RestrictedPolicy } from './restrict.ts';

@@ -1,0 +1,162 @@
+import { holdsForCaller, matchesText, type TranslatedPolicy, type TranslatedRule } from './translated-policy.ts';
+import { isSpiffeId, trustDomainOf, type SpiffeId, type TrustDomain } from '../spiffe/index.ts';
+import type { OffloadRule, OffloadSet, PeerMatch, TextMatch } from './offload-rules.ts';
+
+/** What the gate knows of peers and policies do not: whom it denies whatever a policy says. */
+export interface PeerFacts {
+  /** SPIFFE IDs that are revoked, or of which a serial is. */
+  readonly revokedIds: ReadonlySet<string>;
+  /** Those that are revoked themselves: nobody acts in their name. */
+  readonly revokedCallerIds: ReadonlySet<string>;
+  /** Set where the gate denies somebody that no rule can name; nothing is offloaded then. In words. */
+  readonly obstacle?: string;
+  /** Trust domains whose certificates are verified now. */
+  readonly trustDomains: ReadonlySet<TrustDomain>;
+  /** Where peers of a trust domain have to be in an entry. */
+  readonly registered?: { readonly trustDomain: TrustDomain; has(id: SpiffeId): boolean };
+}
+
+/** The rules of one policy that hold for these facts. */
+export interface RestrictedPolicy {
+  readonly translated: TranslatedPolicy;
+  readonly rules: readonly RestrictedRule[];
+  /** How many rules are left to the call because of the facts. */
+  readonly withheld: number;
+}
+
+interface RestrictedRule {
+  readonly from: TranslatedRule;
+  readonly rule: OffloadRule;
+}
+
+/** IDs that one rule may leave out; where more are revoked, it is left to the call. */
+const MAX_EXCEPT = 500;
+
+/**
+ * Leaves out whom the gate would deny, and what cannot be said so. A rule that stays as it was is the same object as in
+ * `before`, so that what did not change is told from what did.
+ */
+export function restrict(translated: TranslatedPolicy, facts: PeerFacts, before?: RestrictedPolicy): RestrictedPolicy {
+  const known = new Map(before?.translated === translated ? before.rules.map((each) => [each.from, each.rule]) : []);
+  const rules: RestrictedRule[] = [];
+  const candidates = facts.obstacle === undefined ? translated.rules : [];
+  for (const from of candidates) {
+    const peer = restrictPeer(from.peer, facts);
+    if (peer === undefined) continue;
+    const last = known.get(from) ?? from;
+    rules.push({ from, rule: samePeer(last.peer, peer) ? last : { ...from, peer } });
+  }
+  return { translated, rules, withheld: translated.rules.length - rules.length };
+}
+
+/** What a caller with these IDs is sent. `before` is given again where it says the same. */
+export function setFor(
+  { translated, rules }: RestrictedPolicy,
+  callerIds: readonly SpiffeId[],
+  own: { readonly fastDeny: boolean; readonly before?: OffloadSet | undefined },
+): OffloadSet {
+  const { policy, digest: policyDigest, outer } = translated;
+  const allow = rules.filter(({ from }) => holdsForCaller(from.caller, callerIds)).map(({ rule }) => rule);
+  const set = { policy, policyDigest, allow, ...(own.fastDeny && outer !== undefined ? { outer } : {}) };
+  return own.before !== undefined && sameSet(own.before, set) ? own.before : set;
+}
+
+export function sameSet(one: OffloadSet, other: OffloadSet): boolean {
+  return (
+    one.policyDigest === other.policyDigest &&
+    one.outer === other.outer &&
+    one.allow.length === other.allow.length &&
+    one.allow.every((rule, index) => rule === other.allow[index])
+  );
+}
+
+/** Undefined where it cannot be said, or nobody is left. */
+function restrictPeer(peer: PeerMatch, facts: PeerFacts): PeerMatch | undefined {
+  if (peer.kind === 'anyone') {
+    // Whoever shows a certificate of somebody unregistered is denied, and is one of these.
+    if (facts.registered !== undefined) return undefined;
+    const except = exceptions(peer.except, [...facts.revokedIds]);
+    return except === undefined ? undefined : { kind: 'anyone', except };
+  }
+  const [first, ...others] = peer.of.flatMap((match) => narrowed(match, facts));
+  if (first === undefined) return undefined;
+  const of = [first, ...others] as const;
+  const open = of.filter(({ kind }) => kind !== 'exact');
+  // An exact ID that is revoked is gone already.
+  const left =
+    open.length === 0 ? [] : [...facts.revokedIds].filter((id) => open.some((each) => matchesText(each, id)));
+  const except = exceptions(peer.except, left);
+  return except === undefined ? undefined : { kind: 'peers', of, except };
+}
+
+function exceptions(before: readonly TextMatch[], ids: readonly string[]): readonly TextMatch[] | undefined {
+  if (ids.length > MAX_EXCEPT) return undefined;
+  const have = new Set(before.map(keyOf));
+  const more = ids.toSorted().map((text) => ({ kind: 'exact', text }) as const);
+  return [...before, ...more.filter((match) => !have.has(keyOf(match)))];
+}
+
+/** Within the trust domains that count, in which all IDs that it matches are. */
+function narrowed(match: TextMatch, facts: PeerFacts): readonly TextMatch[] {
+  const { trustDomains, registered } = facts;
+  if (match.kind === 'exact') return isGood(match.text, facts) ? [match] : [];
+  // Which IDs of it are registered cannot be said.
+  const open = [...trustDomains].filter((name) => name !== registered?.trustDomain).toSorted();
+  switch (match.kind) {
+    case 'prefix':
+      return open.flatMap((name) => {
+        const root = `spiffe://${name}/`;
+        if (match.text.startsWith(root)) return [match];
+        return root.startsWith(match.text) ? [{ kind: 'prefix', text: root } as const] : [];
+      });
+    case 'suffix':
+      return open.map((name) => ({ kind: 'regex', regex: endingRegex(name, match.text) }));
+    case 'contains':
+      return open.map((name) => ({ kind: 'regex', regex: `${rootRegex(name)}.*${escapeRegex(match.text)}.*` }));
+    case 'regex':
+      return open.some((name) => isBeneath(match.regex, rootRegex(name))) ? [match] : [];
+  }
+}
+
+function isGood(id: string, { trustDomains, revokedIds, registered }: PeerFacts): boolean {
+  if (!isSpiffeId(id) || revokedIds.has(id)) return false;
+  const trustDomain = trustDomainOf(id);
+  if (!trustDomains.has(trustDomain)) return false;
+  return registered === undefined || trustDomain !== registered.trustDomain || registered.has(id);
+}
+
+/** Whether whatever the regex matches begins with this root; false where that takes more than a look. */
+function isBeneath(regex: string, root: string): boolean {
+  return regex.startsWith(root) && !regex.includes('|') && !/^[?*+{]/.test(regex.slice(root.length));
+}
+
+function rootRegex(trustDomain: TrustDomain): string {
+  return `spiffe://${escapeRegex(trustDomain)}/`;
+}
+
+function endingRegex(trustDomain: TrustDomain, end: string): string {
+  const root = end.startsWith('/') ? rootRegex(trustDomain).replace(/\/$/, '(?:/.*)?') : `${rootRegex(trustDomain)}.*`;
+  return `${root}${escapeRegex(end)}`;
+}
+
+function escapeRegex(text: string): string {
+  return text.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+}
+
+function samePeer(one: PeerMatch, other: PeerMatch): boolean {
+  return (
+    sameMatches(one.except, other.except) &&
+    (one.kind === 'peers' ? other.kind === 'peers' && sameMatches(one.of, other.of) : other.kind === 'anyone')
+  );
+}
+
+function sameMatches(some: readonly TextMatch[], others: readonly TextMatch[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every((match, index) => match === others[index] || keyOf(match) === keyOf(others[index] as TextMatch))
+  );
+}
+
+function keyOf(match: TextMatch): string {
+  return `${match.kind} ${match.kind === 'regex' ? match.regex : match.text}`;
+}
