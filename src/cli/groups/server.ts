@@ -1,5 +1,5 @@
 import { Argument, Option, type Command } from 'commander';
-import { examples, outputOption, type CliContext } from '../command-line.ts';
+import { examples, outputOption, repeated, type CliContext } from '../command-line.ts';
 import type { OutputFormat } from '../terminal.ts';
 
 /** `svidgate serve` */
@@ -16,6 +16,12 @@ export function addServe(program: Command, { terminal, finish }: CliContext): vo
   examples(serve, 'svidgate serve --config svidgate.yaml', 'SVIDGATE_CONFIG=svidgate.yaml svidgate serve');
 }
 
+interface CheckOptions {
+  readonly envoy?: readonly string[];
+  readonly config?: string;
+  readonly output: OutputFormat;
+}
+
 /** `svidgate config …` */
 export function addConfigGroup(program: Command, { terminal, finish }: CliContext): void {
   const config = program.command('config').description('check a configuration, list its keys');
@@ -23,16 +29,30 @@ export function addConfigGroup(program: Command, { terminal, finish }: CliContex
 
   const check: Command = config
     .command('check')
-    .description('tell every mistake in a configuration, its entries file and its policies')
+    .description('tell every mistake in a configuration, its entries file and its policies; or what breaks an offload')
     .addArgument(new Argument('<file>', 'configuration file; SVIDGATE_CONFIG when left out').argOptional())
+    .option('--envoy <file>', 'a bootstrap of Envoy, or a file of LDS or RDS; may be given several times', repeated)
+    .option('--config <file>', 'the same as the argument: with --envoy, whose policies there are')
     .addOption(outputOption('form of the result'))
-    .action(async (file: string | undefined, options: { output: OutputFormat }) => {
-      const path = file ?? process.env['SVIDGATE_CONFIG'];
+    .action(async (file: string | undefined, { envoy, config: named, ...options }: CheckOptions) => {
+      const path = file ?? named ?? process.env['SVIDGATE_CONFIG'];
+      if (envoy !== undefined) {
+        const { checkEnvoy } = await import('../commands/config-check-envoy.ts');
+        finish(
+          await checkEnvoy({ ...options, files: envoy, ...(path === undefined ? {} : { config: path }), terminal }),
+        );
+        return;
+      }
       if (path === undefined) check.error("error: missing argument 'file', and SVIDGATE_CONFIG is not set");
       const { configCheck } = await import('../commands/config-check.ts');
-      finish(await configCheck({ file: path, output: options.output, terminal }));
+      finish(await configCheck({ file: path, ...options, terminal }));
     });
-  examples(check, 'svidgate config check svidgate.yaml', 'svidgate config check svidgate.yaml --output json');
+  examples(
+    check,
+    'svidgate config check svidgate.yaml',
+    'svidgate config check svidgate.yaml --output json',
+    'svidgate config check --envoy envoy.yaml --config svidgate.yaml',
+  );
 
   const reference = config
     .command('reference')

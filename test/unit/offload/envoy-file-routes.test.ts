@@ -1,0 +1,199 @@
+import { describe } from 'node:test';
+import {
+  added,
+  AUTHZ,
+  before,
+  both,
+  CONFIG,
+  HTTP,
+  onRoute,
+  PER_ROUTE,
+  RBAC,
+  replaced,
+  ROUTE,
+  testRefusals,
+  VIRTUAL_HOST,
+  type Refusal,
+} from '../../support/edited-envoy-file.ts';
+
+const routeCases: readonly Refusal[] = [
+  {
+    title: 'a route without a decision',
+    edit: onRoute(`envoy.filters.http.ext_authz: { ${PER_ROUTE}, disabled: true }`),
+    at: `{ ${PER_ROUTE}`,
+    message: /turns `envoy\.filters\.http\.ext_authz` off/,
+  },
+  {
+    title: 'a route without a decision, by FilterConfig',
+    edit: onRoute(`envoy.filters.http.ext_authz: { ${CONFIG}, disabled: true }`),
+    at: `{ ${CONFIG}`,
+    message: /turns `envoy\.filters\.http\.ext_authz` off/,
+  },
+  {
+    title: 'rules of a route',
+    edit: onRoute(`svidgate.offload.default: { '@type': ${HTTP}.rbac.v3.RBACPerRoute }`),
+    at: `{ '@type': ${HTTP}.rbac.v3.RBACPerRoute }`,
+    message: /its rules are not those that svidgate sends/,
+  },
+  {
+    title: 'rules of a virtual host, wrapped',
+    edit: added(
+      VIRTUAL_HOST,
+      `                      typedPerFilterConfig: { svidgate.offload.default: { ${CONFIG}, config: { '@type': ${HTTP}.rbac.v3.RBACPerRoute } } }\n`,
+    ),
+    at: `{ ${CONFIG}`,
+    message: /its rules are not those that svidgate sends/,
+  },
+  {
+    title: 'rules of all virtual hosts',
+    edit: added(
+      '                route_config:\n',
+      `                  typed_per_filter_config: { svidgate.offload.default: { '@type': ${HTTP}.rbac.v3.RBACPerRoute } }\n`,
+    ),
+    at: `{ '@type': ${HTTP}.rbac.v3.RBACPerRoute }`,
+    message: /its rules are not those that svidgate sends/,
+  },
+  {
+    title: 'the name that a filter once had for all',
+    edit: onRoute(`envoy.filters.http.rbac: { '@type': ${HTTP}.rbac.v3.RBACPerRoute }`),
+    at: `{ '@type': ${HTTP}.rbac.v3.RBACPerRoute }`,
+    message: /no filter of the chain is called `envoy\.filters\.http\.rbac`/,
+  },
+  {
+    title: 'another gate for a route',
+    edit: onRoute(`envoy.filters.http.ext_authz: { ${PER_ROUTE}, check_settings: { grpc_service: {} } }`),
+    at: `{ ${PER_ROUTE}`,
+    message: /gives `envoy\.filters\.http\.ext_authz` `grpc_service`/,
+  },
+  {
+    title: 'another policy for a route',
+    edit: onRoute(
+      `envoy.filters.http.ext_authz: { ${PER_ROUTE}, check_settings: { context_extensions: { svidgate.policy: strict } } }`,
+    ),
+    at: `{ ${PER_ROUTE}`,
+    message: /asks for policy `strict` here, and `svidgate\.offload\.default` lets through by policy `default`/,
+  },
+  {
+    title: 'another policy for a weighted cluster',
+    edit: replaced(
+      ROUTE,
+      `${ROUTE}                          route: { weighted_clusters: { clusters: [{ name: a, weight: 1 }, { name: b, weight: 1, typed_per_filter_config: { envoy.filters.http.ext_authz: { ${PER_ROUTE}, check_settings: { context_extensions: { svidgate.policy: strict } } } } }] } }\n`,
+    ),
+    at: `{ ${PER_ROUTE}`,
+    message: /asks for policy `strict` here/,
+  },
+  {
+    title: 'a listener of another policy, and routes that name none',
+    edit: (text) =>
+      text
+        .replaceAll('svidgate.offload.default\n', 'svidgate.offload.strict\n')
+        .replaceAll('svidgate_default_', 'svidgate_strict_'),
+    at: 'match: { prefix: / }',
+    message: /asks for policy `default` here, and `svidgate\.offload\.strict` lets through by policy `strict`/,
+  },
+  {
+    title: 'a route that makes a harmless filter write',
+    edit: both(
+      before(RBAC, `{ name: x, typed_config: { '@type': ${HTTP}.set_metadata.v3.Config } }`),
+      onRoute(
+        `x: { '@type': ${HTTP}.set_metadata.v3.Config, metadata: [{ metadata_namespace: envoy.filters.http.rbac }] }`,
+      ),
+    ),
+    at: `{ '@type': ${HTTP}.set_metadata.v3.Config, metadata:`,
+    message: /a route changes `x`, before the offload: it writes metadata/,
+  },
+  {
+    title: 'routes that turn on no gate',
+    edit: both(
+      replaced(RBAC, `${RBAC}                    disabled: true\n`),
+      replaced(AUTHZ, `${AUTHZ}                    disabled: true\n`),
+    ),
+    at: 'match: { prefix: / }',
+    message: /no ext_authz filter is on for this route/,
+  },
+  {
+    title: 'a route chosen anew, where routes choose the policy',
+    edit: both(
+      replaced(RBAC, `${RBAC}                    disabled: true\n`),
+      before(
+        RBAC,
+        `{ name: x, typed_config: { '@type': ${HTTP}.jwt_authn.v3.JwtAuthentication, providers: { a: { clear_route_cache: true } } } }`,
+      ),
+    ),
+    at: '{ name: x,',
+    message: /`x` may have the route chosen anew/,
+  },
+];
+
+const connectionCases: readonly Refusal[] = [
+  {
+    title: 'clients without a certificate',
+    edit: replaced('require_client_certificate: true', 'require_client_certificate: false'),
+    at: 'false\n              # A resumed',
+    message: /need no client certificate/,
+  },
+  {
+    title: 'resumed sessions',
+    edit: replaced('disable_stateful_session_resumption: true', 'disable_stateful_session_resumption: false'),
+    at: 'false\n              common_tls',
+    message: /a resumed session is not checked/,
+  },
+  {
+    title: 'no TLS',
+    edit: (text) =>
+      text
+        .replace('TLSv1_3', 'TLSv1_3')
+        .replace('transport_sockets.tls.v3.DownstreamTlsContext', 'transport_sockets.raw_buffer.v3.RawBuffer'),
+    at: 'transport_socket:\n',
+    message: /peers Envoy does not verify/,
+  },
+  {
+    title: 'a validation context from elsewhere',
+    edit: replaced(
+      'validation_context_sds_secret_config: { name: ROOTCA, sds_config: *from_svidgate }',
+      'validation_context_sds_secret_config: { name: ROOTCA, sds_config: { api_config_source: { api_type: GRPC, grpc_services: [{ envoy_grpc: { cluster_name: spire } }] } } }',
+    ),
+    at: '{ name: ROOTCA',
+    message: /comes from `spire`, and the rules of `svidgate\.offload\.default` from `svidgate`/,
+  },
+  {
+    title: 'a validation context in the file',
+    edit: replaced(
+      'validation_context_sds_secret_config: { name: ROOTCA, sds_config: *from_svidgate }',
+      'validation_context: { trusted_ca: { filename: ca.pem } }',
+    ),
+    at: '{ trusted_ca:',
+    message: /the validation context is written in the file/,
+  },
+  ...(['trust_chain_verification: ACCEPT_UNTRUSTED', 'allow_expired_certificate: true', 'trusted_ca: {}'] as const).map(
+    (field) => ({
+      title: field,
+      edit: replaced(
+        'validation_context_sds_secret_config: { name: ROOTCA, sds_config: *from_svidgate }',
+        `combined_validation_context: { default_validation_context: { ${field} }, validation_context_sds_secret_config: { name: ROOTCA, sds_config: *from_svidgate } }`,
+      ),
+      at: `${field.slice(field.indexOf(': ') + 2)} }, validation`,
+      message: /has Envoy take peers that the gate would not/,
+    }),
+  ),
+  {
+    title: 'connections without an end',
+    edit: replaced('max_connection_duration: 900s, ', ''),
+    at: '{ idle_timeout: 60s',
+    message: /connections have no end/,
+  },
+  {
+    title: 'connections of a day',
+    edit: replaced('max_connection_duration: 900s', 'max_connection_duration: 86400s'),
+    at: '86400s',
+    message: /outlive the certificates of their peers/,
+  },
+];
+
+describe('a configuration of Envoy is refused for routes', () => {
+  testRefusals(routeCases);
+});
+
+describe('a configuration of Envoy is refused for connections', () => {
+  testRefusals(connectionCases);
+});
