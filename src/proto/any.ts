@@ -7,6 +7,9 @@ const PREFIX = 'type.googleapis.com';
 /** The type URL of SDS resources. */
 export const SECRET_TYPE_URL = `${PREFIX}/envoy.extensions.transport_sockets.tls.v3.Secret`;
 
+/** The type URL of what goes around a resource with a version or a time to live of its own. */
+export const RESOURCE_TYPE_URL = `${PREFIX}/envoy.service.discovery.v3.Resource`;
+
 /** The type URL of the SPIFFE validator's configuration. */
 export const SPIFFE_CERT_VALIDATOR_TYPE_URL = `${PREFIX}/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig`;
 

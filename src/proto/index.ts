@@ -14,7 +14,7 @@ export {
   type AdminRpcName,
   type Rpc,
 } from './admin-rpcs.ts';
-export { packAny, SECRET_TYPE_URL, SPIFFE_CERT_VALIDATOR_TYPE_URL, unpackAny } from './any.ts';
+export { packAny, RESOURCE_TYPE_URL, SECRET_TYPE_URL, SPIFFE_CERT_VALIDATOR_TYPE_URL, unpackAny } from './any.ts';
 export { decodeMessage, encodeMessage } from './codec.ts';
 export { parseDescriptorSet, type DescriptorSet } from './descriptor-set.ts';
 export { messageJson } from './dynamic-message.ts';

@@ -115,6 +115,8 @@ export type CertificateValidationContextInit =
   envoy.extensions.transport_sockets.tls.v3.CertificateValidationContextInit;
 export type DataSourceInit = envoy.config.core.v3.DataSourceInit;
 export type DeltaResourceInit = envoy.service.discovery.v3.ResourceInit;
+export const DiscoveryResource = envoy.service.discovery.v3.Resource;
+export type DiscoveryResource = envoy.service.discovery.v3.Resource;
 export type DeniedHttpResponseInit = envoy.service.auth.v3.DeniedHttpResponseInit;
 export type Duration = google.protobuf.Duration;
 export type DurationInit = google.protobuf.DurationInit;

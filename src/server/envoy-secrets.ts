@@ -1,6 +1,7 @@
-import { createFollowSecrets, type FollowSecrets } from '../endpoints/sds/index.ts';
 import { Watchable } from '../core/index.ts';
-import type { IdentitySource } from '../identity/index.ts';
+import type { FollowResources } from '../discovery/index.ts';
+import { createFollowSecrets } from '../endpoints/sds/index.ts';
+import type { CallerIdentity, IdentitySource } from '../identity/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { createPeerLists, createSecretStore, type SecretStore } from '../secrets/index.ts';
 import type { PartsContext } from './authority-parts.ts';
@@ -8,7 +9,7 @@ import type { PartsContext } from './authority-parts.ts';
 /** What Envoys can be sent by name. */
 export interface EnvoySecrets {
   /** What names stand for. */
-  readonly follow: FollowSecrets;
+  readonly follow: FollowResources<CallerIdentity>;
   readonly store: SecretStore;
 }
 

@@ -1,5 +1,6 @@
+import { createDiscoveryEndpoint, serveType } from '../discovery/index.ts';
 import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
-import { createSdsEndpoint } from '../endpoints/sds/index.ts';
+import { createSecretType } from '../endpoints/sds/index.ts';
 import { createTelemetryApp, type ReadinessCheck } from '../endpoints/telemetry/index.ts';
 import { createWorkloadApiEndpoint } from '../endpoints/workload-api/index.ts';
 import type { MetricsRegistry } from '../telemetry/index.ts';
@@ -16,11 +17,12 @@ const WORKLOAD_MAX_MESSAGE_BYTES = 1024 * 1024;
 export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
   const { config, logger, metrics, attestor, identities, audit, clock, revocations } = parts;
   const methods = [
-    ...createSdsEndpoint({
-      settings: config.sds,
+    ...createDiscoveryEndpoint({
+      types: [
+        serveType(createSecretType({ unknownName: config.sds.unknownName, identities, follow: parts.secrets.follow })),
+      ],
+      limits: config.sds.limits,
       attestor,
-      identities,
-      follow: parts.secrets.follow,
       books: parts.streams,
       audit,
       clock,

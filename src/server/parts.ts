@@ -10,7 +10,7 @@ import type { Revocations } from '../authority/index.ts';
 import type { Config } from '../config/index.ts';
 import { combine, derive, type Clock, type Logger, type Metrics } from '../core/index.ts';
 import type { Datastore } from '../datastore/index.ts';
-import { EnvoyTable } from '../endpoints/sds/index.ts';
+import { EnvoyTable } from '../discovery/index.ts';
 import { openPolicyEvidence, type PolicyEvidence } from '../evidence/index.ts';
 import { openForeignBundles, type ForeignBundleSet } from '../federation/index.ts';
 import { createIdentitySource, WorkloadExits, type IdentitySource } from '../identity/index.ts';

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { UNKNOWN_NODE } from '../../src/endpoints/sds/envoy-node.ts';
-import type { SecretState } from '../../src/endpoints/sds/secret-view.ts';
+import { UNKNOWN_NODE } from '../../src/discovery/index.ts';
+import type { ResourceState } from '../../src/discovery/index.ts';
 import type { CallerIdentity } from '../../src/identity/index.ts';
 import { generateKeyPair, pemCertificates, pemEncode, privateKeyToPkcs8 } from '../../src/pki/index.ts';
 import { DiscoveryResponse, encodeMessage, packAny, SECRET_TYPE_URL } from '../../src/proto/index.ts';
@@ -82,9 +82,9 @@ for (const { name: version, path, skip } of envoyVersions()) {
 interface Scene {
   readonly server: PeerIdentity;
   readonly peers: readonly { readonly who: string; readonly identity: PeerIdentity }[];
-  look(port: (typeof PORTS)[number], as: 'open' | 'closed'): SecretState;
+  look(port: (typeof PORTS)[number], as: 'open' | 'closed'): ResourceState;
   /** An SVID in the name of the root of these contexts, by a key of one's own. */
-  forge(states: readonly SecretState[]): Promise<PeerIdentity>;
+  forge(states: readonly ResourceState[]): Promise<PeerIdentity>;
 }
 
 async function createScene(): Promise<Scene> {
@@ -103,8 +103,11 @@ async function createScene(): Promise<Scene> {
   closed.peers.set(new Map([['callers', { kind: 'known', peers: [] }]]));
   const ca = bundle.x509Authorities.map((der) => pemEncode('CERTIFICATE', der)).join('');
   for (const { store } of [open, closed]) store.set('ca', [`${OWN}/orders`], { kind: 'validation_context', ca });
-  const lookIn = (stage: FollowStage, identity: CallerIdentity, { name, node }: (typeof PORTS)[number]): SecretState =>
-    viewOf(stage, identity, { names: [name], node }).lookup(name, true);
+  const lookIn = (
+    stage: FollowStage,
+    identity: CallerIdentity,
+    { name, node }: (typeof PORTS)[number],
+  ): ResourceState => viewOf(stage, identity, { names: [name], node }).lookup(name, true);
   return {
     server: pemOf(svid),
     peers: [
@@ -146,7 +149,7 @@ function pemOf({
 }
 
 /** Envoy looks again when a file is moved to its place. */
-async function put(folder: string, port: string, state: SecretState): Promise<void> {
+async function put(folder: string, port: string, state: ResourceState): Promise<void> {
   const { bytes, version } = readySecret(state);
   const response = { versionInfo: version, resources: [packAny(SECRET_TYPE_URL, bytes)], typeUrl: SECRET_TYPE_URL };
   const path = join(folder, `${port}.pb`);

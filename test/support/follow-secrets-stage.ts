@@ -1,7 +1,7 @@
 import { Watchable } from '../../src/core/index.ts';
 import { createFollowSecrets, type SecretSettings } from '../../src/endpoints/sds/follow-secrets.ts';
-import { UNKNOWN_NODE, type EnvoyNode } from '../../src/endpoints/sds/envoy-node.ts';
-import type { EncodedSecret, FollowedSecrets, SecretState, SecretView } from '../../src/endpoints/sds/secret-view.ts';
+import { UNKNOWN_NODE, type EnvoyNode } from '../../src/discovery/index.ts';
+import type { EncodedResource, FollowedResources, ResourceState, ResourceView } from '../../src/discovery/index.ts';
 import type { CallerIdentity, HeldSvid, IdentitySource } from '../../src/identity/index.ts';
 import { decodeMessage, SanType, Secret, SpiffeCertValidatorConfig, unpackAny } from '../../src/proto/index.ts';
 import type { PeerLists, SecretContent, SecretStore } from '../../src/secrets/index.ts';
@@ -53,7 +53,7 @@ export interface FollowStage {
   readonly store: MemorySecrets;
   readonly peers: Watchable<PeerLists>;
   /** Another stream of the same process. */
-  open(): FollowedSecrets;
+  open(): FollowedResources<CallerIdentity>;
   /** How often streams were told of a change. */
   readonly changes: number;
 }
@@ -93,7 +93,7 @@ export function viewOf(
   stage: FollowStage,
   identity: CallerIdentity,
   { names = [], node = UNKNOWN_NODE }: { readonly names?: readonly string[]; readonly node?: EnvoyNode } = {},
-): SecretView {
+): ResourceView {
   const followed = stage.open();
   followed.ask(new Set(names));
   return followed.view(identity, node);
@@ -105,18 +105,18 @@ export function identityOf(bundle: CallerIdentity['bundle'], svids: readonly Hel
 }
 
 /** Throws when it is not ready. */
-export function readySecret(state: SecretState): EncodedSecret {
+export function readySecret(state: ResourceState): EncodedResource {
   if (state.kind !== 'ready') throw new Error(`the secret is ${state.kind}`);
-  return state.secret;
+  return state.resource;
 }
 
 /** What an Envoy reads. */
-export function secretIn(state: SecretState): Secret {
+export function secretIn(state: ResourceState): Secret {
   return decodeMessage(Secret, readySecret(state).bytes, MAX_BYTES);
 }
 
 /** The trust domains of the SPIFFE validator with their PEM; undefined for plain roots. */
-export function trustDomainsIn(state: SecretState): Readonly<Record<string, string>> | undefined {
+export function trustDomainsIn(state: ResourceState): Readonly<Record<string, string>> | undefined {
   const config = secretIn(state).validationContext?.customValidatorConfig?.typedConfig;
   if (config === undefined || config === null) return undefined;
   const { trustDomains } = unpackAny(SpiffeCertValidatorConfig, config, MAX_BYTES);
@@ -124,7 +124,7 @@ export function trustDomainsIn(state: SecretState): Readonly<Record<string, stri
 }
 
 /** Whom a validation context lets in, as `exact TEXT` and `prefix TEXT`. */
-export function matchersIn(state: SecretState): readonly string[] {
+export function matchersIn(state: ResourceState): readonly string[] {
   const matchers = secretIn(state).validationContext?.matchTypedSubjectAltNames ?? [];
   return matchers.map(({ sanType, matcher }) => {
     if (sanType !== SanType.URI) throw new Error(`a matcher of type ${sanType}`);

@@ -7,8 +7,15 @@ import {
   type Logger,
   type Metrics,
 } from '../../src/core/index.ts';
-import { createSdsEndpoint, type SdsSettings } from '../../src/endpoints/sds/index.ts';
-import type { StreamBooks } from '../../src/endpoints/sds/stream-books.ts';
+import {
+  createDiscoveryEndpoint,
+  serveType,
+  type DiscoveryLimits,
+  type FollowResources,
+  type StreamBooks,
+  type UnknownName,
+} from '../../src/discovery/index.ts';
+import { createSecretType } from '../../src/endpoints/sds/index.ts';
 import type { CallerIdentity } from '../../src/identity/index.ts';
 import { SECRET_DISCOVERY_SERVICE } from '../../src/proto/index.ts';
 import { parseSelector, parseTrustDomain } from '../../src/spiffe/index.ts';
@@ -49,6 +56,12 @@ export interface DrivenStream {
   cancel(): Promise<void>;
 }
 
+/** What an operator sets. */
+export interface SdsSettings {
+  readonly unknownName: UnknownName;
+  readonly limits: DiscoveryLimits;
+}
+
 export const SETTINGS: SdsSettings = {
   unknownName: 'error',
   limits: { streams: 100, namesPerStream: 100, requestsPerSecond: 100, requestBytesPerSecond: 2 ** 24 },
@@ -71,8 +84,31 @@ export function sdsStage(settings: Partial<SdsSettings> = {}): SdsStage {
     followed: [] as Set<string>[],
     isAlive: true,
   };
-  const methods = createSdsEndpoint({
-    settings: { ...SETTINGS, ...settings },
+  const followStock: FollowResources<CallerIdentity> = (_caller, onChange) => {
+    const names = new Set<string>();
+    stage.followed.push(names);
+    const unsubscribe = stock.subscribe(onChange);
+    return {
+      ask(asked) {
+        names.clear();
+        for (const name of asked) names.add(name);
+      },
+      view: () => viewOf(stock.value, { isRegistered: isRegistered.value }),
+      [Symbol.dispose]() {
+        unsubscribe();
+        stage.followed.splice(stage.followed.indexOf(names), 1);
+      },
+    };
+  };
+  const { unknownName, limits } = { ...SETTINGS, ...settings };
+  const type = createSecretType({
+    unknownName,
+    identities: { watch: (_selectors, signal) => identity.watch(signal) },
+    follow: followStock,
+  });
+  const methods = createDiscoveryEndpoint({
+    types: [serveType(type)],
+    limits,
     attestor: {
       attest: async () => ({
         selectors: new Set([parseSelector('unix:uid:1')]),
@@ -82,23 +118,6 @@ export function sdsStage(settings: Partial<SdsSettings> = {}): SdsStage {
           if (!stage.isAlive) throw new SvidgateError('attestation_failed', 'the caller has ended');
         },
       }),
-    },
-    identities: { watch: (_selectors, signal) => identity.watch(signal) },
-    follow(_caller, onChange) {
-      const names = new Set<string>();
-      stage.followed.push(names);
-      const unsubscribe = stock.subscribe(onChange);
-      return {
-        ask(asked) {
-          names.clear();
-          for (const name of asked) names.add(name);
-        },
-        view: () => viewOf(stock.value, { isRegistered: isRegistered.value }),
-        [Symbol.dispose]() {
-          unsubscribe();
-          stage.followed.splice(stage.followed.indexOf(names), 1);
-        },
-      };
     },
     books: { open: () => recordBooks(stage.books) },
     audit: { record: (event) => void stage.audited.push(`${event.event} ${event.method}`) },

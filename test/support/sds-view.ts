@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import type { EncodedSecret, SecretFacts, SecretState, SecretView } from '../../src/endpoints/sds/secret-view.ts';
+import type { EncodedResource, ResourceFacts, ResourceState, ResourceView } from '../../src/discovery/index.ts';
 import { encodeMessage, Secret } from '../../src/proto/index.ts';
 
 /** A secret with some content that can be read again. */
-export function makeSecret(name: string, content: string, facts: SecretFacts = { kind: 'generic' }): EncodedSecret {
+export function makeSecret(name: string, content: string, facts: ResourceFacts = { kind: 'generic' }): EncodedResource {
   const bytes = encodeMessage(Secret, { name, genericSecret: { secret: { inlineString: content } } });
   return { name, version: createHash('sha256').update(bytes).digest('hex').slice(0, 16), bytes, facts };
 }
@@ -17,24 +17,24 @@ export const PENDING = 'pending';
 export function viewOf(
   stock: Stock,
   options: { readonly isRegistered?: boolean; readonly wild?: readonly string[]; readonly closed?: string } = {},
-): SecretView {
+): ResourceView {
   const { isRegistered = true, wild = [...stock.keys()], closed } = options;
-  const stateOf = (name: string): SecretState => {
+  const stateOf = (name: string): ResourceState => {
     const content = isRegistered ? stock.get(name) : undefined;
     if (content === undefined) return { kind: 'unknown' };
-    return content === PENDING ? { kind: 'pending' } : { kind: 'ready', secret: makeSecret(name, content) };
+    return content === PENDING ? { kind: 'pending' } : { kind: 'ready', resource: makeSecret(name, content) };
   };
   return {
     isRegistered,
     lookup(name, isHeld) {
       const state = stateOf(name);
       if (state.kind !== 'unknown' || !isRegistered || !isHeld || name !== closed) return state;
-      return { kind: 'ready', secret: makeSecret(name, 'closed') };
+      return { kind: 'ready', resource: makeSecret(name, 'closed') };
     },
     all: () =>
       wild.flatMap((name) => {
         const state = stateOf(name);
-        return state.kind === 'ready' ? state.secret : [];
+        return state.kind === 'ready' ? state.resource : [];
       }),
     isPending: wild.some((name) => stock.get(name) === PENDING),
   };

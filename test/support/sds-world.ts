@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { SecretView } from '../../src/endpoints/sds/secret-view.ts';
+import type { ResourceView } from '../../src/discovery/index.ts';
 import { makeSecret, PENDING, viewOf } from './sds-view.ts';
 
 /** Names of the model; the first is a bundle that is closed when it is taken away. */
@@ -72,7 +72,7 @@ export class World {
     return this.#isRegistered;
   }
 
-  view(): SecretView {
+  view(): ResourceView {
     return viewOf(this.#stock, { isRegistered: this.#isRegistered, closed: CLOSABLE });
   }
 

@@ -29,7 +29,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['config', 'datastore', 'policy', 'transport', 'authoring'],
   ['authority', 'registration', 'attestation', 'federation'],
   ['identity', 'peer', 'secrets', 'evidence', 'offload'],
-  ['gate'],
+  ['gate', 'discovery'],
   ['endpoints'],
   ['server'],
   ['cli'],
@@ -46,6 +46,7 @@ const WITHIN_LAYER: Readonly<Record<string, readonly string[]>> = {
 const FORBIDDEN: Readonly<Record<string, readonly string[]>> = {
   endpoints: ['datastore', 'config'],
   gate: ['datastore', 'config'],
+  discovery: ['datastore', 'config'],
 };
 
 /** The rooms that may import a package; one that ends with a slash is a whole scope. */

@@ -3,7 +3,7 @@ import type { FollowedSecret } from '../../secrets/index.ts';
 import type { JwtSvid, SpiffeId } from '../../spiffe/index.ts';
 import { encodeJwtSvid } from './encode-secret.ts';
 import type { SecretName } from './secret-names.ts';
-import type { EncodedSecret, SecretState } from './secret-view.ts';
+import type { EncodedResource, ResourceState } from '../../discovery/index.ts';
 
 const FILE_ROOT = 'file-root:';
 
@@ -13,8 +13,8 @@ export class AskedSecret implements Disposable {
   readonly stored: FollowedSecret | undefined;
   #wasAllowed = false;
   #jwt: { readonly spiffeId: SpiffeId; readonly followed: FollowedJwtSvid } | undefined;
-  #madeJwt: { readonly svid: JwtSvid; readonly secret: EncodedSecret } | undefined;
-  #closed: { readonly key: string; readonly secret: EncodedSecret } | undefined;
+  #madeJwt: { readonly svid: JwtSvid; readonly secret: EncodedResource } | undefined;
+  #closed: { readonly key: string; readonly secret: EncodedResource } | undefined;
 
   constructor(name: SecretName, stored?: FollowedSecret) {
     this.name = name;
@@ -28,13 +28,13 @@ export class AskedSecret implements Disposable {
     this.#jwt = spiffeId === undefined ? undefined : { spiffeId, followed: follow(spiffeId) };
   }
 
-  jwtState(text: string): SecretState {
+  jwtState(text: string): ResourceState {
     const state = this.#jwt?.followed.state;
     if (state === undefined || state.kind === 'unknown' || this.name.kind !== 'jwt_svid') return { kind: 'unknown' };
     if (state.kind === 'pending' || state.svid.spiffeId !== this.#jwt?.spiffeId) return { kind: 'pending' };
     const { svid } = state;
     if (this.#madeJwt?.svid !== svid) this.#madeJwt = { svid, secret: encodeJwtSvid(text, this.name.prefix, svid) };
-    return { kind: 'ready', secret: this.#madeJwt.secret };
+    return { kind: 'ready', resource: this.#madeJwt.secret };
   }
 
   /** Whether a holder of one of these SPIFFE IDs may have the stored secret. */
@@ -55,7 +55,7 @@ export class AskedSecret implements Disposable {
   }
 
   /** The closed context of this name, made anew when the key is another one. */
-  closed(key: string, make: () => EncodedSecret): EncodedSecret {
+  closed(key: string, make: () => EncodedResource): EncodedResource {
     if (this.#closed?.key !== key) this.#closed = { key, secret: make() };
     return this.#closed.secret;
   }

@@ -5,12 +5,12 @@ import { trustDomainId, type SpiffeId, type TrustBundle, type TrustDomain, type 
 import type { AskedSecret } from './asked-secret.ts';
 import type { KnownPeers, SecretMaker } from './secret-maker.ts';
 import type { SecretName } from './secret-names.ts';
-import type { EncodedSecret, SecretState, SecretView } from './secret-view.ts';
+import type { EncodedResource, ResourceState, ResourceView } from '../../discovery/index.ts';
 import type { Validator } from './validation-context.ts';
 
-const UNKNOWN: SecretState = { kind: 'unknown' };
-const PENDING: SecretState = { kind: 'pending' };
-const ready = (secret: EncodedSecret): SecretState => ({ kind: 'ready', secret });
+const UNKNOWN: ResourceState = { kind: 'unknown' };
+const PENDING: ResourceState = { kind: 'pending' };
+const ready = (secret: EncodedResource): ResourceState => ({ kind: 'ready', resource: secret });
 
 export interface CallerSecretsOptions {
   readonly identity: CallerIdentity;
@@ -24,13 +24,13 @@ export interface CallerSecretsOptions {
 }
 
 /** What all names stand for at one moment. Nothing is made that is not looked up. */
-export class CallerSecrets implements SecretView {
+export class CallerSecrets implements ResourceView {
   readonly #options: CallerSecretsOptions;
   readonly isRegistered: boolean;
   readonly isPending: boolean;
   #svids: ReadonlyMap<SpiffeId, X509Svid> | undefined;
   #pending: ReadonlySet<SpiffeId> | undefined;
-  #all: readonly EncodedSecret[] | undefined;
+  #all: readonly EncodedResource[] | undefined;
 
   constructor(options: CallerSecretsOptions) {
     this.#options = options;
@@ -39,7 +39,7 @@ export class CallerSecrets implements SecretView {
     this.isRegistered = svids.length > 0 || this.isPending;
   }
 
-  lookup(text: string, isHeld: boolean): SecretState {
+  lookup(text: string, isHeld: boolean): ResourceState {
     if (!this.isRegistered) return UNKNOWN;
     const asked = this.#options.find(text);
     const state = this.#stateOf(text, asked);
@@ -49,12 +49,12 @@ export class CallerSecrets implements SecretView {
     return name.kind === 'stored' && asked.isValidationContext() ? this.#closedRoots(text, asked) : UNKNOWN;
   }
 
-  all(): readonly EncodedSecret[] {
+  all(): readonly EncodedResource[] {
     if (!this.isRegistered) return [];
     return (this.#all ??= this.#makeAll());
   }
 
-  #makeAll(): readonly EncodedSecret[] {
+  #makeAll(): readonly EncodedResource[] {
     const { identity, maker, validator } = this.#options;
     const { bundle: own } = identity;
     const bundles = this.#bundles().map((bundle) =>
@@ -71,7 +71,7 @@ export class CallerSecrets implements SecretView {
     return [...bundles, ...[...svids].map(([id, svid]) => maker.svid(id, svid))];
   }
 
-  #stateOf(text: string, asked: AskedSecret): SecretState {
+  #stateOf(text: string, asked: AskedSecret): ResourceState {
     const { name } = asked;
     switch (name.kind) {
       case 'svid':
@@ -95,40 +95,40 @@ export class CallerSecrets implements SecretView {
     }
   }
 
-  #svid(text: string, spiffeId: SpiffeId): SecretState {
+  #svid(text: string, spiffeId: SpiffeId): ResourceState {
     const svid = this.#svidsById().get(spiffeId);
     if (svid !== undefined) return ready(this.#options.maker.svid(text, svid));
     return this.#pendingIds().has(spiffeId) ? PENDING : UNKNOWN;
   }
 
   /** Never another identity in the place of one that is to come. */
-  #defaultSvid(text: string): SecretState {
+  #defaultSvid(text: string): ResourceState {
     const { svids, pending } = this.#options.identity;
     const [first] = svids;
     if (first === undefined || pending.some(({ isDefault }) => isDefault)) return PENDING;
     return ready(this.#options.maker.svid(text, first.svid));
   }
 
-  #hinted(text: string, wanted: string): SecretState {
+  #hinted(text: string, wanted: string): ResourceState {
     const { svids, pending } = this.#options.identity;
     if (pending.some(({ hint }) => hint === wanted)) return PENDING;
     const found = svids.find(({ hint }) => hint === wanted);
     return found === undefined ? UNKNOWN : ready(this.#options.maker.svid(text, found.svid));
   }
 
-  #ownBundle(text: string, asked: AskedSecret, peers: string | undefined): SecretState {
+  #ownBundle(text: string, asked: AskedSecret, peers: string | undefined): ResourceState {
     const { bundle: own } = this.#options.identity;
     return this.#context(text, asked, { all: own.x509Authorities.length > 0 ? [own] : [], own, peers });
   }
 
-  #bundle(text: string, asked: AskedSecret, name: Extract<SecretName, { readonly kind: 'bundle' }>): SecretState {
+  #bundle(text: string, asked: AskedSecret, name: Extract<SecretName, { readonly kind: 'bundle' }>): ResourceState {
     const { trustDomain, peers } = name;
     if (trustDomain === this.#options.identity.bundle.trustDomain) return this.#ownBundle(text, asked, peers);
     const bundle = this.#bundles().find((one) => one.trustDomain === trustDomain);
     return bundle === undefined ? UNKNOWN : this.#context(text, asked, { all: [bundle], own: undefined, peers });
   }
 
-  #allBundles(text: string, asked: AskedSecret, peers: string | undefined): SecretState {
+  #allBundles(text: string, asked: AskedSecret, peers: string | undefined): ResourceState {
     if (this.#options.validator === 'plain') {
       throw new SvidgateError('invalid_request', `${text} needs the SPIFFE certificate validator (Envoy 1.18)`);
     }
@@ -144,7 +144,7 @@ export class CallerSecrets implements SecretView {
       readonly own: TrustBundle | undefined;
       readonly peers: string | undefined;
     },
-  ): SecretState {
+  ): ResourceState {
     const { maker, validator } = this.#options;
     const { all, own, peers } = bundles;
     if (all.length === 0) return PENDING;
@@ -157,7 +157,7 @@ export class CallerSecrets implements SecretView {
     return ready(maker.context(text, { all, own }, { validator, list }));
   }
 
-  #stored(text: string, asked: AskedSecret, name: Extract<SecretName, { readonly kind: 'stored' }>): SecretState {
+  #stored(text: string, asked: AskedSecret, name: Extract<SecretName, { readonly kind: 'stored' }>): ResourceState {
     const { identity, maker } = this.#options;
     const ids = [
       ...identity.svids.map(({ svid }) => svid.spiffeId),
@@ -174,14 +174,14 @@ export class CallerSecrets implements SecretView {
     return list === 'nobody' ? this.#closedRoots(text, asked) : ready(maker.content(text, content, list));
   }
 
-  #closed(text: string, asked: AskedSecret, trustDomains: readonly TrustDomain[]): SecretState {
+  #closed(text: string, asked: AskedSecret, trustDomains: readonly TrustDomain[]): ResourceState {
     const { maker, validator } = this.#options;
     const key = `${validator} ${trustDomains.join(' ')}`;
     return ready(asked.closed(key, () => maker.closed(text, trustDomains, { kind: 'bundle', validator })));
   }
 
   /** In the place of plain roots. */
-  #closedRoots(text: string, asked: AskedSecret): SecretState {
+  #closedRoots(text: string, asked: AskedSecret): ResourceState {
     const { maker, identity } = this.#options;
     const how = { kind: 'validation_context', validator: 'plain' } as const;
     return ready(asked.closed('', () => maker.closed(text, [identity.bundle.trustDomain], how)));

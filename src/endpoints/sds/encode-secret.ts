@@ -3,7 +3,7 @@ import { pemEncode } from '../../pki/index.ts';
 import { encodeMessage, Secret, type SecretInit } from '../../proto/index.ts';
 import type { SecretContent } from '../../secrets/index.ts';
 import type { JwtSvid, SpiffeIdPattern, TrustBundle, X509Svid } from '../../spiffe/index.ts';
-import type { EncodedSecret, SecretFacts } from './secret-view.ts';
+import type { EncodedResource, ResourceFacts } from '../../discovery/index.ts';
 import { contextOf, inline, matchersFor, type Validator } from './validation-context.ts';
 
 /**
@@ -12,9 +12,9 @@ import { contextOf, inline, matchersFor, type Validator } from './validation-con
  */
 export function encodeSecret(
   secret: SecretInit & { readonly name: string },
-  facts: SecretFacts,
+  facts: ResourceFacts,
   salt: Uint8Array = NO_SALT,
-): EncodedSecret {
+): EncodedResource {
   // A copy: what the encoder gives is a piece of a larger buffer, that would be kept for as long as the secret.
   const bytes = Uint8Array.from(encodeMessage(Secret, secret));
   const version = createHash('sha256').update(salt).update(bytes).digest('hex').slice(0, 16);
@@ -24,7 +24,7 @@ export function encodeSecret(
 const NO_SALT = new Uint8Array();
 
 /** PEM with one block for each certificate, leaf first; the key as PKCS#8. */
-export function encodeX509Svid(name: string, svid: X509Svid): EncodedSecret {
+export function encodeX509Svid(name: string, svid: X509Svid): EncodedResource {
   const chain = svid.certificateChain.map((der) => pemEncode('CERTIFICATE', der)).join('');
   const { spiffeId, serial, notAfter: expiresAt } = svid;
   return encodeSecret(
@@ -39,7 +39,7 @@ export function encodeX509Svid(name: string, svid: X509Svid): EncodedSecret {
   );
 }
 
-export function encodeJwtSvid(name: string, prefix: string, { token, spiffeId, expiresAt }: JwtSvid): EncodedSecret {
+export function encodeJwtSvid(name: string, prefix: string, { token, spiffeId, expiresAt }: JwtSvid): EncodedResource {
   return encodeSecret(
     { name, genericSecret: { secret: inline(prefix + token) } },
     { kind: 'jwt_svid', spiffeId, expiresAt },
@@ -58,11 +58,11 @@ export function encodeBundles(
   name: string,
   bundles: { readonly all: readonly TrustBundle[]; readonly own: TrustBundle | undefined },
   { validator, peers }: ContextShape,
-): EncodedSecret {
+): EncodedResource {
   // Plain roots of one domain could sign for an ID of another.
   const able = validator === 'spiffe' ? peers : peers?.filter((peer) => bundles.all.some((one) => isOf(peer, one)));
   const validationContext = { ...contextOf(bundles.all, validator), ...narrowedTo(able) };
-  const facts: SecretFacts = {
+  const facts: ResourceFacts = {
     kind: 'bundle',
     ...(bundles.own === undefined ? {} : { bundleSequence: bundles.own.sequence }),
   };
@@ -74,7 +74,7 @@ export function encodeContent(
   name: string,
   content: SecretContent,
   { peers, salt }: { readonly peers: readonly SpiffeIdPattern[] | undefined; readonly salt: Uint8Array },
-): EncodedSecret {
+): EncodedResource {
   switch (content.kind) {
     case 'generic':
       return encodeSecret({ name, genericSecret: { secret: inline(content.bytes) } }, { kind: 'generic' }, salt);

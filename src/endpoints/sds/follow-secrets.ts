@@ -1,14 +1,20 @@
 import { systemClock, type Clock, type ReadonlyWatchable } from '../../core/index.ts';
+import type {
+  DiscoveryCaller,
+  EnvoyNode,
+  FollowedResources,
+  FollowResources,
+  ResourceView,
+} from '../../discovery/index.ts';
 import type { CallerIdentity, IdentitySource } from '../../identity/index.ts';
 import type { PeerLists, SecretStore } from '../../secrets/index.ts';
 import { matchesSpiffeId, type SpiffeId, type SpiffeIdPattern } from '../../spiffe/index.ts';
 import { AskedSecret } from './asked-secret.ts';
 import { CallerSecrets } from './caller-secrets.ts';
 import { createClosedContext } from './closed-context.ts';
-import { takesPeerMatchers, usesSpiffeValidator, type EnvoyNode } from './envoy-node.ts';
+import { takesPeerMatchers, usesSpiffeValidator } from './envoy-abilities.ts';
 import { SecretMaker } from './secret-maker.ts';
 import { parseSecretName, type JwtSecretName, type SdsAliases } from './secret-names.ts';
-import type { FollowedSecrets, FollowSecrets, SecretCaller, SecretView } from './secret-view.ts';
 
 export interface SecretSettings extends SdsAliases {
   /** Gives plain trusted CAs, without the SPIFFE certificate validator. */
@@ -30,7 +36,7 @@ export interface FollowSecretsOptions {
 }
 
 /** What names stand for, for all streams of the process: they share what is encoded. */
-export async function createFollowSecrets(options: FollowSecretsOptions): Promise<FollowSecrets> {
+export async function createFollowSecrets(options: FollowSecretsOptions): Promise<FollowResources<CallerIdentity>> {
   const { clock = systemClock } = options;
   const maker = new SecretMaker(await createClosedContext(clock.now()));
   return (caller, onChange) => new StreamSecrets({ ...options, maker, caller, onChange });
@@ -38,11 +44,11 @@ export async function createFollowSecrets(options: FollowSecretsOptions): Promis
 
 interface StreamSecretsOptions extends FollowSecretsOptions {
   readonly maker: SecretMaker;
-  readonly caller: SecretCaller;
+  readonly caller: DiscoveryCaller;
   readonly onChange: () => void;
 }
 
-class StreamSecrets implements FollowedSecrets {
+class StreamSecrets implements FollowedResources<CallerIdentity> {
   readonly #options: StreamSecretsOptions;
   readonly #asked = new Map<string, AskedSecret>();
   #peers: PeerLists;
@@ -65,7 +71,7 @@ class StreamSecrets implements FollowedSecrets {
     this.#followPeers();
   }
 
-  view(identity: CallerIdentity, node: EnvoyNode): SecretView {
+  view(identity: CallerIdentity, node: EnvoyNode): ResourceView {
     const { settings, maker, peers } = this.#options;
     return new CallerSecrets({
       identity,

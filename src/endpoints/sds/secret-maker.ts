@@ -3,7 +3,7 @@ import type { PeerList, SecretContent } from '../../secrets/index.ts';
 import type { TrustBundle, TrustDomain, X509Svid } from '../../spiffe/index.ts';
 import type { ClosedContext } from './closed-context.ts';
 import { encodeBundles, encodeContent, encodeSecret, encodeX509Svid } from './encode-secret.ts';
-import type { EncodedSecret } from './secret-view.ts';
+import type { EncodedResource } from '../../discovery/index.ts';
 import { SharedSecrets } from './shared-secrets.ts';
 import type { Validator } from './validation-context.ts';
 
@@ -21,7 +21,7 @@ export class SecretMaker {
     this.#closedContext = closedContext;
   }
 
-  svid(name: string, svid: X509Svid): EncodedSecret {
+  svid(name: string, svid: X509Svid): EncodedResource {
     return this.#shared.get([svid], name, () => encodeX509Svid(name, svid));
   }
 
@@ -30,14 +30,14 @@ export class SecretMaker {
     name: string,
     bundles: { readonly all: readonly TrustBundle[]; readonly own: TrustBundle | undefined },
     { validator, list }: { readonly validator: Validator; readonly list: KnownPeers | undefined },
-  ): EncodedSecret {
+  ): EncodedResource {
     const parts = [...bundles.all, ...(list === undefined ? [] : [list])];
     return this.#shared.get(parts, `${validator} ${name}`, () =>
       encodeBundles(name, bundles, { validator, peers: list?.peers }),
     );
   }
 
-  content(name: string, content: SecretContent, list: KnownPeers | undefined): EncodedSecret {
+  content(name: string, content: SecretContent, list: KnownPeers | undefined): EncodedResource {
     const parts = [content, ...(list === undefined ? [] : [list])];
     return this.#shared.get(parts, name, () => encodeContent(name, content, { peers: list?.peers, salt: this.#salt }));
   }
@@ -47,7 +47,7 @@ export class SecretMaker {
     name: string,
     trustDomains: readonly TrustDomain[],
     { kind, validator }: { readonly kind: 'bundle' | 'validation_context'; readonly validator: Validator },
-  ): EncodedSecret {
+  ): EncodedResource {
     return encodeSecret({ name, validationContext: this.#closedContext(trustDomains, validator) }, { kind });
   }
 }

@@ -1,8 +1,8 @@
-import type { EncodedSecret } from './secret-view.ts';
+import type { EncodedResource } from '../../discovery/index.ts';
 
 interface Branch {
   readonly next: WeakMap<object, Branch>;
-  readonly secrets: Map<string, EncodedSecret>;
+  readonly secrets: Map<string, EncodedResource>;
 }
 
 const newBranch = (): Branch => ({ next: new WeakMap(), secrets: new Map() });
@@ -14,7 +14,7 @@ const newBranch = (): Branch => ({ next: new WeakMap(), secrets: new Map() });
 export class SharedSecrets {
   readonly #root = newBranch();
 
-  get(parts: readonly object[], key: string, make: () => EncodedSecret): EncodedSecret {
+  get(parts: readonly object[], key: string, make: () => EncodedResource): EncodedResource {
     let branch = this.#root;
     for (const part of parts) {
       let next = branch.next.get(part);

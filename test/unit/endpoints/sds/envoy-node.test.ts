@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseFlag, usesSpiffeValidator } from '../../../../src/endpoints/sds/envoy-node.ts';
+import { parseFlag } from '../../../../src/discovery/index.ts';
+import { usesSpiffeValidator } from '../../../../src/endpoints/sds/envoy-abilities.ts';
 
 const flags = [
   { value: true, flag: true },

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash, X509Certificate } from 'node:crypto';
 import { before, suite, test } from 'node:test';
-import { UNKNOWN_NODE } from '../../../../src/endpoints/sds/envoy-node.ts';
-import type { SecretState } from '../../../../src/endpoints/sds/secret-view.ts';
+import { UNKNOWN_NODE } from '../../../../src/discovery/index.ts';
+import type { ResourceState } from '../../../../src/discovery/index.ts';
 import type { CallerIdentity, HeldSvid, PendingSvid } from '../../../../src/identity/index.ts';
 import { pemCertificates, pemEncode } from '../../../../src/pki/index.ts';
 import type { PeerList, PeerLists } from '../../../../src/secrets/index.ts';
@@ -52,8 +52,8 @@ const federated: CallerIdentity = { ...registered, foreignBundles: [emptyBundle,
 const nobody: CallerIdentity = { ...identityOf(bundle, []), foreignBundles: [partnerBundle] };
 
 /** The serial of an SVID, or the kind of the state. */
-function serialOf(state: SecretState): string {
-  return state.kind === 'ready' ? (state.secret.facts.serial ?? state.secret.facts.kind) : state.kind;
+function serialOf(state: ResourceState): string {
+  return state.kind === 'ready' ? (state.resource.facts.serial ?? state.resource.facts.kind) : state.kind;
 }
 
 const pemOf = (of: TestTrustDomain): string =>
@@ -357,7 +357,7 @@ test('a name that was not asked for is answered all the same, as far as nothing 
 });
 
 /** Neither a root with a key that somebody has, nor a name that a certificate can have. */
-function assertClosed(state: SecretState): void {
+function assertClosed(state: ResourceState): void {
   assert.deepEqual(matchersIn(state), [NOBODY]);
   const context = secretIn(state).validationContext;
   const texts = Object.values(trustDomainsIn(state) ?? { plain: textOf(context?.trustedCa) });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { UNKNOWN_NODE } from '../../../../src/endpoints/sds/envoy-node.ts';
+import { UNKNOWN_NODE } from '../../../../src/discovery/index.ts';
 import type { SecretContent } from '../../../../src/secrets/index.ts';
 import { parseSpiffeId, parseSpiffeIdPattern } from '../../../../src/spiffe/index.ts';
 import {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { noAudit, silentLogger, Watchable } from '../../../../src/core/index.ts';
-import { UNKNOWN_NODE } from '../../../../src/endpoints/sds/envoy-node.ts';
+import { UNKNOWN_NODE } from '../../../../src/discovery/index.ts';
 import { createIdentitySource, type CallerIdentity } from '../../../../src/identity/index.ts';
 import {
   parseJwtSvid,

@@ -1,6 +1,7 @@
-import { SvidgateError } from '../../core/index.ts';
+import { SvidgateError } from '../core/index.ts';
+import type { LeasedResource } from './encode-answer.ts';
 import type { EnvoyNode } from './envoy-node.ts';
-import type { EncodedSecret, SecretView } from './secret-view.ts';
+import type { EncodedResource, ResourceView } from './resource-view.ts';
 import type { ResourceVersion } from './stream-books.ts';
 
 /**
@@ -15,9 +16,13 @@ export interface DiscoverySession<Request> {
   receive(request: Request): Received;
   /**
    * What is to be sent now, and takes it as sent. `isChanged`: the view may differ from the last one that was looked at.
-   * Throws `not_authorized`, `no_identity`, and what `SecretView.lookup` throws.
+   * Throws `not_authorized`, `no_identity`, and what `ResourceView.lookup` throws.
    */
-  look(view: SecretView, isChanged: boolean): Look;
+  look(view: ResourceView, isChanged: boolean): Look;
+  /** Renews what the Envoy holds in these versions; undefined when that is none of them. */
+  renew(leased: readonly LeasedResource[]): OutgoingMessage | undefined;
+  /** Has the next look send these again, also unchanged: the Envoy may have dropped them. */
+  repeat(names: readonly string[]): void;
 }
 
 /** What a request did. */
@@ -41,7 +46,7 @@ export type Reply =
 export interface Look {
   readonly message?: OutgoingMessage;
   /** What the Envoy holds in the same version. */
-  readonly unchanged: readonly EncodedSecret[];
+  readonly unchanged: readonly EncodedResource[];
   /** Whether more is to be sent after the message. */
   readonly more: boolean;
 }
@@ -50,11 +55,14 @@ export interface OutgoingMessage {
   readonly nonce: string;
   /** For the log: of all content, or of the one resource; empty when there are several with versions of their own. */
   readonly version: string;
-  readonly sent: readonly EncodedSecret[];
+  readonly sent: readonly EncodedResource[];
   /** Names of what the Envoy was sent, or asks for, and may not have. */
   readonly removed: readonly string[];
   encode(): Uint8Array;
 }
+
+/** One without content. */
+export const EMPTY_MESSAGE = { version: '', sent: [], removed: [] } as const;
 
 /** What a name that the caller has no right to does: end the stream (SotW) or be answered as removed (delta), or wait. */
 export type UnknownName = 'error' | 'wait';

@@ -5,7 +5,7 @@ import {
   type Logger,
   type Metrics,
   type ReadonlyWatchable,
-} from '../../core/index.ts';
+} from '../core/index.ts';
 import { EnvoyBooks, type StreamProcess, type StreamStatus } from './envoy-books.ts';
 import type { StreamBooks } from './stream-books.ts';
 

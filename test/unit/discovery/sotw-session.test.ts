@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UNKNOWN_NODE } from '../../../../src/endpoints/sds/envoy-node.ts';
-import { SotwSession, type SessionOptions, type SotwRequest } from '../../../../src/endpoints/sds/sotw-session.ts';
-import { decodeMessage, DiscoveryResponse, Secret, SECRET_TYPE_URL, unpackAny } from '../../../../src/proto/index.ts';
-import { makeSecret, PENDING, viewOf } from '../../../support/sds-view.ts';
+import { UNKNOWN_NODE } from '../../../src/discovery/envoy-node.ts';
+import { SotwSession, type SessionOptions, type SotwRequest } from '../../../src/discovery/sotw-session.ts';
+import { decodeMessage, DiscoveryResponse, Secret, SECRET_TYPE_URL, unpackAny } from '../../../src/proto/index.ts';
+import { makeSecret, PENDING, viewOf } from '../../support/sds-view.ts';
 
 const request = (names: readonly string[], fields: Partial<SotwRequest> = {}): SotwRequest => ({
   names: new Set(names),
@@ -17,6 +17,7 @@ const request = (names: readonly string[], fields: Partial<SotwRequest> = {}): S
 function open(options: Partial<SessionOptions> = {}): SotwSession {
   let count = 0;
   return new SotwSession({
+    typeUrl: SECRET_TYPE_URL,
     unknownName: 'error',
     isAggregated: false,
     nextNonce: () => `n${(count += 1)}`,
@@ -25,7 +26,7 @@ function open(options: Partial<SessionOptions> = {}): SotwSession {
 }
 
 const stock = (content: Readonly<Record<string, string>>) => viewOf(new Map(Object.entries(content)));
-const ready = (name: string) => ({ kind: 'ready', secret: makeSecret(name, 'x1') }) as const;
+const ready = (name: string) => ({ kind: 'ready', resource: makeSecret(name, 'x1') }) as const;
 const NEW = { a: 'a1', b: 'b1', c: 'c1' };
 const versionOf = (name: string, content: string): string => makeSecret(name, content).version;
 const A1 = versionOf('a', 'a1');
@@ -99,7 +100,7 @@ test('the order is own bundle, foreign bundles, SVIDs, and does not depend on th
     ...stock({}),
     lookup: (name: string) => ({
       kind: 'ready' as const,
-      secret: makeSecret(name, '', kinds[name as keyof typeof kinds]),
+      resource: makeSecret(name, '', kinds[name as keyof typeof kinds]),
     }),
   };
   for (const names of [

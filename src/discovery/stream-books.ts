@@ -1,5 +1,5 @@
 import type { EnvoyNode } from './envoy-node.ts';
-import type { EncodedSecret } from './secret-view.ts';
+import type { EncodedResource } from './resource-view.ts';
 
 /** One version of one resource. */
 export interface ResourceVersion {
@@ -12,9 +12,9 @@ export interface StreamBooks extends Disposable {
   /** The Envoy named itself. */
   named(node: EnvoyNode): void;
   /** These were sent. Until they are acknowledged the Envoy may hold those before. */
-  sent(secrets: readonly EncodedSecret[]): void;
+  sent(resources: readonly EncodedResource[]): void;
   /** These were not sent, since the Envoy was sent the same bytes before. What they stand for may be newer: a bundle's sequence number. */
-  unchanged(secrets: readonly EncodedSecret[]): void;
+  unchanged(resources: readonly EncodedResource[]): void;
   acknowledged(resources: readonly ResourceVersion[]): void;
   /** `reason` is the Envoy's text, cut. */
   refused(resources: readonly ResourceVersion[], reason: string): void;

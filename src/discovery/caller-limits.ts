@@ -1,10 +1,10 @@
-import { SvidgateError, type Metrics } from '../../core/index.ts';
-import type { Selector } from '../../spiffe/index.ts';
+import { SvidgateError, type Metrics } from '../core/index.ts';
+import type { Selector } from '../spiffe/index.ts';
 import type { FieldTally } from './request-tally.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** What one caller may use: all processes with the same selectors together. */
-export interface SdsLimits {
+export interface DiscoveryLimits {
   readonly streams: number;
   readonly namesPerStream: number;
   /** Requests other than replies to what was sent, one of many names counts several times. As many at once, and two more for each open stream. */
@@ -14,7 +14,7 @@ export interface SdsLimits {
 }
 
 export interface CallerLimitsOptions {
-  readonly limits: SdsLimits;
+  readonly limits: DiscoveryLimits;
   readonly metrics: Metrics;
   /** Monotonic milliseconds. */
   readonly now?: () => number;
@@ -71,7 +71,7 @@ interface CallerState {
 
 /** The limits of all callers. A caller that is gone is forgotten as soon as it could do all again that it may. */
 export class CallerLimits {
-  readonly #limits: SdsLimits;
+  readonly #limits: DiscoveryLimits;
   readonly #metrics: Metrics;
   readonly #now: () => number;
   readonly #callers = new Map<string, CallerState>();

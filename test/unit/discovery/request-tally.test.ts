@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { tallyField } from '../../../../src/endpoints/sds/request-tally.ts';
-import { decodeMessage, DeltaDiscoveryRequest, encodeMessage } from '../../../../src/proto/index.ts';
+import { tallyField } from '../../../src/discovery/request-tally.ts';
+import { decodeMessage, DeltaDiscoveryRequest, encodeMessage } from '../../../src/proto/index.ts';
 
 test('a field is counted as decoding counts it', () => {
   const texts = fc.array(fc.string({ unit: 'grapheme', maxLength: 300 }), { maxLength: 40 });

@@ -1,24 +1,24 @@
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { test } from 'node:test';
-import { noMetrics, silentLogger, systemClock, type LogFields } from '../../../../src/core/index.ts';
-import { EnvoyTable } from '../../../../src/endpoints/sds/envoy-table.ts';
-import type { EncodedSecret, SecretFacts } from '../../../../src/endpoints/sds/secret-view.ts';
-import type { ResourceVersion } from '../../../../src/endpoints/sds/stream-books.ts';
-import { parseSpiffeId } from '../../../../src/spiffe/index.ts';
-import { createTestClock, type TestClock } from '../../../support/test-clock.ts';
-import { waitUntil } from '../../../support/wait-until.ts';
+import { noMetrics, silentLogger, systemClock, type LogFields } from '../../../src/core/index.ts';
+import { EnvoyTable } from '../../../src/discovery/envoy-table.ts';
+import type { EncodedResource, ResourceFacts } from '../../../src/discovery/resource-view.ts';
+import type { ResourceVersion } from '../../../src/discovery/stream-books.ts';
+import { parseSpiffeId } from '../../../src/spiffe/index.ts';
+import { createTestClock, type TestClock } from '../../support/test-clock.ts';
+import { waitUntil } from '../../support/wait-until.ts';
 
 const PROCESS = { pid: 7, uid: 1 };
 const NODE = { id: 'gateway-1', cluster: 'edge', version: undefined, disableSpiffeCertValidation: undefined };
 const ACK_TIMEOUT_MS = 30_000;
 const ORDERS = parseSpiffeId('spiffe://prod.acme.test/orders');
 
-function secret(name: string, version: string, facts: Partial<SecretFacts> = {}): EncodedSecret {
+function secret(name: string, version: string, facts: Partial<ResourceFacts> = {}): EncodedResource {
   return { name, version, bytes: new Uint8Array(0), facts: { kind: 'x509_svid', ...facts } };
 }
 
-const bundle = (version: string, bundleSequence: number, name = 'ROOTCA'): EncodedSecret =>
+const bundle = (version: string, bundleSequence: number, name = 'ROOTCA'): EncodedResource =>
   secret(name, version, { kind: 'bundle', bundleSequence });
 
 const at = (name: string, version: string): ResourceVersion => ({ name, version });
@@ -162,7 +162,7 @@ test('each resource is told of with what was sent, accepted and refused', () => 
   const start = clock.now();
   const stream = table.open(PROCESS);
   stream.named(NODE);
-  const svid = (version: string, serial: string, expiresAt: number): EncodedSecret =>
+  const svid = (version: string, serial: string, expiresAt: number): EncodedResource =>
     secret('default', version, { spiffeId: ORDERS, serial, expiresAt });
   stream.sent([svid('a', '01', 5000), bundle('r', 3)]);
   stream.acknowledged([at('default', 'a'), at('ROOTCA', 'r')]);

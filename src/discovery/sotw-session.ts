@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { DiscoveryResponse, encodeMessage, packAny, SECRET_TYPE_URL } from '../../proto/index.ts';
 import {
+  EMPTY_MESSAGE,
   notAuthorized,
   NOTHING_TO_SEND,
   WILDCARD,
@@ -11,9 +11,10 @@ import {
   type Reply,
   type UnknownName,
 } from './discovery-session.ts';
+import { encodeSotwAnswer, encodeSotwRenewal, type LeasedResource } from './encode-answer.ts';
 import { UNKNOWN_NODE, type EnvoyNode } from './envoy-node.ts';
-import { findSecrets, type FoundSecrets } from './find-secrets.ts';
-import type { EncodedSecret, SecretView } from './secret-view.ts';
+import { findResources, type FoundResources } from './find-resources.ts';
+import type { EncodedResource, ResourceView } from './resource-view.ts';
 
 /** A DiscoveryRequest as the protocol sees it. */
 export interface SotwRequest {
@@ -28,6 +29,7 @@ export interface SotwRequest {
 }
 
 export interface SessionOptions {
+  readonly typeUrl: string;
   readonly unknownName: UnknownName;
   /** Whether several subscriptions of one Envoy share the stream (ADS). */
   readonly isAggregated: boolean;
@@ -101,7 +103,7 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
     return { ...(reply === undefined ? {} : { reply }), asks, isFree: !asks && reply !== undefined, released };
   }
 
-  look(view: SecretView, isChanged: boolean): Look {
+  look(view: ResourceView, isChanged: boolean): Look {
     if (!isChanged && !this.#isAsked) return NOTHING_TO_SEND;
     if (!this.#wildcard && this.#sorted.length === 0) return NOTHING_TO_SEND;
     const refuses = this.#options.unknownName === 'error';
@@ -109,14 +111,30 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
       if (refuses) throw notAuthorized(this.#sorted);
       return NOTHING_TO_SEND;
     }
-    const found = findSecrets(view, { names: this.#sorted, wildcard: this.#wildcard, held: this.#held });
-    const { secrets } = found;
-    if (refuses && (found.unknown.length > 0 || (secrets.length === 0 && !found.isPending))) {
+    const found = findResources(view, { names: this.#sorted, wildcard: this.#wildcard, held: this.#held });
+    const { resources } = found;
+    if (refuses && (found.unknown.length > 0 || (resources.length === 0 && !found.isPending))) {
       throw notAuthorized(found.unknown);
     }
-    if (secrets.length === 0) return NOTHING_TO_SEND;
-    if (!this.#isAsked && !this.#isNews(found)) return { unchanged: secrets, more: false };
+    if (resources.length === 0) return NOTHING_TO_SEND;
+    if (!this.#isAsked && !this.#isNews(found)) return { unchanged: resources, more: false };
     return { message: this.#send(found), unchanged: [], more: false };
+  }
+
+  renew(leased: readonly LeasedResource[]): OutgoingMessage | undefined {
+    const sent = this.#sent;
+    const held = leased.filter(({ name, version }) => sent?.versions.get(name) === version);
+    if (sent === undefined || held.length === 0) return undefined;
+    const { typeUrl } = this.#options;
+    const { version } = sent;
+    const nonce = this.#options.nextNonce();
+    this.#supersede();
+    this.#sent = { ...sent, nonce, isReplied: false };
+    return { ...EMPTY_MESSAGE, nonce, version, encode: () => encodeSotwRenewal(held, version, { typeUrl, nonce }) };
+  }
+
+  repeat(names: readonly string[]): void {
+    if (names.some((name) => this.#names.has(name))) this.#isAsked = true;
   }
 
   /** Gives the names that are not asked for any more. */
@@ -136,12 +154,12 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
   }
 
   /** Whether the Envoy must be told. What is to come again is not gone. */
-  #isNews({ secrets, pending }: FoundSecrets): boolean {
+  #isNews({ resources, pending }: FoundResources): boolean {
     const before = this.#sent?.versions;
     if (before === undefined) return true;
-    for (const { name, version } of secrets) if (before.get(name) !== version) return true;
-    if (secrets.length === before.size) return false;
-    const still = new Set(secrets.map(({ name }) => name));
+    for (const { name, version } of resources) if (before.get(name) !== version) return true;
+    if (resources.length === before.size) return false;
+    const still = new Set(resources.map(({ name }) => name));
     for (const name of before.keys()) if (!still.has(name) && !pending.has(name)) return true;
     return false;
   }
@@ -155,39 +173,36 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
     this.#superseded.add(this.#sent.nonce);
   }
 
-  #send({ secrets, gone }: FoundSecrets): OutgoingMessage {
+  #send({ resources, gone }: FoundResources): OutgoingMessage {
+    const { typeUrl } = this.#options;
     const nonce = this.#options.nextNonce();
-    const version = versionOf(secrets);
+    const version = versionOf(resources);
     this.#isAsked = false;
     this.#supersede();
     this.#sent = {
       version,
       nonce,
-      versions: new Map(secrets.map((secret) => [secret.name, secret.version])),
+      versions: new Map(resources.map((resource) => [resource.name, resource.version])),
       isReplied: false,
     };
-    for (const { name } of secrets) this.#held.add(name);
+    for (const { name } of resources) this.#held.add(name);
     for (const name of gone) this.#held.delete(name);
-    return { nonce, version, sent: secrets, removed: gone, encode: () => encodeSotwAnswer(secrets, version, nonce) };
+    return {
+      nonce,
+      version,
+      sent: resources,
+      removed: gone,
+      encode: () => encodeSotwAnswer(resources, version, { typeUrl, nonce }),
+    };
   }
 }
 
-/** The content as bytes; `nonce` is empty in the answer to FetchSecrets. */
-export function encodeSotwAnswer(secrets: readonly EncodedSecret[], version: string, nonce: string): Uint8Array {
-  return encodeMessage(DiscoveryResponse, {
-    versionInfo: version,
-    resources: secrets.map(({ bytes }) => packAny(SECRET_TYPE_URL, bytes)),
-    typeUrl: SECRET_TYPE_URL,
-    nonce,
-  });
-}
-
 /** Equal content has an equal version, on every stream. The names are in the bytes, and so in the versions. */
-export function versionOf(secrets: readonly EncodedSecret[]): string {
-  const [only] = secrets;
-  if (only !== undefined && secrets.length === 1) return only.version;
+export function versionOf(resources: readonly EncodedResource[]): string {
+  const [only] = resources;
+  if (only !== undefined && resources.length === 1) return only.version;
   const hash = createHash('sha256');
-  for (const { version } of secrets) hash.update(version);
+  for (const { version } of resources) hash.update(version);
   return hash.digest('hex').slice(0, 16);
 }
 

@@ -12,23 +12,36 @@ const LENGTH_DELIMITED = 2;
  * no further than the first byte that is wrong; decoding finds it again.
  */
 export function tallyField(bytes: Uint8Array, field: number): FieldTally {
-  const cursor = { at: 0 };
   let count = 0;
   let longest = 0;
   let total = 0;
+  walkField(bytes, field, (_start, length) => {
+    count += 1;
+    total += length;
+    if (length > longest) longest = length;
+  });
+  return { count, longest, total };
+}
+
+/** The last value of a field of texts, without decoding the rest; empty when there is none, or it is longer than the limit. */
+export function lastText(bytes: Uint8Array, field: number, maxBytes: number): string {
+  let text: Uint8Array | undefined;
+  walkField(bytes, field, (start, length) => {
+    text = length > maxBytes ? undefined : bytes.subarray(start, start + length);
+  });
+  return text === undefined ? '' : Buffer.from(text).toString('latin1');
+}
+
+function walkField(bytes: Uint8Array, field: number, visit: (start: number, length: number) => void): void {
+  const cursor = { at: 0 };
   while (cursor.at < bytes.length) {
     const tag = readVarint(bytes, cursor);
     const wireType = tag & 7;
     const length = wireType === LENGTH_DELIMITED ? readVarint(bytes, cursor) : 0;
-    if (wireType === LENGTH_DELIMITED && tag >>> 3 === field) {
-      count += 1;
-      total += length;
-      if (length > longest) longest = length;
-    }
+    if (wireType === LENGTH_DELIMITED && tag >>> 3 === field) visit(cursor.at, length);
     if (wireType === 0) readVarint(bytes, cursor);
     else cursor.at += wireType === 1 ? 8 : wireType === 5 ? 4 : length;
   }
-  return { count, longest, total };
 }
 
 /** The low 32 bits of a varint, as protobuf readers take tags and lengths. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { OutstandingAnswers } from '../../../../src/endpoints/sds/outstanding-answers.ts';
+import { OutstandingAnswers } from '../../../src/discovery/outstanding-answers.ts';
 
 const resources = (count: number) => Array.from({ length: count }, (_, index) => ({ name: `n${index}`, version: 'v' }));
 

@@ -1,53 +1,58 @@
-import type { CallerIdentity } from '../../identity/index.ts';
-
-/** What a stream has to look at: a request, a change, or both. */
+/** What a stream has to look at: a request, a change, or that time is up. */
 export interface StreamEvent {
   readonly request: Uint8Array | undefined;
   readonly isChanged: boolean;
-  /** When the oldest change was seen, by performance.now(); undefined for the first identity. */
+  /** When the oldest change was seen, by performance.now(); undefined for the first subject. */
   readonly changedAt: number | undefined;
 }
 
-export interface StreamSources {
+export interface StreamSources<Subject> {
   readonly requests?: AsyncIterable<Uint8Array>;
-  readonly identities: AsyncIterable<CallerIdentity>;
+  readonly subjects: AsyncIterable<Subject>;
 }
 
 /**
- * Requests one by one with backpressure, and the newest identity. While the reader is held up, by an Envoy that does not
- * read, newer identities replace older ones: it never acts on an old one. The sources must end by themselves soon after
+ * Requests one by one with backpressure, and the newest subject. While the reader is held up, by an Envoy that does not
+ * read, newer subjects replace older ones: it never acts on an old one. The sources must end by themselves soon after
  * the reader has stopped: give them a signal that the reader aborts.
  */
-export class StreamInput implements Disposable {
-  #identity: CallerIdentity | undefined;
+export class StreamInput<Subject> implements Disposable {
+  #subject: { readonly value: Subject } | undefined;
   #isChanged = false;
+  #isTimeUp = false;
   #changedAt: number | undefined;
   #request: { readonly bytes: Uint8Array; readonly taken: () => void } | undefined;
   #end: { readonly error?: unknown } | undefined;
   #isClosed = false;
   #wake: (() => void) | undefined;
 
-  constructor({ requests, identities }: StreamSources) {
+  constructor({ requests, subjects }: StreamSources<Subject>) {
     if (requests !== undefined) void this.#pump(requests, (bytes) => this.#offer(bytes));
-    void this.#pump(identities, (identity) => this.#hold(identity));
+    void this.#pump(subjects, (subject) => this.#hold(subject));
   }
 
   /** The newest one, or undefined before the first. */
-  get identity(): CallerIdentity | undefined {
-    return this.#identity;
+  get subject(): { readonly value: Subject } | undefined {
+    return this.#subject;
   }
 
-  /** Something else has changed than the identity. */
+  /** Something else has changed than the subject. */
   readonly change = (): void => {
     this.#isChanged = true;
-    if (this.#identity !== undefined) this.#changedAt ??= performance.now();
+    if (this.#subject !== undefined) this.#changedAt ??= performance.now();
+    this.#wake?.();
+  };
+
+  /** Something is due that nobody asked for. */
+  readonly timeUp = (): void => {
+    this.#isTimeUp = true;
     this.#wake?.();
   };
 
   /** Undefined when a source has ended; throws what a source throws. */
   async next(): Promise<StreamEvent | undefined> {
     for (;;) {
-      if (this.#request !== undefined || this.#isChanged) return this.#take();
+      if (this.#request !== undefined || this.#isChanged || this.#isTimeUp) return this.#take();
       if (this.#end !== undefined) {
         if ('error' in this.#end) throw this.#end.error;
         return undefined;
@@ -67,13 +72,14 @@ export class StreamInput implements Disposable {
     this.#request?.taken();
     this.#request = undefined;
     this.#isChanged = false;
+    this.#isTimeUp = false;
     this.#changedAt = undefined;
     return event;
   }
 
-  #hold(identity: CallerIdentity): void {
-    const isFirst = this.#identity === undefined;
-    this.#identity = identity;
+  #hold(value: Subject): void {
+    const isFirst = this.#subject === undefined;
+    this.#subject = { value };
     this.change();
     if (isFirst) this.#changedAt = undefined;
   }

@@ -1,17 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DeltaSession, type DeltaRequest } from '../../../../src/endpoints/sds/delta-session.ts';
-import { UNKNOWN_NODE } from '../../../../src/endpoints/sds/envoy-node.ts';
-import type { SecretView } from '../../../../src/endpoints/sds/secret-view.ts';
-import type { SessionOptions } from '../../../../src/endpoints/sds/sotw-session.ts';
-import {
-  decodeMessage,
-  DeltaDiscoveryResponse,
-  Secret,
-  SECRET_TYPE_URL,
-  unpackAny,
-} from '../../../../src/proto/index.ts';
-import { makeSecret, PENDING, viewOf } from '../../../support/sds-view.ts';
+import { DeltaSession, type DeltaRequest } from '../../../src/discovery/delta-session.ts';
+import { UNKNOWN_NODE } from '../../../src/discovery/envoy-node.ts';
+import type { ResourceView } from '../../../src/discovery/resource-view.ts';
+import type { SessionOptions } from '../../../src/discovery/sotw-session.ts';
+import { decodeMessage, DeltaDiscoveryResponse, Secret, SECRET_TYPE_URL, unpackAny } from '../../../src/proto/index.ts';
+import { makeSecret, PENDING, viewOf } from '../../support/sds-view.ts';
 
 interface RequestFields {
   readonly subscribe?: readonly string[];
@@ -31,7 +25,7 @@ const request = (fields: RequestFields): DeltaRequest => ({
   node: fields.node === undefined ? undefined : { ...UNKNOWN_NODE, id: fields.node },
 });
 
-const stock = (content: Readonly<Record<string, string>>, more: Parameters<typeof viewOf>[1] = {}): SecretView =>
+const stock = (content: Readonly<Record<string, string>>, more: Parameters<typeof viewOf>[1] = {}): ResourceView =>
   viewOf(new Map(Object.entries(content)), more);
 const NEW = { a: 'a1', b: 'b1', c: 'c1' };
 const versionOf = (name: string, content: string): string => makeSecret(name, content).version;
@@ -41,12 +35,13 @@ interface Driven {
   readonly session: DeltaSession;
   readonly ask: (fields: RequestFields) => ReturnType<DeltaSession['receive']>;
   /** What is sent when the view may have changed: names, then `-` and those removed. */
-  readonly look: (view: SecretView, isChanged?: boolean) => readonly string[];
+  readonly look: (view: ResourceView, isChanged?: boolean) => readonly string[];
 }
 
 function open(options: Partial<SessionOptions> = {}): Driven {
   let count = 0;
   const session = new DeltaSession({
+    typeUrl: SECRET_TYPE_URL,
     unknownName: 'error',
     isAggregated: false,
     nextNonce: () => `n${(count += 1)}`,
@@ -238,11 +233,11 @@ test('of what an Envoy says that it holds by the star only so much is closed, an
   const claims = Array.from({ length: 10_000 }, (_, index) => `d${index}`);
   ask({ initial: { a: 'old', ...Object.fromEntries(claims.map((name) => [name, 'v'])) } });
   let lookups = 0;
-  const view: SecretView = {
+  const view: ResourceView = {
     ...stock(NEW),
     lookup(name) {
       lookups += 1;
-      return { kind: 'ready', secret: makeSecret(name, 'closed') };
+      return { kind: 'ready', resource: makeSecret(name, 'closed') };
     },
   };
   assert.deepEqual(

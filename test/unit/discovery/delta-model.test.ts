@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { SvidgateError } from '../../../../src/core/index.ts';
-import { DeltaSession, type DeltaRequest } from '../../../../src/endpoints/sds/delta-session.ts';
-import type { Look } from '../../../../src/endpoints/sds/discovery-session.ts';
-import { CLOSED_VERSION, steps, World, WORLD_NAMES, type Step } from '../../../support/sds-world.ts';
+import { SvidgateError } from '../../../src/core/index.ts';
+import { SECRET_TYPE_URL } from '../../../src/proto/index.ts';
+import { DeltaSession, type DeltaRequest } from '../../../src/discovery/delta-session.ts';
+import type { Look } from '../../../src/discovery/discovery-session.ts';
+import { CLOSED_VERSION, steps, World, WORLD_NAMES, type Step } from '../../support/sds-world.ts';
 
 interface Answer {
   readonly nonce: string;
@@ -88,6 +89,7 @@ class DeltaModel {
 
   #connect(): void {
     this.#session = new DeltaSession({
+      typeUrl: SECRET_TYPE_URL,
       ...this.#options,
       isAggregated: false,
       nextNonce: () => `n${(this.#nonces += 1)}`,

@@ -1,10 +1,10 @@
-import type { AuditCaller } from '../../core/index.ts';
-import type { CallerIdentity } from '../../identity/index.ts';
-import type { Selector, SpiffeId } from '../../spiffe/index.ts';
+import type { AuditCaller } from '../core/index.ts';
+import type { Selector, SpiffeId } from '../spiffe/index.ts';
 import type { EnvoyNode } from './envoy-node.ts';
+import type { ResourceVersion } from './stream-books.ts';
 
-/** One secret as it is sent, encoded once for all streams that hold it. */
-export interface EncodedSecret {
+/** One resource as it is sent, encoded once for all streams that hold it. */
+export interface EncodedResource {
   /** The resource name, also in `bytes`. */
   readonly name: string;
   /**
@@ -12,17 +12,27 @@ export interface EncodedSecret {
    * generic secret of a file is another one after a restart: it may be a password.
    */
   readonly version: string;
-  /** The encoded Secret message, without Any around it. */
+  /** The encoded message, without Any around it. */
   readonly bytes: Uint8Array;
-  readonly facts: SecretFacts;
+  /** How long the Envoy may hold it after we were heard of last; for as long as it lives when absent. */
+  readonly ttlMs?: number;
+  readonly facts: ResourceFacts;
 }
 
-export type SecretKind =
-  'x509_svid' | 'bundle' | 'jwt_svid' | 'tls_certificate' | 'validation_context' | 'generic' | 'session_tickets';
+export type ResourceKind =
+  | 'x509_svid'
+  | 'bundle'
+  | 'jwt_svid'
+  | 'tls_certificate'
+  | 'validation_context'
+  | 'generic'
+  | 'session_tickets'
+  /** Rules by which an Envoy decides without a call. */
+  | 'offload';
 
-/** What status, admin API and the activation of new CAs need to know of a secret. Nothing of it is secret. */
-export interface SecretFacts {
-  readonly kind: SecretKind;
+/** What status, admin API and the activation of new CAs need to know of a resource. Nothing of it is secret. */
+export interface ResourceFacts {
+  readonly kind: ResourceKind;
   readonly spiffeId?: SpiffeId;
   /** X.509-SVIDs and certificates: lower-case hex. */
   readonly serial?: string;
@@ -30,18 +40,20 @@ export interface SecretFacts {
   readonly expiresAt?: number;
   /** Sequence number of our own bundle, when the secret holds it. */
   readonly bundleSequence?: number;
+  /** Offloaded rules: of the policy that they were made from; empty for none. */
+  readonly policyDigest?: string;
 }
 
 /** What a name stands for at present, for one caller. */
-export type SecretState =
-  | { readonly kind: 'ready'; readonly secret: EncodedSecret }
+export type ResourceState =
+  | { readonly kind: 'ready'; readonly resource: EncodedResource }
   /** The caller has a right to it, and it cannot be had at the moment. */
   | { readonly kind: 'pending' }
   /** The caller has no right to it, or it means nothing. */
   | { readonly kind: 'unknown' };
 
 /** What all names stand for at one moment, for one caller and node. */
-export interface SecretView {
+export interface ResourceView {
   /** Whether an entry matches the caller. Who is not registered is sent nothing at all. */
   readonly isRegistered: boolean;
   /**
@@ -49,25 +61,27 @@ export interface SecretView {
    * validation context that nobody passes, since Envoy ignores removal. Throws `invalid_request` for names that cannot be
    * served to this node (all bundles without the SPIFFE validator).
    */
-  lookup(name: string, isHeld: boolean): SecretState;
+  lookup(name: string, isHeld: boolean): ResourceState;
   /** What is meant by asking for no name: own bundle, foreign bundles, SVIDs, in this order, under their SPIFFE IDs. */
-  all(): readonly EncodedSecret[];
+  all(): readonly EncodedResource[];
   /** Whether an SVID is to come that `all` will then have. */
   readonly isPending: boolean;
 }
 
-/** What one stream asks for, kept fresh. */
-export interface FollowedSecrets extends Disposable {
+/** What one stream asks for, kept fresh. `Subject` is what the caller is at a moment, for resources of this type. */
+export interface FollowedResources<Subject> extends Disposable {
   /** The names asked for from now on: what they need beside the identity is followed, what is not asked any more is let go. */
   ask(names: ReadonlySet<string>): void;
-  view(identity: CallerIdentity, node: EnvoyNode): SecretView;
+  view(subject: Subject, node: EnvoyNode): ResourceView;
+  /** The Envoy has refused these. */
+  refused?(resources: readonly ResourceVersion[]): void;
 }
 
-/** Makes the follower of one stream. `onChange` is called when a view may have changed without a change of the identity. */
-export type FollowSecrets = (caller: SecretCaller, onChange: () => void) => FollowedSecrets;
+/** Makes the follower of one stream. `onChange` is called when a view may have changed without a change of the subject. */
+export type FollowResources<Subject> = (caller: DiscoveryCaller, onChange: () => void) => FollowedResources<Subject>;
 
 /** Who is asking, as attested. */
-export interface SecretCaller {
+export interface DiscoveryCaller {
   readonly selectors: ReadonlySet<Selector>;
   /** For the audit log. */
   readonly audit: AuditCaller;

@@ -1,5 +1,5 @@
-import { DeltaDiscoveryResponse, encodeMessage, packAny, SECRET_TYPE_URL } from '../../proto/index.ts';
 import {
+  EMPTY_MESSAGE,
   notAuthorized,
   NOTHING_TO_SEND,
   WILDCARD,
@@ -9,10 +9,11 @@ import {
   type Received,
   type Reply,
 } from './discovery-session.ts';
+import { encodeDeltaAnswer, encodeDeltaRenewal, type LeasedResource } from './encode-answer.ts';
 import { UNKNOWN_NODE, type EnvoyNode } from './envoy-node.ts';
 import { OutstandingAnswers } from './outstanding-answers.ts';
 import type { FieldTally } from './request-tally.ts';
-import type { EncodedSecret, SecretState, SecretView } from './secret-view.ts';
+import type { EncodedResource, ResourceState, ResourceView } from './resource-view.ts';
 import type { SessionOptions } from './sotw-session.ts';
 
 /** A DeltaDiscoveryRequest as the protocol sees it. */
@@ -121,7 +122,7 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
     return { ...(reply === undefined ? {} : { reply }), asks, isFree, released };
   }
 
-  look(view: SecretView, isChanged: boolean): Look {
+  look(view: ResourceView, isChanged: boolean): Look {
     if (!this.#wildcard && this.#resources.size === 0) return NOTHING_TO_SEND;
     if (!view.isRegistered) {
       if (this.#options.unknownName === 'error') throw notAuthorized(this.#names);
@@ -136,6 +137,28 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
       this.#isWildcardFresh = false;
     }
     return draft.isEmpty ? { unchanged, more: false } : { message: this.#send(draft), unchanged, more };
+  }
+
+  renew(leased: readonly LeasedResource[]): OutgoingMessage | undefined {
+    const held = leased.filter(({ name, version }) => this.#resources.get(name)?.version === version);
+    if (held.length === 0) return undefined;
+    const { typeUrl } = this.#options;
+    const nonce = this.#options.nextNonce();
+    this.#outstanding.add(nonce, held, this.#mostOutstanding());
+    return { ...EMPTY_MESSAGE, nonce, encode: () => encodeDeltaRenewal(held, { typeUrl, nonce }) };
+  }
+
+  repeat(names: readonly string[]): void {
+    for (const name of names) {
+      const resource = this.#resources.get(name);
+      if (resource?.isSubscribed !== true) continue;
+      resource.isAsked = true;
+      this.#fresh.add(name);
+    }
+  }
+
+  #mostOutstanding(): number {
+    return 64 + 2 * this.#resources.size;
   }
 
   #subscribe(names: ReadonlySet<string>): void {
@@ -223,7 +246,7 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
     return refusal === undefined ? { kind: 'ack', resources } : { kind: 'nack', resources, reason: refusal };
   }
 
-  #offerEverything(view: SecretView, draft: Draft): void {
+  #offerEverything(view: ResourceView, draft: Draft): void {
     const given = this.#wildcard ? this.#offerAll(view, draft) : undefined;
     let closedClaims = 0;
     for (const [name, resource] of this.#resources) {
@@ -240,7 +263,7 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
     }
   }
 
-  #offerFresh(view: SecretView, draft: Draft): void {
+  #offerFresh(view: ResourceView, draft: Draft): void {
     for (const name of this.#fresh) {
       const resource = this.#resources.get(name);
       if (resource !== undefined) this.#offer(resource, view.lookup(name, resource.version !== undefined), draft);
@@ -248,32 +271,32 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
   }
 
   /** Offers what the wildcard stands for, and gives its names. */
-  #offerAll(view: SecretView, draft: Draft): ReadonlySet<string> {
+  #offerAll(view: ResourceView, draft: Draft): ReadonlySet<string> {
     const given = new Set<string>();
-    for (const secret of view.all()) {
-      given.add(secret.name);
-      const resource = this.#resource(secret.name);
+    for (const encoded of view.all()) {
+      given.add(encoded.name);
+      const resource = this.#resource(encoded.name);
       resource.isWild = true;
       resource.isClaim = false;
-      this.#offer(resource, { kind: 'ready', secret }, draft);
+      this.#offer(resource, { kind: 'ready', resource: encoded }, draft);
     }
     return given;
   }
 
   /** What the wildcard has given before and has not any more. */
-  #offerFormer(resource: Resource, state: SecretState, draft: Draft): void {
+  #offerFormer(resource: Resource, state: ResourceState, draft: Draft): void {
     this.#offer(resource, state, draft);
     if (state.kind === 'unknown' && resource.version === undefined) this.#resources.delete(resource.name);
   }
 
-  #offer(resource: Resource, state: SecretState, draft: Draft): void {
+  #offer(resource: Resource, state: ResourceState, draft: Draft): void {
     switch (state.kind) {
       case 'pending':
         return;
       case 'ready':
-        if (!resource.isAsked && resource.version === state.secret.version) draft.unchanged.push(state.secret);
-        else if (draft.add(state.secret)) {
-          resource.version = state.secret.version;
+        if (!resource.isAsked && resource.version === state.resource.version) draft.unchanged.push(state.resource);
+        else if (draft.add(state.resource)) {
+          resource.version = state.resource.version;
           resource.isAsked = false;
         }
         return;
@@ -287,19 +310,20 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
   }
 
   #send({ sent, removed }: Draft): OutgoingMessage {
+    const { typeUrl } = this.#options;
     const nonce = this.#options.nextNonce();
     const resources = sent.map(({ name, version }) => ({ name, version }));
-    this.#outstanding.add(nonce, resources, 64 + 2 * this.#resources.size);
+    this.#outstanding.add(nonce, resources, this.#mostOutstanding());
     const version = resources.length === 1 ? (resources[0]?.version ?? '') : '';
-    return { nonce, version, sent, removed, encode: () => encodeDeltaAnswer(sent, removed, nonce) };
+    return { nonce, version, sent, removed, encode: () => encodeDeltaAnswer(sent, removed, { typeUrl, nonce }) };
   }
 }
 
 /** What is to be sent, up to the size of one answer. */
 class Draft {
-  readonly sent: EncodedSecret[] = [];
+  readonly sent: EncodedResource[] = [];
   readonly removed: string[] = [];
-  readonly unchanged: EncodedSecret[] = [];
+  readonly unchanged: EncodedResource[] = [];
   isFull = false;
   #bytes = 0;
 
@@ -308,9 +332,9 @@ class Draft {
   }
 
   /** False when there is no room any more. */
-  add(secret: EncodedSecret): boolean {
-    if (!this.#takeRoom(secret.bytes.length + 2 * secret.name.length)) return false;
-    this.sent.push(secret);
+  add(resource: EncodedResource): boolean {
+    if (!this.#takeRoom(resource.bytes.length + 2 * resource.name.length)) return false;
+    this.sent.push(resource);
     return true;
   }
 
@@ -328,13 +352,4 @@ class Draft {
     this.#bytes += bytes;
     return true;
   }
-}
-
-function encodeDeltaAnswer(sent: readonly EncodedSecret[], removed: readonly string[], nonce: string): Uint8Array {
-  return encodeMessage(DeltaDiscoveryResponse, {
-    resources: sent.map(({ name, version, bytes }) => ({ name, version, resource: packAny(SECRET_TYPE_URL, bytes) })),
-    typeUrl: SECRET_TYPE_URL,
-    nonce,
-    removedResources: removed,
-  });
 }

@@ -1,4 +1,4 @@
-/** What SDS needs to know of the Envoy that asks. Every field may be missing or odd; none may do harm. */
+/** What discovery needs to know of the Envoy that asks. Every field may be missing or odd; none may do harm. */
 export interface EnvoyNode {
   readonly id: string;
   readonly cluster: string;
@@ -27,21 +27,7 @@ export function parseFlag(value: unknown): boolean | undefined {
   return FALSE_TEXTS.has(value) ? false : undefined;
 }
 
-/**
- * Whether validation contexts name the SPIFFE certificate validator: the node's own wish first, then the
- * configuration, then whether its Envoy has it (1.18; an Envoy that does not say is taken to be newer).
- */
-export function usesSpiffeValidator(node: EnvoyNode, disabledByConfig: boolean): boolean {
-  if (node.disableSpiffeCertValidation ?? disabledByConfig) return false;
-  return isSince(node, 18);
-}
-
-/** Whether it knows `match_typed_subject_alt_names`. An older one passes over the field, and so lets everybody in. */
-export function takesPeerMatchers(node: EnvoyNode): boolean {
-  return isSince(node, 21);
-}
-
 /** Whether it is Envoy 1.`minor` or newer; one that does not say is taken to be. */
-function isSince({ version }: EnvoyNode, minor: number): boolean {
+export function isSince({ version }: Pick<EnvoyNode, 'version'>, minor: number): boolean {
   return version === undefined || version.major > 1 || (version.major === 1 && version.minor >= minor);
 }

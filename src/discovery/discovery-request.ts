@@ -1,16 +1,9 @@
-import { SvidgateError } from '../../core/index.ts';
-import {
-  decodeMessage,
-  DeltaDiscoveryRequest,
-  DiscoveryRequest,
-  SECRET_TYPE_URL,
-  type Node,
-  type Status,
-} from '../../proto/index.ts';
+import { SvidgateError } from '../core/index.ts';
+import { decodeMessage, DeltaDiscoveryRequest, DiscoveryRequest, type Node, type Status } from '../proto/index.ts';
 import type { NameLimit } from './caller-limits.ts';
 import type { DeltaRequest } from './delta-session.ts';
 import { parseFlag, type EnvoyNode } from './envoy-node.ts';
-import { tallyField } from './request-tally.ts';
+import { lastText, tallyField } from './request-tally.ts';
 import type { SotwRequest } from './sotw-session.ts';
 
 /** Envoy lists its thousand extensions in the first request: some 100 KiB. */
@@ -25,6 +18,8 @@ const MAX_INITIAL_VERSIONS = 10_000;
 /** Of their names together. What is beyond is sent anew. */
 const MAX_INITIAL_LENGTH = 256 * 1024;
 
+const MAX_TYPE_URL_BYTES = 256;
+
 /** Numbers of fields that an Envoy can make long. */
 const SOTW_NAMES = 3;
 const DELTA_SUBSCRIBE = 3;
@@ -32,16 +27,18 @@ const DELTA_UNSUBSCRIBE = 4;
 const DELTA_INITIAL_VERSIONS = 5;
 
 export interface RequestRules {
+  readonly typeUrl: string;
   /** Whether resources of other types could be asked for as well (ADS), so that the type must be said. */
   readonly isAggregated: boolean;
   readonly names: NameLimit;
 }
 
-/** Reads a DiscoveryRequest for secrets. Throws `invalid_request`, `too_large` or `overloaded`. */
-export function readSotwRequest(bytes: Uint8Array, { isAggregated, names }: RequestRules): SotwRequest {
+/** Reads a DiscoveryRequest. Throws `invalid_request`, `too_large` or `overloaded`. */
+export function readSotwRequest(bytes: Uint8Array, rules: RequestRules): SotwRequest {
+  const { names } = rules;
   names.check(tallyField(bytes, SOTW_NAMES));
   const request = decodeMessage(DiscoveryRequest, bytes, MAX_REQUEST_BYTES);
-  checkType(request.typeUrl, isAggregated);
+  checkType(request.typeUrl, rules);
   return {
     names: withoutEmpty(request.resourceNames),
     versionInfo: request.versionInfo,
@@ -51,15 +48,16 @@ export function readSotwRequest(bytes: Uint8Array, { isAggregated, names }: Requ
   };
 }
 
-/** Reads a DeltaDiscoveryRequest for secrets. Throws `invalid_request`, `too_large` or `overloaded`. */
-export function readDeltaRequest(bytes: Uint8Array, { isAggregated, names }: RequestRules): DeltaRequest {
+/** Reads a DeltaDiscoveryRequest. Throws `invalid_request`, `too_large` or `overloaded`. */
+export function readDeltaRequest(bytes: Uint8Array, rules: RequestRules): DeltaRequest {
+  const { names } = rules;
   names.check(tallyField(bytes, DELTA_SUBSCRIBE));
   names.check(tallyField(bytes, DELTA_UNSUBSCRIBE));
   if (tallyField(bytes, DELTA_INITIAL_VERSIONS).count > MAX_INITIAL_VERSIONS) {
     throw new SvidgateError('invalid_request', `more than ${MAX_INITIAL_VERSIONS} initial_resource_versions`);
   }
   const request = decodeMessage(DeltaDiscoveryRequest, bytes, MAX_REQUEST_BYTES);
-  checkType(request.typeUrl, isAggregated);
+  checkType(request.typeUrl, rules);
   return {
     subscribe: withoutEmpty(request.resourceNamesSubscribe),
     unsubscribe: withoutEmpty(request.resourceNamesUnsubscribe),
@@ -68,6 +66,16 @@ export function readDeltaRequest(bytes: Uint8Array, { isAggregated, names }: Req
     refusal: refusalOf(request.errorDetail),
     node: readNode(request.node),
   };
+}
+
+/** A variant of xDS: the state of the world, or what has changed. */
+export type Variant = 'sotw' | 'delta';
+
+const TYPE_URL = { sotw: 4, delta: 2 } as const;
+
+/** Of a request on a stream of several types; empty where it says none, or is no request. */
+export function readTypeUrl(bytes: Uint8Array, variant: Variant): string {
+  return lastText(bytes, TYPE_URL[variant], MAX_TYPE_URL_BYTES);
 }
 
 function readInitialVersions(versions: Readonly<Record<string, string>>): ReadonlyMap<string, string> {
@@ -81,9 +89,9 @@ function readInitialVersions(versions: Readonly<Record<string, string>>): Readon
   return read;
 }
 
-function checkType(typeUrl: string, isAggregated: boolean): void {
-  if (typeUrl === SECRET_TYPE_URL || (typeUrl === '' && !isAggregated)) return;
-  throw new SvidgateError('invalid_request', `type_url must be ${SECRET_TYPE_URL}`);
+function checkType(typeUrl: string, rules: RequestRules): void {
+  if (typeUrl === rules.typeUrl || (typeUrl === '' && !rules.isAggregated)) return;
+  throw new SvidgateError('invalid_request', `type_url must be ${rules.typeUrl}`);
 }
 
 /** The empty name means nothing beside others; alone it is no name. */

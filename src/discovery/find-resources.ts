@@ -1,7 +1,7 @@
-import type { EncodedSecret, SecretView } from './secret-view.ts';
+import type { EncodedResource, ResourceView } from './resource-view.ts';
 
 /** What is asked for at once. */
-export interface SecretQuery {
+export interface ResourceQuery {
   /** Each once. */
   readonly names: readonly string[];
   /** Whether everything is asked for beside the names. */
@@ -10,9 +10,9 @@ export interface SecretQuery {
   readonly held: ReadonlySet<string>;
 }
 
-export interface FoundSecrets {
+export interface FoundResources {
   /** In an order that does not depend on the order asked: own bundle, foreign bundles, SVIDs, as spire-agent has it, then the rest. */
-  readonly secrets: readonly EncodedSecret[];
+  readonly resources: readonly EncodedResource[];
   /** Names that the caller has no right to. */
   readonly unknown: readonly string[];
   /** Names of what is to come. */
@@ -24,15 +24,15 @@ export interface FoundSecrets {
 }
 
 /** What a query stands for now. */
-export function findSecrets(view: SecretView, query: SecretQuery): FoundSecrets {
+export function findResources(view: ResourceView, query: ResourceQuery): FoundResources {
   const unknown: string[] = [];
   const pending = new Set<string>();
-  const secrets: EncodedSecret[] = [];
+  const resources: EncodedResource[] = [];
   const all = query.wildcard ? view.all() : [];
   const taken = new Set(all.map(({ name }) => name));
   const find = (name: string, isHeld: boolean): boolean => {
     const state = view.lookup(name, isHeld);
-    if (state.kind === 'ready') secrets.push(state.secret);
+    if (state.kind === 'ready') resources.push(state.resource);
     else if (state.kind === 'pending') pending.add(name);
     return state.kind !== 'unknown';
   };
@@ -44,7 +44,7 @@ export function findSecrets(view: SecretView, query: SecretQuery): FoundSecrets 
     for (const name of query.held) if (!taken.has(name) && !asked.has(name) && !find(name, true)) gone.push(name);
   }
   return {
-    secrets: secrets.length > 1 || all.length > 0 ? [...all, ...inOrder(secrets)] : secrets,
+    resources: resources.length > 1 || all.length > 0 ? [...all, ...inOrder(resources)] : resources,
     unknown,
     pending,
     gone,
@@ -52,13 +52,13 @@ export function findSecrets(view: SecretView, query: SecretQuery): FoundSecrets 
   };
 }
 
-function inOrder(secrets: readonly EncodedSecret[]): readonly EncodedSecret[] {
-  const ranks: EncodedSecret[][] = [[], [], [], []];
-  for (const secret of secrets) ranks[rankOf(secret)]?.push(secret);
+function inOrder(resources: readonly EncodedResource[]): readonly EncodedResource[] {
+  const ranks: EncodedResource[][] = [[], [], [], []];
+  for (const resource of resources) ranks[rankOf(resource)]?.push(resource);
   return ranks.flat();
 }
 
-function rankOf({ facts }: EncodedSecret): number {
+function rankOf({ facts }: EncodedResource): number {
   if (facts.kind === 'bundle') return facts.bundleSequence === undefined ? 1 : 0;
   return facts.kind === 'x509_svid' ? 2 : 3;
 }

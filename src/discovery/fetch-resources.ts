@@ -1,16 +1,16 @@
-import { SvidgateError, untilAborted, type Clock } from '../../core/index.ts';
-import type { CallerIdentity } from '../../identity/index.ts';
+import { SvidgateError, untilAborted } from '../core/index.ts';
 import { readSotwRequest } from './discovery-request.ts';
 import { notAuthorized, WILDCARD } from './discovery-session.ts';
+import { encodeSotwAnswer } from './encode-answer.ts';
 import { UNKNOWN_NODE } from './envoy-node.ts';
-import { findSecrets, type SecretQuery } from './find-secrets.ts';
-import type { CallerContext } from './secret-stream.ts';
-import type { EncodedSecret, SecretView } from './secret-view.ts';
-import { encodeSotwAnswer, versionOf } from './sotw-session.ts';
+import { findResources, type ResourceQuery } from './find-resources.ts';
+import type { CallerContext } from './resource-stream.ts';
+import type { ResourceType } from './resource-type.ts';
+import type { EncodedResource, ResourceView } from './resource-view.ts';
+import { versionOf } from './sotw-session.ts';
 import { StreamInput } from './stream-input.ts';
 
 export interface FetchContext extends CallerContext {
-  readonly clock: Clock;
   /** The call's own; epoch milliseconds. */
   readonly deadline: number | undefined;
   /** Aborted when the call is over. */
@@ -22,14 +22,15 @@ const NOTHING_HELD: ReadonlySet<string> = new Set();
 /** For what is being issued. */
 const MAX_WAIT_MS = 5000;
 
-/** FetchSecrets: one answer, without a nonce. Waits a while for what is to come. */
-export async function fetchSecrets(
+/** A Fetch call: one answer, without a nonce. Waits a while for what is to come. */
+export async function fetchResources<Subject>(
   bytes: Uint8Array,
-  identities: AsyncIterable<CallerIdentity>,
+  type: ResourceType<Subject>,
   context: FetchContext,
 ): Promise<Uint8Array> {
   context.allowance.takeBytes(bytes.length);
   const { names, node = UNKNOWN_NODE } = readSotwRequest(bytes, {
+    typeUrl: type.typeUrl,
     names: context.allowance.names,
     isAggregated: false,
   });
@@ -39,20 +40,20 @@ export async function fetchSecrets(
   using stream = context.allowance.openStream();
   stream.hold(asked.size);
   const query = { names: [...asked].sort(), wildcard: asked.size < names.size || names.size === 0, held: NOTHING_HELD };
-  using input = new StreamInput({ identities });
-  using secrets = context.follow(context.caller, input.change);
-  secrets.ask(asked);
+  using input = new StreamInput({ subjects: type.subjects(context.caller, context.signal) });
+  using followed = type.follow(context.caller, input.change);
+  followed.ask(asked);
   const patience = { isOver: false };
   void waitPatiently(context, () => {
     patience.isOver = true;
     input.change();
   });
   while ((await input.next()) !== undefined) {
-    const found = input.identity && find(secrets.view(input.identity, node), query);
+    const found = input.subject && find(followed.view(input.subject.value, node), query);
     if (found !== undefined) {
       context.assertAlive();
-      context.metrics.count('svidgate_sds_pushes_total', {});
-      return encodeSotwAnswer(found, versionOf(found), '');
+      context.metrics.count(type.signals.pushes, {});
+      return encodeSotwAnswer(found, versionOf(found), { typeUrl: type.typeUrl, nonce: '' });
     }
     if (patience.isOver) throw new SvidgateError('identity_pending', 'the identity cannot be issued at the moment');
   }
@@ -60,13 +61,13 @@ export async function fetchSecrets(
 }
 
 /** Undefined while something is to come. Throws `not_authorized` or `no_identity`. */
-function find(view: SecretView, query: SecretQuery): readonly EncodedSecret[] | undefined {
+function find(view: ResourceView, query: ResourceQuery): readonly EncodedResource[] | undefined {
   if (!view.isRegistered) throw notAuthorized(query.names);
-  const { secrets, unknown, isPending } = findSecrets(view, query);
+  const { resources, unknown, isPending } = findResources(view, query);
   if (unknown.length > 0) throw notAuthorized(unknown);
   if (isPending) return undefined;
-  if (secrets.length === 0) throw notAuthorized([]);
-  return secrets;
+  if (resources.length === 0) throw notAuthorized([]);
+  return resources;
 }
 
 /** Ends before the call's own deadline, so that the caller is told why. */

@@ -1,8 +1,8 @@
-import type { Clock, Logger, Metrics } from '../../core/index.ts';
-import type { SpiffeId } from '../../spiffe/index.ts';
+import type { Clock, Logger, Metrics } from '../core/index.ts';
+import type { SpiffeId } from '../spiffe/index.ts';
 import { BookedResource, type StreamResource } from './booked-resource.ts';
 import { UNKNOWN_NODE, type EnvoyNode } from './envoy-node.ts';
-import type { EncodedSecret } from './secret-view.ts';
+import type { EncodedResource } from './resource-view.ts';
 import type { ResourceVersion, StreamBooks } from './stream-books.ts';
 
 /** The process at the other end of a stream, from the kernel. */
@@ -78,21 +78,21 @@ export class EnvoyBooks implements StreamBooks {
     if (node.id !== '') this.#name = `${this.#node.id} (pid ${this.#options.process.pid})`;
   }
 
-  sent(secrets: readonly EncodedSecret[]): void {
+  sent(resources: readonly EncodedResource[]): void {
     const now = this.#options.clock.now();
-    for (const secret of secrets) {
-      const known = this.#resources.get(secret.name);
-      known?.sent(secret, now);
-      this.#note(known ?? BookedResource.sent(secret, now));
+    for (const resource of resources) {
+      const known = this.#resources.get(resource.name);
+      known?.sent(resource, now);
+      this.#note(known ?? BookedResource.sent(resource, now));
     }
     this.#tell();
   }
 
-  unchanged(secrets: readonly EncodedSecret[]): void {
-    for (const secret of secrets) {
-      const known = this.#resources.get(secret.name);
-      known?.unchanged(secret);
-      this.#note(known ?? BookedResource.found(secret));
+  unchanged(resources: readonly EncodedResource[]): void {
+    for (const resource of resources) {
+      const known = this.#resources.get(resource.name);
+      known?.unchanged(resource);
+      this.#note(known ?? BookedResource.found(resource));
     }
     this.#tell();
   }
@@ -100,14 +100,16 @@ export class EnvoyBooks implements StreamBooks {
   acknowledged(resources: readonly ResourceVersion[]): void {
     const now = this.#options.clock.now();
     let tookMs: number | undefined;
+    let metric: 'svidgate_sds_ack_seconds' | 'svidgate_offload_ack_seconds' = 'svidgate_sds_ack_seconds';
     for (const { name, version } of resources) {
       const known = this.#resources.get(name);
       if (known === undefined) continue;
       const took = known.acknowledged(version, now);
+      if (known.facts.kind === 'offload') metric = 'svidgate_offload_ack_seconds';
       tookMs ??= took;
       this.#note(known);
     }
-    if (tookMs !== undefined) this.#options.metrics.observe('svidgate_sds_ack_seconds', {}, tookMs / 1000);
+    if (tookMs !== undefined) this.#options.metrics.observe(metric, {}, tookMs / 1000);
     this.#tell();
   }
 

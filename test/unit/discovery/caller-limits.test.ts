@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { noMetrics, type Metrics } from '../../../../src/core/index.ts';
-import { CallerLimits, type SdsLimits } from '../../../../src/endpoints/sds/caller-limits.ts';
-import { parseSelector } from '../../../../src/spiffe/index.ts';
+import { noMetrics, type Metrics } from '../../../src/core/index.ts';
+import { CallerLimits, type DiscoveryLimits } from '../../../src/discovery/caller-limits.ts';
+import { parseSelector } from '../../../src/spiffe/index.ts';
 
 const KIB = 1024;
-const LIMITS: SdsLimits = { streams: 3, namesPerStream: 10, requestsPerSecond: 5, requestBytesPerSecond: 1000 };
+const LIMITS: DiscoveryLimits = { streams: 3, namesPerStream: 10, requestsPerSecond: 5, requestBytesPerSecond: 1000 };
 const selectors = (...texts: readonly string[]) => new Set(texts.map(parseSelector));
 const ME = selectors('unix:uid:1');
 
@@ -15,7 +15,7 @@ interface Stage {
   readonly sleep: (ms: number) => void;
 }
 
-function stage(limits: Partial<SdsLimits> = {}): Stage {
+function stage(limits: Partial<DiscoveryLimits> = {}): Stage {
   let now = 0;
   const refusals: string[] = [];
   const metrics: Metrics = { ...noMetrics, count: (_name, labels) => void refusals.push(Object.values(labels).join()) };

@@ -1,20 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  readDeltaRequest,
-  readSotwRequest,
-  type RequestRules,
-} from '../../../../src/endpoints/sds/discovery-request.ts';
+import { readDeltaRequest, readSotwRequest, type RequestRules } from '../../../src/discovery/discovery-request.ts';
 import {
   DeltaDiscoveryRequest,
   DiscoveryRequest,
   encodeMessage,
   jsonToStruct,
   SECRET_TYPE_URL,
-} from '../../../../src/proto/index.ts';
-import { collectGarbage } from '../../../support/collect-garbage.ts';
+} from '../../../src/proto/index.ts';
+import { collectGarbage } from '../../support/collect-garbage.ts';
 
-const RULES: RequestRules = { isAggregated: false, names: { check: () => undefined } };
+const RULES: RequestRules = { typeUrl: SECRET_TYPE_URL, isAggregated: false, names: { check: () => undefined } };
 const ADS: RequestRules = { ...RULES, isAggregated: true };
 
 test('texts that a stream keeps are cut', () => {
@@ -104,6 +100,7 @@ test('what the names are counted as is told before they are decoded', () => {
   const refused = new Error('refused');
   const seen: unknown[] = [];
   const rules: RequestRules = {
+    typeUrl: SECRET_TYPE_URL,
     isAggregated: false,
     names: {
       check(tally) {

@@ -1,10 +1,10 @@
-import type { SpiffeId } from '../../spiffe/index.ts';
-import type { EncodedSecret, SecretFacts, SecretKind } from './secret-view.ts';
+import type { SpiffeId } from '../spiffe/index.ts';
+import type { EncodedResource, ResourceFacts, ResourceKind } from './resource-view.ts';
 
 /** One resource, as the Envoy was sent it last. */
 export interface StreamResource {
   readonly name: string;
-  readonly kind: SecretKind;
+  readonly kind: ResourceKind;
   readonly version: string;
   /** Epoch milliseconds; absent when the Envoy had it from an earlier stream and was not sent it on this one. */
   readonly sentAt?: number;
@@ -14,11 +14,13 @@ export interface StreamResource {
   readonly acknowledgedVersion?: string;
   /** `reason` is the Envoy's own text: not proven, and it may hold any character. */
   readonly lastNack?: { readonly reason: string; readonly at: number };
-  /** Of this version, as the next three. */
+  /** Of this version, as the next four. */
   readonly serial?: string;
   readonly spiffeId?: SpiffeId;
   readonly expiresAt?: number;
   readonly bundleSequence?: number;
+  /** Offloaded rules: of the policy that they were made from; empty for none. */
+  readonly policyDigest?: string;
   /** Whether the Envoy has refused it, or not accepted it within the limit. */
   readonly unapplied: boolean;
 }
@@ -35,7 +37,7 @@ const MAX_REASON_LENGTH = 1024;
 export class BookedResource {
   readonly name: string;
   #version: string;
-  #facts: SecretFacts;
+  #facts: ResourceFacts;
   #state: State;
   #sentAt: number | undefined;
   /** When the first of the versions was sent that wait for an answer. */
@@ -45,28 +47,28 @@ export class BookedResource {
   #heldSequence = -1;
   #told: Obstacle | undefined;
 
-  private constructor(secret: EncodedSecret, state: State) {
-    this.name = secret.name;
-    this.#version = secret.version;
-    this.#facts = secret.facts;
+  private constructor(first: EncodedResource, state: State) {
+    this.name = first.name;
+    this.#version = first.version;
+    this.#facts = first.facts;
     this.#state = state;
   }
 
-  static sent(secret: EncodedSecret, now: number): BookedResource {
-    const resource = new BookedResource(secret, 'sent');
+  static sent(first: EncodedResource, now: number): BookedResource {
+    const resource = new BookedResource(first, 'sent');
     resource.#sentAt = now;
     resource.#waitingSince = now;
     return resource;
   }
 
   /** The Envoy says that it has these bytes from an earlier stream. */
-  static found(secret: EncodedSecret): BookedResource {
-    const resource = new BookedResource(secret, 'acknowledged');
+  static found(first: EncodedResource): BookedResource {
+    const resource = new BookedResource(first, 'acknowledged');
     resource.#accept();
     return resource;
   }
 
-  get facts(): SecretFacts {
+  get facts(): ResourceFacts {
     return this.#facts;
   }
 
@@ -87,15 +89,15 @@ export class BookedResource {
     return this.#lastNack?.reason ?? '';
   }
 
-  sent(secret: EncodedSecret, now: number): void {
+  sent(resource: EncodedResource, now: number): void {
     this.#sentAt = now;
-    if (secret.version === this.#version) {
-      this.#facts = secret.facts;
+    if (resource.version === this.#version) {
+      this.#facts = resource.facts;
       if (this.#state === 'acknowledged') return this.#accept(); // it holds these bytes, whether it answers or not
       if (this.#state === 'sent') return;
     } else {
-      this.#version = secret.version;
-      this.#facts = secret.facts;
+      this.#version = resource.version;
+      this.#facts = resource.facts;
       if (this.#state === 'refused') this.#told = undefined;
     }
     // Whoever is silent is silent since the first version: newer ones do not put the limit off.
@@ -103,13 +105,13 @@ export class BookedResource {
     this.#state = 'sent';
   }
 
-  unchanged(secret: EncodedSecret): void {
-    if (secret.version === this.#version) {
-      this.#facts = secret.facts;
+  unchanged(resource: EncodedResource): void {
+    if (resource.version === this.#version) {
+      this.#facts = resource.facts;
       if (this.#state === 'acknowledged') this.#accept();
-    } else if (this.#state === 'refused' && secret.version === this.#acknowledgedVersion) {
-      this.#version = secret.version; // back to what it held before the one that it refused
-      this.#facts = secret.facts;
+    } else if (this.#state === 'refused' && resource.version === this.#acknowledgedVersion) {
+      this.#version = resource.version; // back to what it held before the one that it refused
+      this.#facts = resource.facts;
       this.#accept();
     }
   }
@@ -149,7 +151,7 @@ export class BookedResource {
   }
 
   status(now: number, limitMs: number): StreamResource {
-    const { kind, serial, spiffeId, expiresAt, bundleSequence } = this.#facts;
+    const { kind, serial, spiffeId, expiresAt, bundleSequence, policyDigest } = this.#facts;
     return {
       name: this.name,
       kind,
@@ -163,6 +165,7 @@ export class BookedResource {
       ...(spiffeId === undefined ? {} : { spiffeId }),
       ...(expiresAt === undefined ? {} : { expiresAt }),
       ...(bundleSequence === undefined ? {} : { bundleSequence }),
+      ...(policyDigest === undefined ? {} : { policyDigest }),
     };
   }
 

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { SvidgateError } from '../../../../src/core/index.ts';
-import type { Look } from '../../../../src/endpoints/sds/discovery-session.ts';
-import { SotwSession, type SotwRequest } from '../../../../src/endpoints/sds/sotw-session.ts';
-import { CLOSED_VERSION, steps, World, type Step } from '../../../support/sds-world.ts';
+import { SvidgateError } from '../../../src/core/index.ts';
+import { SECRET_TYPE_URL } from '../../../src/proto/index.ts';
+import type { Look } from '../../../src/discovery/discovery-session.ts';
+import { SotwSession, type SotwRequest } from '../../../src/discovery/sotw-session.ts';
+import { CLOSED_VERSION, steps, World, type Step } from '../../support/sds-world.ts';
 
 interface Answer {
   readonly nonce: string;
@@ -91,7 +92,11 @@ class SotwModel {
   }
 
   #connect(): void {
-    this.#session = new SotwSession({ ...this.#options, nextNonce: () => `n${(this.#nonces += 1)}` });
+    this.#session = new SotwSession({
+      typeUrl: SECRET_TYPE_URL,
+      ...this.#options,
+      nextNonce: () => `n${(this.#nonces += 1)}`,
+    });
     this.#requests = [];
     this.#answers = [];
     this.#sent = undefined;

@@ -1,0 +1,89 @@
+import {
+  DeltaDiscoveryResponse,
+  DiscoveryResource,
+  DiscoveryResponse,
+  encodeMessage,
+  msToDuration,
+  packAny,
+  RESOURCE_TYPE_URL,
+  type AnyInit,
+} from '../proto/index.ts';
+import type { EncodedResource } from './resource-view.ts';
+import type { ResourceVersion } from './stream-books.ts';
+
+/** One version of a resource that an Envoy holds for a limited time. */
+export interface LeasedResource extends ResourceVersion {
+  readonly ttlMs: number;
+}
+
+/** What goes around the resources of one answer. */
+export interface AnswerFrame {
+  readonly typeUrl: string;
+  /** Empty in the answer to a Fetch call. */
+  readonly nonce: string;
+}
+
+/** Of the state of the world: everything that was asked for. */
+export function encodeSotwAnswer(
+  resources: readonly EncodedResource[],
+  version: string,
+  { typeUrl, nonce }: AnswerFrame,
+): Uint8Array {
+  return encodeMessage(DiscoveryResponse, {
+    versionInfo: version,
+    resources: resources.map((resource) => sotwResource(resource, typeUrl)),
+    typeUrl,
+    nonce,
+  });
+}
+
+/** Renews leases: Envoy takes a resource without content in the version that it holds for a sign of life (xDS TTL). */
+export function encodeSotwRenewal(
+  leased: readonly LeasedResource[],
+  version: string,
+  { typeUrl, nonce }: AnswerFrame,
+): Uint8Array {
+  const resources = leased.map(({ name, ttlMs }) => wrapped(name, ttlMs, undefined));
+  return encodeMessage(DiscoveryResponse, { versionInfo: version, resources, typeUrl, nonce });
+}
+
+export function encodeDeltaAnswer(
+  sent: readonly EncodedResource[],
+  removed: readonly string[],
+  { typeUrl, nonce }: AnswerFrame,
+): Uint8Array {
+  return encodeMessage(DeltaDiscoveryResponse, {
+    resources: sent.map(({ name, version, bytes, ttlMs }) => ({
+      name,
+      version,
+      resource: packAny(typeUrl, bytes),
+      ...lifetime(ttlMs),
+    })),
+    typeUrl,
+    nonce,
+    removedResources: removed,
+  });
+}
+
+export function encodeDeltaRenewal(leased: readonly LeasedResource[], { typeUrl, nonce }: AnswerFrame): Uint8Array {
+  return encodeMessage(DeltaDiscoveryResponse, {
+    resources: leased.map(({ name, version, ttlMs }) => ({ name, version, ...lifetime(ttlMs) })),
+    typeUrl,
+    nonce,
+  });
+}
+
+/** Only what has a time to live is wrapped: that is the one use that Envoys have for it in this variant. */
+function sotwResource({ name, bytes, ttlMs }: EncodedResource, typeUrl: string): AnyInit {
+  const resource = packAny(typeUrl, bytes);
+  return ttlMs === undefined ? resource : wrapped(name, ttlMs, resource);
+}
+
+function wrapped(name: string, ttlMs: number, resource: AnyInit | undefined): AnyInit {
+  const content = resource === undefined ? {} : { resource };
+  return packAny(RESOURCE_TYPE_URL, encodeMessage(DiscoveryResource, { name, ...content, ...lifetime(ttlMs) }));
+}
+
+function lifetime(ttlMs: number | undefined): { readonly ttl?: ReturnType<typeof msToDuration> } {
+  return ttlMs === undefined ? {} : { ttl: msToDuration(ttlMs) };
+}
