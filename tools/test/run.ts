@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { runNode } from '../../bin/run-node.mjs';
-import { nodePath, root } from '../setup/paths.mjs';
+import { cacheDir, nodePath, root } from '../setup/paths.mjs';
 
 /** A test that hangs fails after this, and not with the patience of whoever waits for the run. */
 const TEST_TIMEOUT_MS = 300_000;
@@ -42,5 +42,6 @@ runNode(
     ...options,
     ...files,
   ],
-  process.env,
+  // For hundreds of processes that load the same modules.
+  { NODE_COMPILE_CACHE: join(cacheDir, 'node-compile'), ...process.env },
 );
