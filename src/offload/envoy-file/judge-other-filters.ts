@@ -65,8 +65,9 @@ const BEHIND = 'put it behind the ext_authz filter, or leave it out of a listene
 export function judgeOtherFilters({ filters, pairs }: FilterChain, findings: Findings): void {
   const last = pairs.at(-1);
   const before = last === undefined ? [] : filters.slice(0, filters.indexOf(last.authz));
-  for (const filter of before) {
-    if (pairs.some(({ rbac, authz }) => filter === rbac || filter === authz)) continue;
+  for (const [index, filter] of before.entries()) {
+    // What stands between the two is refused, whatever it does.
+    if (pairs.some(({ rbac, authz }) => filters.indexOf(rbac) <= index && index <= filters.indexOf(authz))) continue;
     judgeFilter(filter, findings);
     if (isRouteDependent(pairs)) refuseRouteChange(filter, findings);
   }
