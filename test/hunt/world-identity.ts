@@ -3,7 +3,14 @@ import { createPublicKey } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createRevocations, type Revocations } from '../../src/authority/index.ts';
-import { noAudit, noMetrics, silentLogger, Watchable, type Clock } from '../../src/core/index.ts';
+import {
+  noAudit,
+  noMetrics,
+  silentLogger,
+  Watchable,
+  type Clock,
+  type ReadonlyWatchable,
+} from '../../src/core/index.ts';
 import { openDataDirectory, openSqliteDatastore } from '../../src/datastore/index.ts';
 import {
   createPeerVerifier,
@@ -34,6 +41,9 @@ export interface WorldParts {
 
 export interface WorldIdentity {
   readonly requests: RequestVerifier;
+  readonly bundle: ReadonlyWatchable<TrustBundle>;
+  readonly foreignBundles: ReadonlyWatchable<ForeignBundles>;
+  readonly revocations: Revocations['snapshot'];
   change(to: Change): Promise<void>;
 }
 
@@ -83,6 +93,9 @@ export async function createWorldIdentity(
   await waitUntil('the keys of the issuer', 10_000, () => isVerified(tokens, people, 'good'));
   return {
     requests,
+    bundle,
+    foreignBundles,
+    revocations: snapshot,
     async change(to: Change): Promise<void> {
       const before = timeline.now;
       timeline.set({ isChanging: true });
