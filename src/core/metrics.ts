@@ -92,6 +92,23 @@ export const METRIC_CATALOGUE = {
     labels: [],
   },
   svidgate_entries: { kind: 'gauge', help: 'Registration entries in force.', labels: [] },
+  svidgate_offload_answered: {
+    kind: 'gauge',
+    help: 'Requests that Envoys answered by themselves, by their own counters.',
+    labels: ['policy'],
+  },
+  svidgate_offload_log_entries_total: {
+    kind: 'counter',
+    help:
+      'Entries of access logs of Envoys: `recorded`, `ignored` (not about a request that Envoy answered by itself) or `refused` ' +
+      '(of a policy or a rule that the caller may not have, or no entry).',
+    labels: ['result'],
+  },
+  svidgate_offload_records_lost: {
+    kind: 'gauge',
+    help: 'Requests that Envoys answered by themselves and whose records are missing.',
+    labels: ['policy'],
+  },
   svidgate_offload_recompute_seconds: {
     kind: 'histogram',
     help: 'Time in which a change of revocations, entries or bundles is put into all sets of rules for Envoys.',

@@ -47,6 +47,14 @@ export {
   type OpenDecisionRecorder,
 } from './records/decision-recorder.ts';
 export { MAX_ENTRY_BYTES } from './offloaded/logged-request.ts';
+export {
+  OffloadBooks,
+  type BookedProcess,
+  type EnvoyBook,
+  type OffloadEvidence,
+  type SavedBooks,
+  type ToldCounters,
+} from './offloaded/offload-books.ts';
 export type { OffloadedFacts } from './offloaded/offloaded-facts.ts';
 export { openHashKey } from './records/hash-key.ts';
 export type { ShownParts } from './records/input-rules.ts';

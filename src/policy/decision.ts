@@ -62,6 +62,11 @@ export interface EvaluatedDecision {
   readonly revision?: string;
 }
 
+/** What records of decisions by a snapshot follow. */
+export interface PolicyRecording extends Pick<EvaluatedDecision, 'needs' | 'entrypoint' | 'logRules' | 'revision'> {
+  readonly digest: string;
+}
+
 /** Whether the deny means that no decision could be made (`authz.on_error` applies) rather than that policy said no. */
 export function isFailure(reason: DenyReason): boolean {
   return reason !== 'policy_denied';

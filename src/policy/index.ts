@@ -36,6 +36,7 @@ export {
   type DenyDecision,
   type DenyReason,
   type EvaluatedDecision,
+  type PolicyRecording,
 } from './decision.ts';
 export {
   readAnswer,

@@ -10,7 +10,7 @@ import {
 import { createBuiltinsProgram } from './builtins/builtins-program.ts';
 import { offeredBuiltins } from './builtins/offered.ts';
 import { keptPolicies, type CompiledPolicyCache } from './compiled-policy-cache.ts';
-import { decide, type Decision, type EvaluatedDecision } from './decision.ts';
+import { decide, type Decision, type EvaluatedDecision, type PolicyRecording } from './decision.ts';
 import type { Evaluation, EvaluationOptions } from './evaluation.ts';
 import { DecisionCache, type KnownDecision } from './decision-cache.ts';
 import type { PolicyInput } from './input-needs.ts';
@@ -72,6 +72,8 @@ export interface PolicyEngine {
   release(name: string, request: OperatorRequest, signal: AbortSignal): Promise<void>;
   /** The data of the policy in force. A policy that is not configured stays pending. */
   data(name: string): ReadonlyWatchable<PolicyData>;
+  /** What records of its decisions follow; undefined while none is in force. */
+  recording(name: string): PolicyRecording | undefined;
   /** The files of the policy in force, where its source has `showsSnapshots`; else empty for ever. */
   snapshots(name: string): ReadonlyWatchable<LiveSnapshots>;
 }
@@ -112,6 +114,7 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
     release: async (name, request, signal) => await named(name).release(request, signal),
     data: (name) => policies.get(name)?.data ?? new Watchable<PolicyData>({ kind: 'pending' }),
     snapshots: (name) => policies.get(name)?.snapshots ?? new Watchable<LiveSnapshots>({}),
+    recording: (name) => recordingOf(policies.get(name)?.active, entrypoints.get(name) ?? ''),
     async start(signal) {
       // Takes long, in threads of its own; a failure comes again where the digest is needed.
       if (options.cache !== undefined) compiler.digest().catch(() => undefined);
@@ -210,6 +213,18 @@ async function decideBy(active: ActivePolicy, question: Question, metrics: Metri
   const decision = decide({ policy: name, digest }, evaluation);
   if (key !== undefined) decisions?.set(key, evaluation, decision);
   return { ...decision, evaluated: { ...about, ...valueOf(evaluation) } };
+}
+
+function recordingOf(active: ActivePolicy | undefined, entrypoint: string): PolicyRecording | undefined {
+  if (active === undefined) return undefined;
+  const { digest, needs, evaluator, revision } = active;
+  return {
+    digest,
+    needs,
+    entrypoint,
+    ...(evaluator.logRules === undefined ? {} : { logRules: evaluator.logRules }),
+    ...(revision === undefined ? {} : { revision }),
+  };
 }
 
 function valueOf(found: KnownDecision | Evaluation): Partial<EvaluatedDecision> {

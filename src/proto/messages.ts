@@ -2,6 +2,7 @@ import {
   envoy,
   google,
   grpc,
+  io,
   JWTBundlesResponse,
   JWTSVIDRequest,
   JWTSVIDResponse,
@@ -60,6 +61,22 @@ export const DiscoveryRequest = envoy.service.discovery.v3.DiscoveryRequest;
 export type DiscoveryResponse = envoy.service.discovery.v3.DiscoveryResponse;
 export type DiscoveryResponseInit = envoy.service.discovery.v3.DiscoveryResponseInit;
 export const DiscoveryResponse = envoy.service.discovery.v3.DiscoveryResponse;
+
+export type MtlsAuthenticatedInit = envoy.extensions.rbac.principals.mtls_authenticated.v3.ConfigInit;
+export const MtlsAuthenticated = envoy.extensions.rbac.principals.mtls_authenticated.v3.Config;
+
+export type RbacFilter = envoy.extensions.filters.http.rbac.v3.RBAC;
+export type RbacFilterInit = envoy.extensions.filters.http.rbac.v3.RBACInit;
+export const RbacFilter = envoy.extensions.filters.http.rbac.v3.RBAC;
+export type RbacRulesInit = envoy.config.rbac.v3.RBACInit;
+export type RbacPolicyInit = envoy.config.rbac.v3.PolicyInit;
+export type PermissionInit = envoy.config.rbac.v3.PermissionInit;
+export type PrincipalInit = envoy.config.rbac.v3.PrincipalInit;
+export type StringMatcherInit = envoy.type.matcher.v3.StringMatcherInit;
+
+export type TypedExtensionConfig = envoy.config.core.v3.TypedExtensionConfig;
+export type TypedExtensionConfigInit = envoy.config.core.v3.TypedExtensionConfigInit;
+export const TypedExtensionConfig = envoy.config.core.v3.TypedExtensionConfig;
 
 export type Secret = envoy.extensions.transport_sockets.tls.v3.Secret;
 export type SecretInit = envoy.extensions.transport_sockets.tls.v3.SecretInit;
@@ -143,3 +160,4 @@ export const StatusCode = envoy.type.v3.StatusCode;
 /** Of an access log: what kind of entry. */
 export const AccessLogType = envoy.data.accesslog.v3.AccessLogType;
 export const RequestMethod = envoy.config.core.v3.RequestMethod;
+export const MetricFamily = io.prometheus.client.MetricFamily;

@@ -1,0 +1,98 @@
+import { SvidgateError, type AuditLog, type Clock, type Logger, type Metrics } from '../../core/index.ts';
+import type { DecisionRecorder, OffloadBooks } from '../../evidence/index.ts';
+import type { OffloadSource } from '../../offload/index.ts';
+import type { PolicyRecording } from '../../policy/index.ts';
+import { ACCESS_LOG_SERVICE, METRICS_SERVICE } from '../../proto/index.ts';
+import type { CallContext, StreamMethod } from '../../transport/index.ts';
+import { takeLogs } from './access-log-stream.ts';
+import { identify, type CallerSources, type LoggingCaller } from './caller.ts';
+import { takeMetrics } from './metrics-stream.ts';
+import { PolicyRecordings } from './policy-recordings.ts';
+
+export interface AccessLogOptions {
+  readonly attestor: CallerSources['attestor'];
+  readonly entries: CallerSources['entries'];
+  readonly source: Pick<OffloadSource, 'mayHave' | 'originOf'>;
+  /** What records of decisions by the policy in force follow. */
+  readonly recordingOf: (policy: string) => PolicyRecording | undefined;
+  readonly books: OffloadBooks;
+  readonly recorder: DecisionRecorder;
+  /** Told of refusals. Default: nobody is. */
+  readonly audit?: AuditLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Of one process: an Envoy has one for each of its threads and logs. */
+const MAX_STREAMS = 256;
+
+/** envoy.service.accesslog.v3 and envoy.service.metrics.v3 for the attested socket: what Envoys answered by themselves. */
+export function createAccessLogEndpoint(options: AccessLogOptions): readonly StreamMethod[] {
+  const { clock, recordingOf } = options;
+  const context = { ...options, recordings: new PolicyRecordings(recordingOf) };
+  const open = new Map<number, number>();
+  const method = (
+    path: string,
+    take: (message: Uint8Array, caller: LoggingCaller) => Promise<void> | void,
+  ): StreamMethod => ({
+    kind: 'stream',
+    path,
+    // Envoy is answered nothing, and waits for nothing.
+    // eslint-disable-next-line require-yield
+    async *handle(requests, call) {
+      using _ = countStream(open, call);
+      try {
+        const caller = await identify(call, options);
+        for await (const message of requests) await take(message, caller);
+      } catch (error) {
+        throw recordRefusal(error, path, { call, options });
+      }
+    },
+  });
+  return [
+    method(ACCESS_LOG_SERVICE.streamAccessLogs.path, (message, caller) => takeLogs(message, caller, context)),
+    method(METRICS_SERVICE.streamMetrics.path, (message, caller) => takeMetrics(message, caller, clock)),
+  ];
+}
+
+/** Throws `overloaded`. */
+function countStream(open: Map<number, number>, { peer }: CallContext): Disposable {
+  const pid = peer.kind === 'unix' ? peer.process.pid : 0;
+  const count = open.get(pid) ?? 0;
+  if (count >= MAX_STREAMS) throw new SvidgateError('overloaded', `more than ${MAX_STREAMS} streams of logs`);
+  open.set(pid, count + 1);
+  return {
+    [Symbol.dispose]() {
+      const left = (open.get(pid) ?? 1) - 1;
+      if (left === 0) open.delete(pid);
+      else open.set(pid, left);
+    },
+  };
+}
+
+/** Gives the error on. Failed attestations have a line of their own. */
+function recordRefusal(
+  caught: unknown,
+  path: string,
+  { call, options }: { readonly call: CallContext; readonly options: AccessLogOptions },
+): SvidgateError {
+  const error = SvidgateError.from(caught);
+  const isRefusal = error.code === 'invalid_request' || error.code === 'overloaded';
+  if (!isRefusal || call.peer.kind !== 'unix') return error;
+  const { pid, uid, gid } = call.peer.process;
+  const method = path.slice(path.lastIndexOf('/') + 1);
+  const failure_reason = `${error.code}: ${error.message}`;
+  try {
+    options.audit?.record({
+      event: 'call_refused',
+      method,
+      caller: { pid, uid, gid },
+      result: 'failure',
+      failure_reason,
+    });
+  } catch {
+    // Refused all the same; the audit log has reported that it failed.
+  }
+  return error;
+}

@@ -1,0 +1,133 @@
+import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { SvidgateError, type Metrics } from '../../core/index.ts';
+import { MAX_ENTRY_BYTES, type AnsweredCheck, type DecisionRecorder } from '../../evidence/index.ts';
+import { OFFLOAD_NAMES, type OffloadOrigin } from '../../offload/index.ts';
+import type { SpiffeId } from '../../spiffe/index.ts';
+import type { LoggingCaller } from './caller.ts';
+import type { PolicyRecordings } from './policy-recordings.ts';
+import { scanEntry, type LoggedDecision } from './scan-entry.ts';
+import { eachField } from './wire-fields.ts';
+
+export interface AccessLogContext {
+  readonly source: { originOf(ruleId: string): OffloadOrigin | undefined };
+  readonly recordings: PolicyRecordings;
+  readonly recorder: DecisionRecorder;
+  readonly clock: { now(): number };
+  readonly metrics: Metrics;
+}
+
+// Numbers of fields in service/accesslog/v3 and config/core/v3.
+const IDENTIFIER = 1;
+const HTTP_LOGS = 2;
+const LOG_ENTRY = 1;
+const NODE = 1;
+const NODE_ID = 1;
+/** Each takes some microseconds of the thread that answers checks. */
+const ENTRIES_PER_TURN = 64;
+const MAX_DECISIONS = 8;
+
+type Range = readonly [number, number];
+
+/** Takes what one message logs. Throws `invalid_request` for bytes that are no such message. */
+export async function takeLogs(message: Uint8Array, caller: LoggingCaller, context: AccessLogContext): Promise<void> {
+  const entries = entriesIn(message, caller);
+  let rights = caller.rights();
+  for (const [index, [from, to]] of entries.entries()) {
+    if (index > 0 && index % ENTRIES_PER_TURN === 0) {
+      await nextTurn();
+      rights = caller.rights();
+    }
+    const entry = message.subarray(from, to);
+    const result = takeEntry(entry, { ...rights, caller }, context);
+    context.metrics.count('svidgate_offload_log_entries_total', { result });
+  }
+}
+
+function entriesIn(message: Uint8Array, { book }: LoggingCaller): readonly Range[] {
+  const entries: Range[] = [];
+  let isWhole = true;
+  const inside = (range: Range, onField: Parameters<typeof eachField>[2]): void => {
+    isWhole = eachField(message, range, onField) && isWhole;
+  };
+  inside([0, message.length], (field, from, to) => {
+    if (field === HTTP_LOGS) inside([from, to], (inner, at, end) => inner === LOG_ENTRY && entries.push([at, end]));
+    if (field === IDENTIFIER) book.name(nodeIdIn(message, [from, to]));
+  });
+  if (!isWhole) throw new SvidgateError('invalid_request', 'not a message of an access log');
+  return entries;
+}
+
+/** Of an identifier. */
+export function nodeIdIn(message: Uint8Array, range: Range): string {
+  let id = '';
+  eachField(message, range, (field, from, to) => {
+    if (field !== NODE) return;
+    eachField(message, [from, to], (inner, at, end) => {
+      if (inner === NODE_ID) id = Buffer.from(message.subarray(at, end)).toString('utf8').slice(0, 256).toWellFormed();
+    });
+  });
+  return id;
+}
+
+interface Logging {
+  readonly ids: readonly SpiffeId[];
+  readonly mayHave: (policy: string) => boolean;
+  readonly caller: LoggingCaller;
+}
+
+type Result = 'recorded' | 'ignored' | 'refused';
+
+function takeEntry(bytes: Uint8Array, logging: Logging, context: AccessLogContext): Result {
+  const entry = bytes.length > MAX_ENTRY_BYTES ? undefined : scanEntry(bytes, OFFLOAD_NAMES.metadataNamespace);
+  if (entry === undefined || entry.decisions.length > MAX_DECISIONS) return 'refused';
+  if (entry.decisions.length === 0 || !entry.isLast) return 'ignored';
+  let result: Result = 'recorded';
+  for (const decision of entry.decisions) {
+    const check = logging.mayHave(decision.policy)
+      ? checkOf(decision, { bytes, ids: logging.ids }, context)
+      : undefined;
+    if (check === undefined) {
+      result = 'refused';
+      continue;
+    }
+    logging.caller.book.receive(decision.policy, decision.outcome, entry.startedAt);
+    context.recorder.record(check);
+  }
+  return result;
+}
+
+/** As the recorder takes it; undefined where no set of ours had the rule. */
+function checkOf(
+  { policy, outcome, rule }: LoggedDecision,
+  { bytes, ids }: { readonly bytes: Uint8Array; readonly ids: readonly SpiffeId[] },
+  { source, recordings, clock }: AccessLogContext,
+): AnsweredCheck | undefined {
+  const origin = rule === undefined ? undefined : source.originOf(rule);
+  if (outcome === 'allow' && origin?.policy !== policy) return undefined;
+  const at = clock.now();
+  const facts: AnsweredCheck['facts'] = () => {
+    const recording = origin === undefined ? undefined : recordings.of(policy, origin.policyDigest);
+    const { digest: _, needs = NOTHING, entrypoint = '', ...more } = recording ?? {};
+    return {
+      at,
+      durationNs: 0,
+      reason: outcome === 'allow' ? '' : 'policy_denied',
+      httpStatus: outcome === 'allow' ? 0 : 403,
+      caller: 'attested',
+      callerIds: ids,
+      listener: '',
+      ...(origin === undefined ? {} : { digest: origin.policyDigest }),
+      offloaded: {
+        ...(rule === undefined ? {} : { rule }),
+        origin: origin?.origin ?? [],
+        verifiesPeer: origin?.peer === 'peers',
+        knowsPolicy: recording !== undefined,
+      },
+      evaluated: { input: bytes, needs, value: true, cached: false, entrypoint, ...more },
+    };
+  };
+  return { decisionId: randomUUID(), policy, outcome, isOffloaded: true, inputBytes: bytes.length, facts };
+}
+
+const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();

@@ -1,0 +1,55 @@
+import type { Attestation } from '../../attestation/index.ts';
+import { SvidgateError } from '../../core/index.ts';
+import type { BookedProcess, EnvoyBook } from '../../evidence/index.ts';
+import type { RegistrationEntry, Selector, SpiffeId } from '../../spiffe/index.ts';
+import type { CallContext, PeerProcess } from '../../transport/index.ts';
+import { startTicksOf } from './process-start.ts';
+
+export interface CallerSources {
+  readonly attestor: { attest(peer: PeerProcess): Promise<Attestation> };
+  /** Of the SPIFFE IDs that are not revoked. */
+  readonly entries: { match(selectors: ReadonlySet<Selector>): readonly RegistrationEntry[] };
+  readonly source: { mayHave(policy: string, callerIds: readonly SpiffeId[]): boolean };
+  readonly books: { of(process: BookedProcess): EnvoyBook | undefined };
+}
+
+/** The Envoy at the other end, by what the kernel says. */
+export interface LoggingCaller {
+  readonly book: EnvoyBook;
+  /** As they are now. Throws `attestation_failed` when the process is gone. */
+  rights(): { readonly ids: readonly SpiffeId[]; readonly mayHave: (policy: string) => boolean };
+}
+
+/** Throws `attestation_failed`, and `overloaded` when there are too many of them. */
+export async function identify(call: CallContext, sources: CallerSources): Promise<LoggingCaller> {
+  if (call.peer.kind !== 'unix') {
+    throw new SvidgateError('attestation_failed', 'logs of Envoys are taken on a Unix socket only');
+  }
+  const { process: peer } = call.peer;
+  const attestation = await sources.attestor.attest(peer);
+  const { pid, uid, exited } = peer;
+  const startTicks = startTicksOf(pid);
+  const isYounger = (startTicks ?? 0) > (startTicksOf(process.pid) ?? Infinity);
+  const book = sources.books.of({ pid, uid, startTicks, isYounger, exited });
+  if (book === undefined) throw new SvidgateError('overloaded', 'too many processes send logs');
+  return {
+    book,
+    rights() {
+      attestation.assertAlive();
+      const ids = [...new Set(sources.entries.match(attestation.selectors).map(({ spiffeId }) => spiffeId))];
+      const known = new Map<string, boolean>();
+      return {
+        ids,
+        mayHave(policy) {
+          const before = known.get(policy);
+          if (before !== undefined) return before;
+          const may = ids.length > 0 && sources.source.mayHave(policy, ids);
+          if (known.size < MAX_KNOWN) known.set(policy, may);
+          return may;
+        },
+      };
+    },
+  };
+}
+
+const MAX_KNOWN = 100;

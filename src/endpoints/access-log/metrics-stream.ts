@@ -1,0 +1,74 @@
+import { SvidgateError } from '../../core/index.ts';
+import type { ToldCounters } from '../../evidence/index.ts';
+import { decodeMessage, int64ToBigInt, MetricFamily } from '../../proto/index.ts';
+import { nodeIdIn } from './access-log-stream.ts';
+import type { LoggingCaller } from './caller.ts';
+import { eachField } from './wire-fields.ts';
+
+// Numbers of fields in service/metrics/v3 and io/prometheus/client.
+const IDENTIFIER = 1;
+const ENVOY_METRICS = 2;
+const FAMILY_NAME = 1;
+
+/** `http.PREFIX.rbac.svidgate_POLICY_.shadow_allowed`, and `.denied` of what is refused without a call. */
+const COUNTER = /^http\..+\.rbac\.svidgate_(?<policy>.+)_\.(?<what>shadow_allowed|denied)$/;
+const ACTIVE = /^http\.(?!admin\.).+\.downstream_rq_active$/;
+const MAX_NAME = 512;
+const MAX_FAMILY_BYTES = 4096;
+const MAX_COUNTERS = 1000;
+
+/** Takes what an Envoy tells of itself: of some thousand metrics, those of our filters. Throws `invalid_request`. */
+export function takeMetrics(message: Uint8Array, caller: LoggingCaller, clock: { now(): number }): void {
+  const told = { at: 0, active: undefined as number | undefined, counters: new Map<string, Counter>() };
+  const { mayHave } = caller.rights();
+  const isWhole = eachField(message, [0, message.length], (field, from, to) => {
+    if (field === IDENTIFIER) caller.book.name(nodeIdIn(message, [from, to]));
+    if (field !== ENVOY_METRICS) return;
+    const name = nameOf(message, from, to);
+    const isActive = ACTIVE.test(name);
+    const { policy, what } = COUNTER.exec(name)?.groups ?? {};
+    if (!isActive && (policy === undefined || !mayHave(policy))) return;
+    const metric = familyIn(message.subarray(from, to));
+    if (metric === undefined) return;
+    if (metric.at !== undefined) told.at = metric.at;
+    if (isActive) told.active = (told.active ?? 0) + metric.value;
+    else if (policy !== undefined)
+      add(told.counters, { policy, outcome: what === 'denied' ? 'deny' : 'allow', ...metric });
+  });
+  if (!isWhole) throw new SvidgateError('invalid_request', 'not a message of metrics');
+  if (told.counters.size === 0 && told.active === undefined) return;
+  const now = clock.now();
+  // A clock that is not ours would make nothing or everything lost.
+  const at = Math.abs(told.at - now) < MAX_SKEW_MS ? told.at : now;
+  const counters = [...told.counters.values()].map(({ policy, outcome, value }) => ({ policy, outcome, value }));
+  caller.book.count({ at, active: told.active, counters });
+}
+
+const MAX_SKEW_MS = 60_000;
+
+type Counter = ToldCounters['counters'][number];
+
+/** Of several listeners. */
+function add(counters: Map<string, Counter>, counter: Counter): void {
+  const key = `${counter.policy} ${counter.outcome}`;
+  const before = counters.get(key);
+  if (before === undefined && counters.size >= MAX_COUNTERS) return;
+  counters.set(key, { ...counter, value: counter.value + (before?.value ?? 0) });
+}
+
+function nameOf(message: Uint8Array, from: number, to: number): string {
+  let name = '';
+  eachField(message, [from, to], (field, at, end) => {
+    if (field === FAMILY_NAME && end - at <= MAX_NAME) name = Buffer.from(message.subarray(at, end)).toString('latin1');
+  });
+  return name;
+}
+
+function familyIn(bytes: Uint8Array): { readonly value: number; readonly at: number | undefined } | undefined {
+  const { metric } = decodeMessage(MetricFamily, bytes, MAX_FAMILY_BYTES);
+  const [first] = metric;
+  const value = first?.counter?.value ?? first?.gauge?.value;
+  if (first === undefined || typeof value !== 'number' || !Number.isFinite(value) || value < 0) return undefined;
+  const at = first.timestampMs === null ? undefined : Number(int64ToBigInt(first.timestampMs));
+  return { value, at };
+}

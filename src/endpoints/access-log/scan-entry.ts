@@ -1,0 +1,123 @@
+import { eachField, readVarint } from './wire-fields.ts';
+
+/** What an RBAC filter of ours said of a request. */
+export interface LoggedDecision {
+  readonly policy: string;
+  readonly outcome: 'allow' | 'deny';
+  /** The rule that allowed it. */
+  readonly rule?: string;
+}
+
+export interface ScannedEntry {
+  readonly decisions: readonly LoggedDecision[];
+  /** Whether the request has ended: each has one such entry. */
+  readonly isLast: boolean;
+  /** When the request came, epoch milliseconds; 0 where it is missing. */
+  readonly startedAt: number;
+}
+
+// Numbers of fields in data/accesslog/v3, config/core/v3 and google/protobuf/struct.
+const COMMON = 1;
+const START_TIME = 5;
+const METADATA = 17;
+const LOG_TYPE = 33;
+const FILTER_METADATA = 1;
+const KEY = 1;
+const VALUE = 2;
+const STRUCT_FIELDS = 1;
+const STRING_VALUE = 3;
+const DOWNSTREAM_END = 6;
+
+const MAX_FIELDS = 64;
+const MAX_NAME = 256;
+const NAME = /^svidgate_(?<policy>.+)_(?<what>shadow_engine_result|shadow_effective_policy_id|enforced_engine_result)$/;
+
+/** Of an entry, what our filters said, without decoding the rest. Undefined for bytes that are no entry. */
+export function scanEntry(bytes: Uint8Array, filter: string): ScannedEntry | undefined {
+  const found = { type: 0, startedAt: 0, texts: new Map<string, string>() };
+  let isWhole = true;
+  const inside = (from: number, to: number, onField: Parameters<typeof eachField>[2]): void => {
+    isWhole = eachField(bytes, [from, to], onField) && isWhole;
+  };
+  inside(0, bytes.length, (field, from, to) => {
+    if (field !== COMMON) return;
+    inside(from, to, (inner, start, end) => {
+      if (inner === LOG_TYPE) found.type = readVarint(bytes, { at: start });
+      else if (inner === START_TIME) found.startedAt = timeIn(bytes, start, end);
+      else if (inner === METADATA) isWhole = textsOf({ bytes, from: start, to: end }, filter, found.texts) && isWhole;
+    });
+  });
+  if (!isWhole) return undefined;
+  return {
+    decisions: decisionsOf(found.texts),
+    isLast: found.type === 0 || found.type === DOWNSTREAM_END,
+    startedAt: found.startedAt,
+  };
+}
+
+function timeIn(bytes: Uint8Array, from: number, to: number): number {
+  let [seconds, nanos] = [0, 0];
+  eachField(bytes, [from, to], (field, start) => {
+    if (field === 1) seconds = readVarint(bytes, { at: start });
+    else if (field === 2) nanos = readVarint(bytes, { at: start });
+  });
+  return seconds * 1000 + Math.floor(nanos / 1e6);
+}
+
+interface Part {
+  readonly bytes: Uint8Array;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The texts that one filter wrote, of those with a name like ours. */
+function textsOf({ bytes, from, to }: Part, filter: string, texts: Map<string, string>): boolean {
+  let isWhole = true;
+  const pair = (start: number, end: number): { key: string; value: readonly [number, number] | undefined } => {
+    let key = '';
+    let value: readonly [number, number] | undefined;
+    const fits = eachField(bytes, [start, end], (field, at, until) => {
+      if (field === KEY) key = textIn(bytes, at, until);
+      else if (field === VALUE) value = [at, until];
+    });
+    isWhole &&= fits;
+    return { key, value };
+  };
+  const fits = eachField(bytes, [from, to], (field, start, end) => {
+    if (field !== FILTER_METADATA) return;
+    const { key, value } = pair(start, end);
+    if (key !== filter || value === undefined) return;
+    const isStruct = eachField(bytes, value, (inner, at, until) => {
+      if (inner !== STRUCT_FIELDS || texts.size >= MAX_FIELDS) return;
+      const member = pair(at, until);
+      if (!member.key.startsWith('svidgate_') || member.value === undefined) return;
+      const isValue = eachField(bytes, member.value, (kind, textAt, textEnd) => {
+        if (kind === STRING_VALUE) texts.set(member.key, textIn(bytes, textAt, textEnd));
+      });
+      isWhole &&= isValue;
+    });
+    isWhole &&= isStruct;
+  });
+  return fits && isWhole;
+}
+
+/** Names are ours, in ASCII; what is longer is none. */
+function textIn(bytes: Uint8Array, from: number, to: number): string {
+  return to - from > MAX_NAME ? '' : Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1');
+}
+
+function decisionsOf(texts: ReadonlyMap<string, string>): readonly LoggedDecision[] {
+  const decisions: LoggedDecision[] = [];
+  for (const [key, text] of texts) {
+    const { policy = '', what } = NAME.exec(key)?.groups ?? {};
+    if (what === 'shadow_engine_result' && text === 'allowed') {
+      // Refused all the same: what one rule allows, another part of the same filter can only have refused by mistake.
+      if (texts.get(`svidgate_${policy}_enforced_engine_result`) === 'denied') continue;
+      const rule = texts.get(`svidgate_${policy}_shadow_effective_policy_id`);
+      decisions.push({ policy, outcome: 'allow', ...(rule === undefined ? {} : { rule }) });
+    } else if (what === 'enforced_engine_result' && text === 'denied') {
+      decisions.push({ policy, outcome: 'deny' });
+    }
+  }
+  return decisions;
+}
