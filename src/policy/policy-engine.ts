@@ -98,10 +98,7 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
   const policies = createLivePolicies(options, { compiler, networks, onChange: publish });
   const status = new Watchable<ReadonlyMap<string, PolicyStatus>>(new Map());
   publish();
-  const close = async (): Promise<void> => {
-    await Promise.all([...policies.values()].map((policy) => policy.close()));
-    networks.close();
-  };
+  const close = (): Promise<void> => closeAll(policies, networks);
   const named = (name: string): LivePolicy => {
     const policy = policies.get(name);
     if (policy !== undefined) return policy;
@@ -173,6 +170,14 @@ function createLivePolicies(
       return [source.name, new LivePolicy(source, { ...options, logger, loader, compiler, onChange })];
     }),
   );
+}
+
+async function closeAll(
+  policies: ReadonlyMap<string, LivePolicy>,
+  networks: { readonly close: () => void },
+): Promise<void> {
+  await Promise.all([...policies.values()].map((policy) => policy.close()));
+  networks.close();
 }
 
 /** Newest first. */
