@@ -1,4 +1,5 @@
 import type { svidgate } from '../proto/index.ts';
+import { offloadJson } from './offload-status-view.ts';
 import { policySourceJson } from './policy-source-view.ts';
 import { formatFields, formatTable } from './table.ts';
 import { formatWhen, isoTime } from './when.ts';
@@ -67,7 +68,7 @@ export function formatPolicyInForce(status: Status): string {
 /** A policy of `svidgate status`, as JSON. */
 export function policyStatusJson(status: Status): object {
   const { name, state, revision, problem, shadowOf, unenforcedUntil, bundleRevision, signedBy, refusedBy } = status;
-  const { hold, source, mistakes } = status;
+  const { hold, source, mistakes, offload } = status;
   return {
     name,
     state,
@@ -79,6 +80,7 @@ export function policyStatusJson(status: Status): object {
     ...(problem === '' ? {} : { problem }),
     ...(refusedBy === '' ? {} : { refused_by: refusedBy }),
     ...(mistakes.length === 0 ? {} : { mistakes }),
+    ...(offload === null ? {} : { offload: offloadJson(offload) }),
     ...(source === null ? {} : { source: policySourceJson(source) }),
     ...(hold === null
       ? {}

@@ -1,6 +1,7 @@
 import { int64ToBigInt, timestampToMs, type svidgate } from '../proto/index.ts';
 import { authorityJson, formatAuthorities } from './authority-view.ts';
 import { decisionLogJson, decisionLogText, formatDecisionSinks } from './decision-log-view.ts';
+import { formatOffload } from './offload-status-view.ts';
 import { policyStatusJson } from './policy-history-view.ts';
 import { formatPolicySources } from './policy-source-view.ts';
 import { formatFields, formatTable } from './table.ts';
@@ -44,6 +45,7 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
     formatAuthorities(status.authorities, now),
     ...(policies.length === 0 ? [] : [formatTable(['POLICY', 'STATE', 'DECIDES', 'REVISION', 'PROBLEM'], policies)]),
     ...formatPolicySources(status.policies, now),
+    ...formatOffload(status.policies),
     ...formatDecisionSinks(status.decisionLog, now),
     formatTable(
       [...ENVOY_COLUMNS, ...RESOURCE_COLUMNS],
@@ -144,7 +146,7 @@ function envoyJson(envoy: Envoy): object {
 }
 
 function resourceJson(resource: Resource): object {
-  const { serial, acknowledgedVersion, lastNack } = resource;
+  const { serial, policyDigest, acknowledgedVersion, lastNack } = resource;
   const sequence = numberOf(resource.bundleSequence);
   return {
     name: resource.name,
@@ -155,6 +157,7 @@ function resourceJson(resource: Resource): object {
     ...(acknowledgedVersion === '' ? {} : { acknowledged_version: acknowledgedVersion }),
     unapplied: resource.unapplied,
     ...(serial === '' ? {} : { serial }),
+    ...(policyDigest === '' ? {} : { policy_digest: policyDigest }),
     expires_at: isoTime(resource.expiresAt),
     ...(sequence === 0 ? {} : { bundle_sequence: sequence }),
     ...(lastNack === '' ? {} : { last_nack: lastNack, last_nack_at: isoTime(resource.lastNackAt) }),

@@ -1,7 +1,7 @@
 import type { Clock, Logger, Metrics, ReadonlyWatchable } from '../core/index.ts';
 import type { LiveSnapshots, PolicySnapshot } from '../policy/index.ts';
 import type { SpiffeId } from '../spiffe/index.ts';
-import type { OffloadKey, OffloadSet } from './offload-rules.ts';
+import { OFFLOAD_NAMES, type OffloadKey, type OffloadSet } from './offload-rules.ts';
 import type { FollowedSet, OffloadSource } from './offload-source.ts';
 import { restrict, sameSet, setFor, type PeerFacts, type RestrictedPolicy } from './restrict.ts';
 import { RuleOrigins } from './rule-origins.ts';
@@ -26,6 +26,8 @@ export interface LiveOffloadOptions {
     signal: AbortSignal,
   ) => Promise<TranslatedPolicy>;
   readonly facts: ReadonlyWatchable<PeerFacts>;
+  /** Default: none. */
+  readonly notes?: () => readonly string[];
   readonly mayHave: OffloadSource['mayHave'];
   readonly clock: Clock;
   readonly logger: Logger;
@@ -47,14 +49,21 @@ export interface OffloadReport {
   readonly left: number;
   /** How long the translation took. */
   readonly tookMs?: number;
+  readonly fastDeny: boolean;
+  /** The name under which Envoys ask for it. */
+  readonly resource: string;
   /** How many streams follow it. */
   readonly followers: number;
 }
 
 /** The sets in force. */
 export interface LiveOffload extends OffloadSource, Disposable {
+  /** Translations wait for this: at the start policies have the processor. */
+  begin(): void;
   /** Undefined for a policy that is not offloaded. */
   report(policy: string): OffloadReport | undefined;
+  /** What leaves requests of some peers to the call for a while, in words. */
+  notes(): readonly string[];
 }
 
 /** From the policies in force to what each caller is sent; disposed of, there are no rules any more. */
@@ -72,8 +81,10 @@ export function createLiveOffload(options: LiveOffloadOptions): LiveOffload {
   return {
     follow: (key, onChange) => policies.get(key.policy)?.follow(key, onChange) ?? NOTHING,
     mayHave: options.mayHave,
+    begin: () => turns.begin(),
     originOf: (ruleId) => origins.of(ruleId),
     report: (policy) => policies.get(policy)?.report(),
+    notes: () => options.notes?.() ?? [],
     [Symbol.dispose]() {
       unsubscribe();
       for (const policy of policies.values()) policy.close();
@@ -83,9 +94,14 @@ export function createLiveOffload(options: LiveOffloadOptions): LiveOffload {
 
 const NOTHING: FollowedSet = { set: undefined, [Symbol.dispose]: () => undefined };
 
-/** One thing at a time. */
+/** One thing at a time, from `begin` on. */
 class Turns {
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #begun = Promise.withResolvers<void>();
+  #last: Promise<unknown> = this.#begun.promise;
+
+  begin(): void {
+    this.#begun.resolve();
+  }
 
   async take<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#last.then(work);
@@ -163,12 +179,14 @@ class PolicyOffload {
   }
 
   report(): OffloadReport {
-    const { obstacle } = this.#policy;
+    const { obstacle, fastDeny } = this.#policy;
     const translated = this.#translation.current;
     const numbers = {
       rules: this.#restricted?.rules.length ?? 0,
       withheld: this.#restricted?.withheld ?? 0,
       left: translated?.left.length ?? 0,
+      fastDeny,
+      resource: OFFLOAD_NAMES.resource(this.#policy.name),
       followers: this.#followers.size,
     };
     if (obstacle !== undefined) return { state: 'nothing', reason: obstacle, ...numbers };

@@ -9,7 +9,7 @@ export interface PeerFactsOptions {
   readonly foreignBundles: ReadonlyWatchable<ForeignBundles>;
   readonly revocations: ReadonlyWatchable<{ readonly all: readonly Revocation[] }>;
   /** Where `deny_unregistered` is on. */
-  readonly entries?: ReadonlyWatchable<{ hasSpiffeId(id: SpiffeId): boolean }>;
+  readonly entries?: ReadonlyWatchable<{ hasSpiffeId(id: SpiffeId): boolean }> | undefined;
   /** Trust domains of which a root was taken out before it ended, before all this began. */
   readonly shaken?: Iterable<TrustDomain>;
   readonly clock: Clock;

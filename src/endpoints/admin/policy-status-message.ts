@@ -6,13 +6,14 @@ const MAX_MISTAKES = 20;
 const MAX_MISTAKE_LENGTH = 500;
 
 export function toPolicyStatus(report: PolicyReport): svidgate.admin.v1.PolicyStatusInit {
-  const { unenforcedUntil: until, hold, source, mistakes = [], ...policy } = report;
+  const { unenforcedUntil: until, hold, source, offload, mistakes = [], ...policy } = report;
   return {
     ...policy,
-    mistakes: mistakes.slice(0, MAX_MISTAKES).map((text) => text.slice(0, MAX_MISTAKE_LENGTH).toWellFormed()),
+    mistakes: mistakes.slice(0, MAX_MISTAKES).map(cut),
     ...(until === undefined ? {} : { unenforcedUntil: msToTimestamp(until) }),
     ...(hold === undefined ? {} : { hold: { ...hold, since: msToTimestamp(hold.since) } }),
     ...(source === undefined ? {} : { source: toPolicySource(source) }),
+    ...(offload === undefined ? {} : { offload: { ...offload, reason: cut(offload.reason ?? '') } }),
   };
 }
 
@@ -20,8 +21,12 @@ function toPolicySource(source: NonNullable<PolicyReport['source']>): svidgate.a
   const { lastContactAt, lastChangeAt, lastError = '', ...rest } = source;
   return {
     ...rest,
-    lastError: lastError.slice(0, MAX_MISTAKE_LENGTH).toWellFormed(),
+    lastError: cut(lastError),
     ...(lastContactAt === undefined ? {} : { lastContactAt: msToTimestamp(lastContactAt) }),
     ...(lastChangeAt === undefined ? {} : { lastChangeAt: msToTimestamp(lastChangeAt) }),
   };
+}
+
+function cut(text: string): string {
+  return text.slice(0, MAX_MISTAKE_LENGTH).toWellFormed();
 }

@@ -91,8 +91,29 @@ export interface PolicyReport {
   };
   /** The policy that it is tried beside. */
   readonly shadowOf?: string;
+  /** What Envoys decide without a call; absent where they do not. */
+  readonly offload?: PolicyOffloadReport;
   /** Until then, in epoch milliseconds, its requests are let through whatever it says. */
   readonly unenforcedUntil?: number;
+}
+
+export interface PolicyOffloadReport {
+  readonly state: 'on' | 'translating' | 'nothing';
+  /** Why there is nothing. */
+  readonly reason?: string;
+  /** Of the policy in force. */
+  readonly digest?: string;
+  /** Before what single Envoys may not have is left out. */
+  readonly rules: number;
+  /** Left to the call because of what is revoked, not registered, or of a trust domain without a bundle. */
+  readonly withheldRules: number;
+  /** Parts of the policy that take a call. */
+  readonly left: number;
+  readonly fastDeny: boolean;
+  readonly leaseMs: number;
+  /** Streams that follow the rules, and those that have not accepted the newest ones. */
+  readonly envoys: number;
+  readonly envoysBehind: number;
 }
 
 export interface EntriesReport {
@@ -154,6 +175,8 @@ export interface HeldResource {
   readonly serial?: string;
   /** Of this version, in epoch milliseconds. */
   readonly expiresAt?: number;
+  /** Offloaded rules: of the policy that they were made of; empty for none. */
+  readonly policyDigest?: string;
   /** Of our own bundle, when this version holds it. */
   readonly bundleSequence?: number;
   /** What the Envoy said when it refused one last, and when in epoch milliseconds. */

@@ -116,6 +116,7 @@ function toResource(resource: HeldResource): svidgate.admin.v1.HeldResourceInit 
     acknowledgedVersion: resource.acknowledgedVersion ?? '',
     unapplied: resource.unapplied,
     serial: resource.serial ?? '',
+    policyDigest: resource.policyDigest ?? '',
     bundleSequence: resource.bundleSequence ?? 0,
     ...(sentAt === undefined ? {} : { sentAt: msToTimestamp(sentAt) }),
     ...(expiresAt === undefined ? {} : { expiresAt: msToTimestamp(expiresAt) }),

@@ -56,6 +56,7 @@ function stage(policy: Partial<OffloadedPolicy> = {}, inForce: LiveSnapshots = {
     logger: silentLogger,
     metrics: noMetrics,
   });
+  offload.begin();
   return {
     offload,
     clock,

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Watchable } from '../../../src/core/index.ts';
+import { followPeerFacts } from '../../../src/offload/index.ts';
+import { generateKeyPair } from '../../../src/pki/index.ts';
+import {
+  parseSpiffeId,
+  type ForeignBundles,
+  type Revocation,
+  type RevocationTarget,
+  type TrustBundle,
+  type TrustDomain,
+} from '../../../src/spiffe/index.ts';
+import { createRootCertificate } from '../../support/certificates.ts';
+import { createTestClock, type TestClock } from '../../support/test-clock.ts';
+import { FOREIGN, OWN } from './offload-fixtures.ts';
+
+const HOUR = 3600_000;
+const WEB = parseSpiffeId('spiffe://td.test/web');
+const API = parseSpiffeId('spiffe://td.test/api');
+
+const times = createTestClock();
+const root = async (lifeMs: number): Promise<Uint8Array> => {
+  const keyPair = generateKeyPair();
+  const validity = { notBefore: times.now() - 10_000, notAfter: times.now() + lifeMs };
+  return (await createRootCertificate({ ...validity, uri: 'spiffe://td.test', organization: 'Test', keyPair }))
+    .certificate;
+};
+const [first, second, short] = [await root(100 * HOUR), await root(100 * HOUR), await root(HOUR)];
+
+const bundleOf = (trustDomain: TrustDomain, ...x509Authorities: readonly Uint8Array[]): TrustBundle => ({
+  trustDomain,
+  x509Authorities,
+  jwtAuthorities: [],
+  sequence: 1,
+});
+const revoked = (target: RevocationTarget): Revocation => ({ id: 'r', target, reason: 'unspecified', revokedAt: 0 });
+
+function stage({ shaken }: { readonly shaken?: readonly TrustDomain[] } = {}) {
+  const clock: TestClock = createTestClock();
+  const bundle = new Watchable(bundleOf(OWN, first));
+  const foreignBundles = new Watchable<ForeignBundles>(new Map([[FOREIGN, bundleOf(FOREIGN, first)]]));
+  const revocations = new Watchable<{ readonly all: readonly Revocation[] }>({ all: [] });
+  const source = followPeerFacts({
+    bundle,
+    foreignBundles,
+    revocations,
+    clock,
+    ...(shaken === undefined ? {} : { shaken }),
+  });
+  const domains = (): readonly string[] => [...source.facts.value.trustDomains].toSorted();
+  return {
+    clock,
+    bundle,
+    foreignBundles,
+    revocations,
+    source,
+    domains,
+    [Symbol.dispose]: () => source[Symbol.dispose](),
+  };
+}
+
+test('whoever has a revoked serial is left to the call with all it has, and acts in its own name all the same', () => {
+  using here = stage();
+  here.revocations.set({
+    all: [
+      revoked({ kind: 'spiffe_id', spiffeId: WEB }),
+      revoked({ kind: 'serial', serial: '1', spiffeId: API, holderEnded: true }),
+    ],
+  });
+  const { revokedIds, revokedCallerIds, obstacle } = here.source.facts.value;
+  assert.deepEqual([[...revokedIds], [...revokedCallerIds], obstacle], [[WEB, API], [WEB], undefined]);
+});
+
+test('a revoked serial whose holder nobody knows leaves everything to the call until it is undone', () => {
+  using here = stage();
+  here.revocations.set({ all: [revoked({ kind: 'serial', serial: '1' })] });
+  assert.match(here.source.facts.value.obstacle ?? '', /revoked serials/);
+  here.revocations.set({ all: [] });
+  assert.equal(here.source.facts.value.obstacle, undefined);
+});
+
+test('trust domains count while they have a bundle with roots', () => {
+  using here = stage();
+  assert.deepEqual(here.domains(), ['other.test', 'td.test']);
+  here.foreignBundles.set(new Map());
+  assert.deepEqual(here.domains(), ['td.test']);
+  using empty = stage();
+  empty.bundle.set(bundleOf(OWN));
+  assert.deepEqual(empty.domains(), ['other.test']);
+});
+
+test('a trust domain that loses a root before its end is out for a day: what it signed may still be connected', async () => {
+  using here = stage();
+  here.bundle.set(bundleOf(OWN, first, second));
+  assert.deepEqual(here.domains(), ['other.test', 'td.test'], 'a new root is nothing bad');
+  here.bundle.set(bundleOf(OWN, second));
+  assert.deepEqual(here.domains(), ['other.test']);
+  assert.match(here.source.notes().join(), /^td\.test lost a root/);
+  here.bundle.set(bundleOf(OWN, first, second));
+  assert.deepEqual(here.domains(), ['other.test'], 'also when it is back');
+  await here.clock.advance(23 * HOUR);
+  assert.deepEqual(here.domains(), ['other.test']);
+  await here.clock.advance(HOUR);
+  assert.deepEqual([here.domains(), here.source.notes()], [['other.test', 'td.test'], []]);
+});
+
+test('a root that has ended may go', async () => {
+  using here = stage();
+  here.bundle.set(bundleOf(OWN, first, short));
+  await here.clock.advance(2 * HOUR);
+  here.bundle.set(bundleOf(OWN, first));
+  assert.deepEqual(here.domains(), ['other.test', 'td.test']);
+});
+
+test('what was taken out before the start is out for a day, too', async () => {
+  using here = stage({ shaken: [OWN] });
+  assert.deepEqual(here.domains(), ['other.test']);
+  await here.clock.advance(24 * HOUR);
+  assert.deepEqual(here.domains(), ['other.test', 'td.test']);
+});
