@@ -113,11 +113,12 @@ function peerMatcher(match: PeerMatch): Matcher {
     peer !== undefined &&
     [...peer.uris, ...peer.dnsNames, peer.subject].some((name) => except.some((matches) => matches(name)));
   if (match.kind === 'anyone') return (request) => !isOut(request);
-  const wanted = match.of.map(textMatcher);
+  // Of others Envoy cannot be told that there is no second URI SAN: they are not sent.
+  const wanted = new Set(match.of.flatMap((one) => (one.kind === 'exact' ? [one.text] : [])));
   return (request) => {
     const { peer } = request;
     const [uri, ...more] = peer?.uris ?? [];
     if (peer?.isVerified !== true || uri === undefined || more.length > 0) return false;
-    return wanted.some((matches) => matches(uri)) && !isOut(request);
+    return wanted.has(uri) && !isOut(request);
   };
 }

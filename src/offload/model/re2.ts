@@ -1,16 +1,24 @@
-import { SvidgateError } from '../../core/index.ts';
+import {
+  addRange,
+  ANY_BYTE,
+  characterSource,
+  classSource,
+  foldCase,
+  unknownInRegex as unsupported,
+  type CharacterClass,
+} from './character-class.ts';
 
 /**
- * A regex of RE2 as one of JavaScript that tells the same of a whole text. Of a text that is not UTF-8 each such byte stands as
- * U+DC00 plus itself, which neither `.` nor a negated class takes, as in RE2. Throws `unimplemented` for what the two do not have
- * in common: classes of Unicode, `\C`, flags within, and classes of letters under `(?i)`.
+ * A regex of RE2 as one of JavaScript that tells the same of a whole text, which is given as its bytes, a character each: like
+ * RE2, it takes characters as their bytes in UTF-8, and bytes that are none are taken by `\C` alone. Throws `unimplemented`
+ * for what the two do not have in common: classes of Unicode, flags within, and `\w` and its kind under `(?i)`.
  */
 export function wholeTextRegex(pattern: string): RegExp {
   const [, flags = '', body = pattern] = /^\(\?([is]+)\)(.*)$/su.exec(pattern) ?? [];
   const reader: Reader = { text: Array.from(body), at: 0, flags };
   const source = alternatives(reader);
   if (reader.at < reader.text.length) throw unsupported('an unexpected )');
-  return new RegExp(`^(?:${source})$`, flags.includes('i') ? 'iu' : 'u');
+  return new RegExp(`^(?:${source})$`);
 }
 
 interface Reader {
@@ -19,30 +27,25 @@ interface Reader {
   readonly flags: string;
 }
 
-/** What no byte of UTF-8 is. */
-const NO_TEXT = String.raw`\uDC80-\uDCFF`;
+const DIGITS = ['09'];
+const WORDS = ['09', 'AZ', 'az', '__'];
+const SPACES = ['\t\n', '\f\r', '  '];
 
-const CLASSES: Readonly<Record<string, string>> = {
-  d: '0-9',
-  w: '0-9A-Za-z_',
-  s: String.raw`\t\n\f\r `,
-};
+/** Ranges by their first and last characters. */
+const CLASSES: Readonly<Record<string, readonly string[]>> = { d: DIGITS, w: WORDS, s: SPACES };
 
-const POSIX: Readonly<Record<string, string>> = {
-  alnum: '0-9A-Za-z',
-  alpha: 'A-Za-z',
-  digit: '0-9',
-  lower: 'a-z',
-  upper: 'A-Z',
-  space: String.raw`\t\n\v\f\r `,
-  word: '0-9A-Za-z_',
-  xdigit: '0-9A-Fa-f',
+const POSIX: Readonly<Record<string, readonly string[]>> = {
+  alnum: ['09', 'AZ', 'az'],
+  alpha: ['AZ', 'az'],
+  digit: DIGITS,
+  lower: ['az'],
+  upper: ['AZ'],
+  space: ['\t\r', '  '],
+  word: WORDS,
+  xdigit: ['09', 'AF', 'af'],
 };
 
 const CONTROLS: Readonly<Record<string, number>> = { a: 7, f: 12, t: 9, n: 10, r: 13, v: 11 };
-
-const unsupported = (what: string): SvidgateError =>
-  new SvidgateError('unimplemented', `the model of Envoy's matchers does not know ${what} in a regex`);
 
 function alternatives(reader: Reader): string {
   let source = '';
@@ -75,7 +78,7 @@ function atom(reader: Reader): string {
     case '[':
       return bracket(reader);
     case '.':
-      return reader.flags.includes('s') ? `[^${NO_TEXT}]` : String.raw`[^\n${NO_TEXT}]`;
+      return classSource(classOf(reader.flags.includes('s') ? [] : ['\n\n']), true);
     case '^':
     case '$':
       return character;
@@ -86,7 +89,7 @@ function atom(reader: Reader): string {
     case '\\':
       return escape(reader);
     default:
-      return literal(character.codePointAt(0) ?? 0);
+      return literal(reader, character.codePointAt(0) ?? 0);
   }
 }
 
@@ -112,7 +115,7 @@ function escape(reader: Reader): string {
   const kind = CLASSES[character.toLowerCase()];
   if (kind !== undefined) {
     refuseFolding(reader);
-    return character === character.toLowerCase() ? `[${kind}]` : `[^${kind}${NO_TEXT}]`;
+    return classSource(classOf(kind), character !== character.toLowerCase());
   }
   switch (character) {
     case 'A':
@@ -123,10 +126,12 @@ function escape(reader: Reader): string {
     case 'B':
       refuseFolding(reader);
       return `\\${character}`;
+    case 'C':
+      return ANY_BYTE;
     case 'Q':
       return quoted(reader);
     default:
-      return literal(escapedCharacter(reader, character));
+      return literal(reader, escapedCharacter(reader, character));
   }
 }
 
@@ -142,7 +147,7 @@ function quoted(reader: Reader): string {
       reader.at += 1;
       break;
     }
-    source += literal(character.codePointAt(0) ?? 0);
+    source += literal(reader, character.codePointAt(0) ?? 0);
   }
   return source;
 }
@@ -161,46 +166,61 @@ function escapedCharacter(reader: Reader, character: string): number {
   return character.codePointAt(0) ?? 0;
 }
 
-function literal(codePoint: number): string {
-  return String.raw`\u{${codePoint.toString(16)}}`;
+function literal({ flags }: Reader, codePoint: number): string {
+  if (!flags.includes('i')) return `(?:${characterSource(codePoint)})`;
+  const one: CharacterClass = { ascii: new Set(), others: [] };
+  addRange(one, codePoint, codePoint);
+  foldCase(one);
+  return classSource(one, false);
+}
+
+function classOf(ranges: readonly string[]): CharacterClass {
+  const made: CharacterClass = { ascii: new Set(), others: [] };
+  for (const [from = '', to = ''] of ranges) addRange(made, from.charCodeAt(0), to.charCodeAt(0));
+  return made;
 }
 
 function bracket(reader: Reader): string {
   const isNegated = reader.text[reader.at] === '^';
   if (isNegated) reader.at += 1;
-  let source = '';
+  const taken: CharacterClass = { ascii: new Set(), others: [] };
   for (let isFirst = true; isFirst || reader.text[reader.at] !== ']'; isFirst = false) {
-    source += bracketItem(reader);
+    for (const [from, to] of bracketItem(reader)) addRange(taken, from, to);
   }
   reader.at += 1;
-  return isNegated ? `[^${source}${NO_TEXT}]` : `[${source}]`;
+  if (reader.flags.includes('i')) foldCase(taken);
+  return classSource(taken, isNegated);
 }
 
-function bracketItem(reader: Reader): string {
+type Ranges = readonly (readonly [from: number, to: number])[];
+
+function bracketItem(reader: Reader): Ranges {
   const [posix, name = ''] = /^\[:(\w+):\]/u.exec(reader.text.slice(reader.at, reader.at + 12).join('')) ?? [];
   if (posix !== undefined) {
-    refuseFolding(reader);
-    reader.at += posix.length;
     const kind = POSIX[name];
     if (kind === undefined) throw unsupported(posix);
-    return kind;
+    reader.at += posix.length;
+    return named(reader, kind);
   }
   const from = bracketCharacter(reader);
-  if (typeof from === 'string') return from;
-  if (reader.text[reader.at] !== '-' || reader.text[reader.at + 1] === ']') return literal(from);
+  if (typeof from !== 'number') return from;
+  if (reader.text[reader.at] !== '-' || reader.text[reader.at + 1] === ']') return [[from, from]];
   reader.at += 1;
   const to = bracketCharacter(reader);
-  if (typeof to === 'string') throw unsupported('a range up to a class');
-  return `${literal(from)}-${literal(to)}`;
+  if (typeof to !== 'number' || to < from) throw unsupported('such a range');
+  return [[from, to]];
 }
 
-/** A character, or the source of a class. */
-function bracketCharacter(reader: Reader): number | string {
+function named(reader: Reader, kind: readonly string[]): Ranges {
+  refuseFolding(reader);
+  return kind.map(([from = '', to = '']) => [from.charCodeAt(0), to.charCodeAt(0)]);
+}
+
+/** A character, or a class. */
+function bracketCharacter(reader: Reader): number | Ranges {
   const character = next(reader);
   if (character !== '\\') return character.codePointAt(0) ?? 0;
   const escaped = next(reader);
   const kind = CLASSES[escaped];
-  if (kind === undefined) return escapedCharacter(reader, escaped);
-  refuseFolding(reader);
-  return kind;
+  return kind === undefined ? escapedCharacter(reader, escaped) : named(reader, kind);
 }
