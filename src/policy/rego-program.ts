@@ -2,8 +2,8 @@ import { Buffer } from 'node:buffer';
 import { webcrypto } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { setFlagsFromString } from 'node:v8';
 import { SvidgateError, type Clock } from '../core/index.ts';
+import { compileProgram } from './compile-program.ts';
 import { runCompilerThread } from './compiler-process.ts';
 
 /** The program of tools/rego-compiler. Each run is in a thread of its own, without files or network. */
@@ -60,24 +60,8 @@ interface Program {
 
 async function loadProgram(): Promise<Program> {
   const bytes = await readProgram();
-  const [module, digest] = await Promise.all([compile(bytes), digestOf(bytes)]);
+  const [module, digest] = await Promise.all([compileProgram(bytes), digestOf(bytes)]);
   return { module, digest };
-}
-
-/** V8's own default, and more than a run of less than some ten seconds uses up. */
-const TIERING_BUDGET = { usual: 13_000_000, long: 2_000_000_000 };
-
-/**
- * A module takes over the budget of the moment when it is made. With the usual one V8 optimizes thousands of functions
- * while the first policy is compiled, which costs two thirds of the processor time and gains nothing before it ends.
- */
-async function compile(bytes: Buffer<ArrayBuffer>): Promise<WebAssembly.Module> {
-  setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET.long}`);
-  try {
-    return await WebAssembly.compile(bytes);
-  } finally {
-    setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET.usual}`);
-  }
 }
 
 async function readProgram(): Promise<Buffer<ArrayBuffer>> {

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { compileProgram } from '../compile-program.ts';
 import { limitMemory } from './limit-memory.ts';
 
 /** OPA's own builtins as a module: 27 MB, which are read and compiled once for all threads, when the first one needs them. */
@@ -37,5 +38,5 @@ async function compile(): Promise<WebAssembly.Module> {
   const { size } = await file.stat();
   // In one piece: readFile comes back to the event loop dozens of times. A stream would have it all compiled at once.
   const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(size), 0, size, 0);
-  return await WebAssembly.compile(limitMemory(buffer.subarray(0, bytesRead), MAX_PAGES));
+  return await compileProgram(limitMemory(buffer.subarray(0, bytesRead), MAX_PAGES));
 }
