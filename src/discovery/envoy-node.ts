@@ -27,6 +27,11 @@ export function parseFlag(value: unknown): boolean | undefined {
   return FALSE_TEXTS.has(value) ? false : undefined;
 }
 
+/** Whether it says that it is Envoy 1.`minor` or newer. */
+export function isSaidToBeSince(node: Pick<EnvoyNode, 'version'>, minor: number): boolean {
+  return node.version !== undefined && isSince(node, minor);
+}
+
 /** Whether it is Envoy 1.`minor` or newer; one that does not say is taken to be. */
 export function isSince({ version }: Pick<EnvoyNode, 'version'>, minor: number): boolean {
   return version === undefined || version.major > 1 || (version.major === 1 && version.minor >= minor);

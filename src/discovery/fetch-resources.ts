@@ -41,7 +41,8 @@ export async function fetchResources<Subject>(
   stream.hold(asked.size);
   const query = { names: [...asked].sort(), wildcard: asked.size < names.size || names.size === 0, held: NOTHING_HELD };
   using input = new StreamInput({ subjects: type.subjects(context.caller, context.signal) });
-  using followed = type.follow(context.caller, input.change);
+  const { followFetched: follow = type.follow } = type;
+  using followed = follow(context.caller, input.change);
   followed.ask(asked);
   const patience = { isOver: false };
   void waitPatiently(context, () => {

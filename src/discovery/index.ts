@@ -9,7 +9,7 @@ export { createDiscoveryEndpoint, type DiscoveryEndpointOptions } from './discov
 export type { UnknownName } from './discovery-session.ts';
 export type { StreamResource } from './booked-resource.ts';
 export type { StreamStatus } from './envoy-books.ts';
-export { isSince, parseFlag, UNKNOWN_NODE, type EnvoyNode } from './envoy-node.ts';
+export { isSaidToBeSince, isSince, parseFlag, UNKNOWN_NODE, type EnvoyNode } from './envoy-node.ts';
 export { EnvoyTable, type EnvoyTableOptions } from './envoy-table.ts';
 export type { ResourceType } from './resource-type.ts';
 export type {

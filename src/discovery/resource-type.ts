@@ -11,6 +11,8 @@ export interface ResourceType<Subject> {
   subjects(caller: DiscoveryCaller, signal: AbortSignal): AsyncIterable<Subject>;
   /** What names stand for. */
   readonly follow: FollowResources<Subject>;
+  /** What they stand for in the answer to a Fetch call, which nothing renews; the same when absent. */
+  readonly followFetched?: FollowResources<Subject>;
   readonly signals: ResourceSignals;
 }
 

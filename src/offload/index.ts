@@ -35,3 +35,5 @@ export { gateFactsOf, mayAskAttested, offloadObstacle } from './gate-facts.ts';
 export { createLiveOffload, type LiveOffload, type OffloadedPolicy, type OffloadReport } from './live-offload.ts';
 export { followPeerFacts, type PeerFactsSource } from './peer-facts.ts';
 export { restrict, setFor, type PeerFacts, type RestrictedPolicy } from './restrict.ts';
+export { encodeNoRules, encodeRules, type EncodedRules } from './encode-rules.ts';
+export { showRules, type ShownRules } from './show-rules.ts';

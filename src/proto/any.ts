@@ -7,6 +7,9 @@ const PREFIX = 'type.googleapis.com';
 /** The type URL of SDS resources. */
 export const SECRET_TYPE_URL = `${PREFIX}/envoy.extensions.transport_sockets.tls.v3.Secret`;
 
+/** The type URL of ECDS resources. */
+export const EXTENSION_CONFIG_TYPE_URL = `${PREFIX}/envoy.config.core.v3.TypedExtensionConfig`;
+
 /** The type URL of what goes around a resource with a version or a time to live of its own. */
 export const RESOURCE_TYPE_URL = `${PREFIX}/envoy.service.discovery.v3.Resource`;
 

@@ -14,7 +14,14 @@ export {
   type AdminRpcName,
   type Rpc,
 } from './admin-rpcs.ts';
-export { packAny, RESOURCE_TYPE_URL, SECRET_TYPE_URL, SPIFFE_CERT_VALIDATOR_TYPE_URL, unpackAny } from './any.ts';
+export {
+  packAny,
+  EXTENSION_CONFIG_TYPE_URL,
+  RESOURCE_TYPE_URL,
+  SECRET_TYPE_URL,
+  SPIFFE_CERT_VALIDATOR_TYPE_URL,
+  unpackAny,
+} from './any.ts';
 export { decodeMessage, encodeMessage } from './codec.ts';
 export { parseDescriptorSet, type DescriptorSet } from './descriptor-set.ts';
 export { messageJson } from './dynamic-message.ts';
@@ -25,6 +32,7 @@ export * from './messages.ts';
 export {
   ACCESS_LOG_SERVICE,
   AUTHORIZATION_SERVICE,
+  EXTENSION_CONFIG_DISCOVERY_SERVICE,
   HEALTH_SERVICE,
   METRICS_SERVICE,
   REFLECTION_SERVICE,

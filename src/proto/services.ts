@@ -39,6 +39,25 @@ export const AGGREGATED_DISCOVERY_SERVICE = {
   },
 } as const satisfies Record<string, GrpcMethod>;
 
+/** envoy.service.extension.v3.ExtensionConfigDiscoveryService. */
+export const EXTENSION_CONFIG_DISCOVERY_SERVICE = {
+  streamExtensionConfigs: {
+    path: '/envoy.service.extension.v3.ExtensionConfigDiscoveryService/StreamExtensionConfigs',
+    requestStream: true,
+    responseStream: true,
+  },
+  deltaExtensionConfigs: {
+    path: '/envoy.service.extension.v3.ExtensionConfigDiscoveryService/DeltaExtensionConfigs',
+    requestStream: true,
+    responseStream: true,
+  },
+  fetchExtensionConfigs: {
+    path: '/envoy.service.extension.v3.ExtensionConfigDiscoveryService/FetchExtensionConfigs',
+    requestStream: false,
+    responseStream: false,
+  },
+} as const satisfies Record<string, GrpcMethod>;
+
 /** envoy.service.auth.v3.Authorization. */
 export const AUTHORIZATION_SERVICE = {
   check: {

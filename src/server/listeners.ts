@@ -1,4 +1,5 @@
 import { createDiscoveryEndpoint, serveType } from '../discovery/index.ts';
+import { createRulesType, NO_RULES } from '../endpoints/ecds/index.ts';
 import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
 import { createSecretType } from '../endpoints/sds/index.ts';
 import { createTelemetryApp, type ReadinessCheck } from '../endpoints/telemetry/index.ts';
@@ -6,6 +7,7 @@ import { createWorkloadApiEndpoint } from '../endpoints/workload-api/index.ts';
 import type { MetricsRegistry } from '../telemetry/index.ts';
 import { startGrpcServer, startHttpServer, type GrpcServer, type HttpServer } from '../transport/index.ts';
 import { OPEN_SOCKET_MODE, openAddress } from './open-address.ts';
+import { offloadTypes } from './offload-endpoints.ts';
 import type { ServerParts } from './parts.ts';
 import { decisionLogProblems } from './decision-log-report.ts';
 import { readinessNote } from './policy-report.ts';
@@ -14,12 +16,21 @@ import { readinessNote } from './policy-report.ts';
 const WORKLOAD_MAX_MESSAGE_BYTES = 1024 * 1024;
 
 /** SDS and the Workload API, with health and reflection, for attested callers. */
-export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
+export async function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
   const { config, logger, metrics, attestor, identities, audit, clock, revocations } = parts;
   const methods = [
     ...createDiscoveryEndpoint({
       types: [
         serveType(createSecretType({ unknownName: config.sds.unknownName, identities, follow: parts.secrets.follow })),
+        serveType(
+          createRulesType({
+            source: parts.offload ?? NO_RULES,
+            leaseMs: config.authz?.offloadLeaseMs ?? 0,
+            entries: parts.registry.snapshot,
+            logger: logger.child({ room: 'offload' }),
+          }),
+        ),
+        ...(await offloadTypes(parts)),
       ],
       limits: config.sds.limits,
       attestor,
@@ -40,7 +51,7 @@ export function startWorkloadSocket(parts: ServerParts): Promise<GrpcServer> {
     }),
     ...createHealthEndpoint(),
   ];
-  return startGrpcServer({
+  return await startGrpcServer({
     name: 'workload',
     address: {
       kind: 'unix',

@@ -8,6 +8,7 @@ import {
   AGGREGATED_DISCOVERY_SERVICE,
   AUTHORIZATION_SERVICE,
   HEALTH_SERVICE,
+  EXTENSION_CONFIG_DISCOVERY_SERVICE,
   METRICS_SERVICE,
   REFLECTION_SERVICE,
   SECRET_DISCOVERY_SERVICE,
@@ -30,9 +31,11 @@ const REFERENCE_FILES = [
   'envoy/extensions/transport_sockets/tls/v3/secret.proto',
   'envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto',
   'envoy/service/accesslog/v3/als.proto',
+  'envoy/extensions/filters/http/rbac/v3/rbac.proto',
   'envoy/service/auth/v3/external_auth.proto',
   'envoy/service/discovery/v3/ads.proto',
   'envoy/service/metrics/v3/metrics_service.proto',
+  'envoy/service/extension/v3/config_discovery.proto',
   'envoy/service/secret/v3/sds.proto',
 ];
 
@@ -87,6 +90,36 @@ const UNREAD_OF_LOGS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+const MTLS = 'envoy.extensions.rbac.principals.mtls_authenticated.v3.Config';
+
+/** What Envoy's RBAC and its matchers have beside. */
+const NOT_OFFLOADED: Readonly<Record<string, readonly string[]>> = {
+  'config.rbac.v3.RBAC': ['audit_logging_options'],
+  'config.rbac.v3.Policy': ['condition', 'checked_condition'],
+  'config.rbac.v3.Permission': ['metadata', 'matcher', 'uri_template'],
+  'config.rbac.v3.Principal': [
+    'source_ip',
+    'direct_remote_ip',
+    'remote_ip',
+    'header',
+    'url_path',
+    'metadata',
+    'filter_state',
+  ],
+  'config.route.v3.HeaderMatcher': [
+    'exact_match',
+    'safe_regex_match',
+    'range_match',
+    'prefix_match',
+    'suffix_match',
+    'contains_match',
+    'invert_match',
+    'treat_missing_header_as_empty',
+  ],
+  'extensions.filters.http.rbac.v3.RBAC': ['matcher', 'shadow_matcher', 'track_per_rule_stats'],
+  'type.matcher.v3.RegexMatcher': ['google_re2'],
+};
+
 /**
  * The whole list of what we leave out of the messages that we have. All others are complete, so that a policy sees
  * every attribute of a request and a stream every field of a node.
@@ -116,12 +149,20 @@ const EXCEPTIONS: CompareOptions = {
     [`${TLS}.TlsCertificate.private_key_provider`]: 'keys are sent as PEM',
     [`${TLS}.TlsCertificate.signed_certificate_timestamp`]: 'SVIDs are in no public log',
     [`${TLS}.TlsCertificate.watched_directory`]: NOT_FROM_FILES,
-    [`envoy.type.matcher.v3.StringMatcher.contains`]: EXACT,
+    ...Object.fromEntries(
+      Object.entries(NOT_OFFLOADED).flatMap(([message, fields]) =>
+        fields.map((field) => [`envoy.${message}.${field}`, 'no rule that is offloaded has it']),
+      ),
+    ),
     [`envoy.type.matcher.v3.StringMatcher.custom`]: EXACT,
     [`envoy.type.matcher.v3.StringMatcher.ignore_case`]: EXACT,
-    [`envoy.type.matcher.v3.StringMatcher.safe_regex`]: EXACT,
   },
   ahead: {
+    // Read from the descriptors inside Envoy 1.36 and 1.40; the reference package is older.
+    'envoy.config.rbac.v3.Principal.custom': 'oneof identifier .envoy.config.core.v3.TypedExtensionConfig = 14',
+    [MTLS]: 'message',
+    [`${MTLS}.san_matcher`]: `.${TLS}.SubjectAltNameMatcher = 1`,
+    [`${MTLS}.any_validated_client_certificate`]: 'bool = 2',
     // Envoy 1.37 and newer have it; the reference package is older.
     'envoy.service.auth.v3.CheckResponse.error_response':
       'oneof http_response .envoy.service.auth.v3.DeniedHttpResponse = 5',
@@ -267,6 +308,7 @@ describe('the methods of src/proto', () => {
     'envoy.service.accesslog.v3.AccessLogService': ACCESS_LOG_SERVICE,
     'envoy.service.auth.v3.Authorization': AUTHORIZATION_SERVICE,
     'envoy.service.discovery.v3.AggregatedDiscoveryService': AGGREGATED_DISCOVERY_SERVICE,
+    'envoy.service.extension.v3.ExtensionConfigDiscoveryService': EXTENSION_CONFIG_DISCOVERY_SERVICE,
     'envoy.service.metrics.v3.MetricsService': METRICS_SERVICE,
     'envoy.service.secret.v3.SecretDiscoveryService': SECRET_DISCOVERY_SERVICE,
     'grpc.health.v1.Health': HEALTH_SERVICE,

@@ -3,7 +3,7 @@ import protobuf from 'protobufjs';
 export interface CompareOptions {
   /** Fields of the reference that we leave out, `message.field`, each with the reason. */
   readonly leftOut: Readonly<Record<string, string>>;
-  /** Fields that we have and the reference has not yet, `message.field`, each with its whole description. */
+  /** Fields that we have and the reference has not yet, `message.field`, each with its whole description; of a new message `message`. */
   readonly ahead: Readonly<Record<string, string>>;
 }
 
@@ -17,7 +17,7 @@ export function compareProtos(ours: protobuf.Root, reference: protobuf.Root, opt
   const mine = describeRoot(ours);
   const unused = new Set([...Object.keys(options.leftOut), ...Object.keys(options.ahead)]);
   for (const [name, members] of mine) {
-    const expected = theirs.get(name);
+    const expected = theirs.get(name) ?? (name in options.ahead ? NO_MEMBERS : undefined);
     if (expected === undefined) {
       differences.push(`${name}: the reference has no such name`);
       continue;
@@ -52,6 +52,8 @@ function expectedMember(
 }
 
 type Members = ReadonlyMap<string, string>;
+
+const NO_MEMBERS: Members = new Map();
 
 /** Full name to members, each as text; the member of the empty name says what kind of thing it is. */
 function describeRoot(root: protobuf.Root): Map<string, Members> {

@@ -23,6 +23,8 @@ const WANTED_MESSAGES = [
   'ValidateJWTSVIDResponse',
   'X509BundlesResponse',
   'X509SVIDResponse',
+  'envoy.extensions.filters.http.rbac.v3.RBAC',
+  'envoy.extensions.rbac.principals.mtls_authenticated.v3.Config',
   'envoy.extensions.transport_sockets.tls.v3.Secret',
   'envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig',
   'envoy.data.accesslog.v3.HTTPAccessLogEntry',
