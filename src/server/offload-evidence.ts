@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError, untilAborted, writeFileAtomic } from '../core/index.ts';
-import { createAccessLogEndpoint } from '../endpoints/access-log/index.ts';
+import { createAccessLogEndpoint, startTicksOf } from '../endpoints/access-log/index.ts';
 import { OffloadBooks, type OffloadEvidence, type SavedBooks } from '../evidence/index.ts';
 import type { OffloadSource } from '../offload/index.ts';
 import type { StreamMethod } from '../transport/index.ts';
@@ -41,20 +41,8 @@ export async function openOffloadEvidence(
   const { config, clock, metrics, audit, attestor, revocations, policies, decisionLog } = parts;
   if (decisionLog === undefined || policies === undefined) return undefined;
   const logger = parts.logger.child({ room: 'evidence' });
-  const path = join(config.dataDir, FILE);
-  const books = new OffloadBooks({ saved: await readSaved(path), clock, logger, metrics });
+  const { books, run } = await openOffloadBooks(config.dataDir, { clock, logger, metrics });
   const remembered = rememberMatches(parts.registry.snapshot, clock);
-  let savedAt = 0;
-  const save = async (): Promise<void> => {
-    const { changes } = books;
-    if (changes === savedAt) return;
-    try {
-      await writeFileAtomic(path, JSON.stringify(books.save()), 0o600);
-      savedAt = changes;
-    } catch (error) {
-      logger.warn({ file: path, reason: describeError(error) }, 'counts of offloaded requests not kept');
-    }
-  };
   return {
     methods: createAccessLogEndpoint({
       attestor,
@@ -72,12 +60,36 @@ export async function openOffloadEvidence(
       metrics,
     }),
     status: () => books.status(),
+    run,
+  };
+}
+
+/** The books, and what keeps them in a file of the folder until its signal is aborted, and once more then. */
+export async function openOffloadBooks(
+  folder: string,
+  own: Pick<ServerParts, 'clock' | 'logger' | 'metrics'>,
+): Promise<{ readonly books: OffloadBooks; readonly run: (signal: AbortSignal) => Promise<void> }> {
+  const path = join(folder, FILE);
+  const books = new OffloadBooks({ ...own, saved: await readSaved(path) });
+  let saved = 0;
+  const save = async (): Promise<void> => {
+    const { changes } = books;
+    if (changes === saved) return;
+    try {
+      await writeFileAtomic(path, JSON.stringify(books.save()), 0o600);
+      saved = changes;
+    } catch (error) {
+      own.logger.warn({ file: path, reason: describeError(error) }, 'counts of offloaded requests not kept');
+    }
+  };
+  return {
+    books,
     async run(signal) {
       while (!signal.aborted) {
-        await untilAborted(signal, clock.sleep(SAVE_EVERY_MS, signal));
+        await untilAborted(signal, own.clock.sleep(SAVE_EVERY_MS, signal));
+        books.sweep(({ pid, startTicks }) => startTicks === undefined || startTicksOf(pid) === startTicks);
         await save();
       }
-      await save();
     },
   };
 }

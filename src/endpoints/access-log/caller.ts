@@ -27,10 +27,10 @@ export async function identify(call: CallContext, sources: CallerSources): Promi
   }
   const { process: peer } = call.peer;
   const attestation = await sources.attestor.attest(peer);
-  const { pid, uid, exited } = peer;
+  const { pid, uid } = peer;
   const startTicks = startTicksOf(pid);
   const isYounger = (startTicks ?? 0) > (startTicksOf(process.pid) ?? Infinity);
-  const book = sources.books.of({ pid, uid, startTicks, isYounger, exited });
+  const book = sources.books.of({ pid, uid, startTicks, isYounger });
   if (book === undefined) throw new SvidgateError('overloaded', 'too many processes send logs');
   return {
     book,

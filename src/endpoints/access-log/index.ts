@@ -5,3 +5,4 @@
  * Must not know what a rule means, or how a record is made.
  */
 export { createAccessLogEndpoint, type AccessLogOptions } from './access-log-endpoint.ts';
+export { startTicksOf } from './process-start.ts';

@@ -27,7 +27,7 @@ export interface LineStatus {
 const BUCKET_MS = 20;
 const MAX_BUCKETS = 2048;
 /** By then a request that has ended is in the log: Envoys send what they have at least once a second. */
-export const SETTLE_MS = 5000;
+const SETTLE_MS = 3000;
 const MAX_PENDING = 64;
 
 /** Of one Envoy, one policy and one answer: how many requests it counted, and how many records came. */

@@ -9,7 +9,6 @@ export interface BookedProcess {
   readonly startTicks: number | undefined;
   /** Whether it began after svidgate: then nothing was counted before. */
   readonly isYounger: boolean;
-  readonly exited: AbortSignal;
 }
 
 export type OffloadedOutcome = 'allow' | 'deny';
@@ -92,7 +91,7 @@ export class OffloadBooks {
     const key = keyOf(process);
     const known = this.#books.get(key);
     if (known !== undefined) return known;
-    if (this.#books.size >= MAX_PROCESSES || process.exited.aborted) return undefined;
+    if (this.#books.size >= MAX_PROCESSES) return undefined;
     const book = new ProcessBook(process, this.#saved.get(key), {
       ...this.#options,
       onChange: () => (this.#changes += 1),
@@ -100,8 +99,15 @@ export class OffloadBooks {
     });
     this.#saved.delete(key);
     this.#books.set(key, book);
-    process.exited.addEventListener('abort', () => this.#close(key, book), { once: true });
     return book;
+  }
+
+  /** Closes the books of processes that are gone, the second time that they are: what they sent last may be on its way. */
+  sweep(isAlive: (process: Pick<BookedProcess, 'pid' | 'startTicks'>) => boolean): void {
+    for (const [key, book] of this.#books) {
+      if (isAlive(book.process)) book.missed = 0;
+      else if ((book.missed += 1) > 1) this.#close(key, book);
+    }
   }
 
   status(): readonly OffloadEvidence[] {
@@ -166,7 +172,9 @@ interface Line {
 }
 
 class ProcessBook implements EnvoyBook {
-  readonly #process: BookedProcess;
+  readonly process: BookedProcess;
+  /** How often it was looked for in vain, last. */
+  missed = 0;
   readonly #context: ProcessContext;
   readonly #lines = new Map<string, Line>();
   #name = '';
@@ -176,7 +184,7 @@ class ProcessBook implements EnvoyBook {
   #warnedOf = 0;
 
   constructor(process: BookedProcess, saved: SavedProcess | undefined, context: ProcessContext) {
-    this.#process = process;
+    this.process = process;
     this.#context = context;
     this.#isWhole = process.isYounger || saved !== undefined;
     for (const [key, line] of Object.entries(saved?.lines ?? {})) {
@@ -208,7 +216,7 @@ class ProcessBook implements EnvoyBook {
   }
 
   status(): readonly OffloadEvidence[] {
-    const { pid, uid } = this.#process;
+    const { pid, uid } = this.process;
     const now = this.#context.clock.now();
     return this.#all((book) => book.status(now)).map((line) => ({ pid, uid, name: this.#name, ...line }));
   }
@@ -218,7 +226,7 @@ class ProcessBook implements EnvoyBook {
   }
 
   saved(): SavedProcess | undefined {
-    const { pid, startTicks } = this.#process;
+    const { pid, startTicks } = this.process;
     if (startTicks === undefined) return undefined;
     return { pid, startTicks, lines: Object.fromEntries([...this.#lines].map(([key, { book }]) => [key, book.saved])) };
   }
@@ -244,7 +252,7 @@ class ProcessBook implements EnvoyBook {
     if (lost <= this.#warnedOf) return;
     this.#warnedAt = now;
     this.#warnedOf = lost;
-    const { pid: caller_pid, uid: caller_uid } = this.#process;
+    const { pid: caller_pid, uid: caller_uid } = this.process;
     const fields = { caller_pid, caller_uid, node_id: this.#name, count: lost };
     this.#context.logger.warn(fields, 'records of requests that envoy answered by itself are missing');
   }
