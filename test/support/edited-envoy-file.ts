@@ -33,6 +33,14 @@ export function replaced(from: string, to: string): (text: string) => string {
   };
 }
 
+/** In the ext_authz filter and behind it. */
+export function inAuthz(from: string, to: string): (text: string) => string {
+  return (text) => {
+    const at = text.indexOf(AUTHZ);
+    return text.slice(0, at) + replaced(from, to)(text.slice(at));
+  };
+}
+
 export function added(after: string, line: string): (text: string) => string {
   return replaced(after, `${after}${line}`);
 }

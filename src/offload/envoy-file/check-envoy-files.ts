@@ -44,7 +44,7 @@ export function checkEnvoyFiles(files: readonly EnvoyFile[], policies?: KnownPol
   const routeConfigs = new Map(roots.flatMap((root) => [...findRouteConfigs(root)]));
   const managers = roots.flatMap(findManagers);
   const judged = managers.filter((found) => judgeManager(found, { findings, routeConfigs, policies })).length;
-  for (const root of roots) judgeRoot(root, findings);
+  for (const root of roots) judgeRoot(root, judged > 0, findings);
   const inOrder = (found: readonly Mistake[]): readonly Mistake[] =>
     files.flatMap(({ file }) => sortMistakes(found.filter((each) => each.file === file)));
   return {
@@ -114,7 +114,7 @@ function judgeManagerItself(manager: EnvoyNode, findings: Findings): void {
 /** Keys that a file of Envoy has one of, at its top. */
 const TOPS = ['static_resources', 'dynamic_resources', 'resources'];
 
-function judgeRoot(root: EnvoyNode, findings: Findings): void {
+function judgeRoot(root: EnvoyNode, isOffloading: boolean, findings: Findings): void {
   if (!TOPS.some((field) => root.at(field).isSet)) {
     const remedy = `name a file with ${TOPS.map((field) => `\`${field}\``).join(' or ')}`;
     findings.refuse(root, 'neither a bootstrap of Envoy nor resources of LDS or RDS', remedy);
@@ -122,5 +122,24 @@ function judgeRoot(root: EnvoyNode, findings: Findings): void {
   const lds = root.at('dynamic_resources', 'lds_config');
   if (lds.isSet) {
     findings.note(lds, 'listeners that come by discovery are not judged', 'check their file with one more --envoy');
+  }
+  if (isOffloading && root.at('static_resources').isSet) judgeSinks(root, findings);
+}
+
+const METRICS = 'envoy.config.metrics.v3.MetricsServiceConfig';
+
+/** Without the filter's own counters nobody knows what the access log lost. */
+function judgeSinks(root: EnvoyNode, findings: Findings): void {
+  const sinks = root.at('stats_sinks').elements.map((sink) => sink.at('typed_config').message);
+  const sink = sinks.find(({ type }) => type === METRICS);
+  if (sink === undefined) {
+    const remedy = 'add the stats sink of docs/offload.md';
+    findings.note(root, 'how many requests that need no call were not recorded stays unknown', remedy);
+    return;
+  }
+  for (const field of ['report_counters_as_deltas', 'emit_tags_as_labels']) {
+    const given = sink.node.at(field);
+    if (!given.isSet || given.value === false) continue;
+    findings.note(given, `\`${field}\` keeps svidgate from counting what was lost`, 'leave it out');
   }
 }

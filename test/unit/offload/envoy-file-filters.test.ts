@@ -1,5 +1,14 @@
 import { describe } from 'node:test';
-import { AUTHZ, before, HTTP, RBAC, replaced, testRefusals, type Refusal } from '../../support/edited-envoy-file.ts';
+import {
+  AUTHZ,
+  before,
+  HTTP,
+  inAuthz,
+  RBAC,
+  replaced,
+  testRefusals,
+  type Refusal,
+} from '../../support/edited-envoy-file.ts';
 
 const filterCases: readonly Refusal[] = [
   {
@@ -198,7 +207,7 @@ const pairCases: readonly Refusal[] = [
     ] as const
   ).map(([from, to, at, message]) => ({
     title: `ext_authz with ${to}`,
-    edit: replaced(from, to),
+    edit: inAuthz(from, to),
     at,
     message,
   })),
