@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Agent, get } from 'node:http';
 import { describe, it } from 'node:test';
+import type { OffloadEvidence } from '../../src/evidence/index.ts';
 import { startAccessLogEnvoy } from '../support/access-log-envoy.ts';
+import { startAccessLogProgram, type AccessLogProgram } from '../support/access-log-program.ts';
 import { recordsIn, STAGE_DIGEST, startAccessLogStage, type AccessLogStage } from '../support/access-log-stage.ts';
 import { envoyVersions } from '../support/envoy-versions.ts';
 import { tempFolder } from '../support/temp-folder.ts';
@@ -91,4 +93,47 @@ describe('what a real Envoy answered by itself', () => {
       );
     });
   }
+
+  it('is counted while svidgate is away, hangs, is killed and comes back', async () => {
+    await using folder = await tempFolder();
+    await using first = await startAccessLogProgram(folder.path);
+    await using gate = await startAccessLogEnvoy(folder.path);
+    const url = `${gate.url}/a`;
+    const settled = (program: AccessLogProgram, counted: number): Promise<OffloadEvidence> =>
+      waitUntil(`${counted} requests in the books`, LIMIT_MS, async () => {
+        const line = await program.evidence();
+        return line?.counted === counted && line.received + (line.lost ?? 0) >= counted && line;
+      });
+    await ask(url, 500);
+    assert.equal((await settled(first, 500)).received, 500);
+    await first.end();
+    // Nobody listens: Envoy drops what it has, and says nothing of it.
+    await ask(url, 300);
+    {
+      await using program = await startAccessLogProgram(folder.path);
+      await ask(url, 200);
+      const line = await settled(program, 1000);
+      assert.equal(line.received, 700 + (300 - (line.lost ?? 0)), 'what is not lost has come');
+      assert.ok((line.lost ?? 0) > 0, 'the loss is told');
+      const lostBefore = line.lost ?? 0;
+      // It hangs: Envoy goes on answering, and keeps what fits.
+      program.signal('SIGSTOP');
+      assert.deepEqual(await ask(url, 1000), new Set([200]));
+      program.signal('SIGCONT');
+      const after = await settled(program, 2000);
+      assert.equal(after.received + (after.lost ?? 0), 2000);
+      assert.ok((after.lost ?? 0) >= lostBefore);
+      await program.end('SIGKILL');
+    }
+    {
+      await using program = await startAccessLogProgram(folder.path);
+      await ask(url, 100);
+      const line = await settled(program, 2100);
+      assert.equal(line.received + (line.lost ?? 0), 2100);
+      await program.end();
+      const records = await recordsIn(folder.path);
+      assert.ok(records.length >= line.received, 'each that counts as received is on disk');
+      assert.ok(2100 - records.length <= (line.lost ?? 0), 'what is not on disk counts as lost');
+    }
+  });
 });
