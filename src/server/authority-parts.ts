@@ -20,6 +20,7 @@ import {
 import type { Config, KeyManagerConfig, UpstreamConfig, VaultConfig } from '../config/index.ts';
 import type { AuditLog, Clock, Logger, Metrics } from '../core/index.ts';
 import type { DataDirectory, Datastore } from '../datastore/index.ts';
+import type { RegoProgram } from '../policy/index.ts';
 import type { TrustDomain } from '../spiffe/index.ts';
 import type { OpenAuditLog } from '../telemetry/index.ts';
 
@@ -37,6 +38,8 @@ export interface PartsContext {
   readonly audit: ServerAudit;
   readonly directory: DataDirectory;
   readonly datastore: Datastore;
+  /** OPA's compiler, shared. */
+  readonly regoProgram: RegoProgram;
   /** Closed after everything that uses them. */
   readonly stores: AsyncDisposableStack;
 }

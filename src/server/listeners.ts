@@ -49,6 +49,7 @@ export async function startWorkloadSocket(parts: ServerParts): Promise<GrpcServe
       logger: logger.child({ room: 'workload-api' }),
       metrics,
     }),
+    ...(parts.offloadEvidence?.methods ?? []),
     ...createHealthEndpoint(),
   ];
   return await startGrpcServer({

@@ -8,21 +8,24 @@ import {
 } from '../attestation/index.ts';
 import type { Revocations } from '../authority/index.ts';
 import type { Config } from '../config/index.ts';
-import { combine, derive, type Clock, type Logger, type Metrics } from '../core/index.ts';
+import { combine, derive, type Clock, type Logger, type Metrics, type ReadonlyWatchable } from '../core/index.ts';
 import type { Datastore } from '../datastore/index.ts';
 import { EnvoyTable } from '../discovery/index.ts';
 import { openPolicyEvidence, type PolicyEvidence } from '../evidence/index.ts';
 import { openForeignBundles, type ForeignBundleSet } from '../federation/index.ts';
 import { createIdentitySource, WorkloadExits, type IdentitySource } from '../identity/index.ts';
+import type { OffloadEvidenceParts } from './offload-evidence.ts';
+import type { LiveOffload } from '../offload/index.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import { createRegistry, type Registry } from '../registration/index.ts';
-import type { TrustDomain } from '../spiffe/index.ts';
+import type { ForeignBundles, TrustDomain } from '../spiffe/index.ts';
 import { createAttestors } from './attestors.ts';
 import { openRevocations, type PartsContext, type ServerAudit } from './authority-parts.ts';
 import { openDecisionLog } from './decision-log.ts';
 import type { DecisionLog } from './decision-log-report.ts';
 import { openEnvoySecrets, type EnvoySecrets } from './envoy-secrets.ts';
 import { createGateIdentity, type GateIdentity } from './gate-identity.ts';
+import { openOffload } from './offload.ts';
 import { openSigner, type Signer } from './signer.ts';
 
 /** Everything the listeners are made of. */
@@ -53,6 +56,10 @@ export interface ServerParts {
   /** What each connected Envoy holds. */
   readonly streams: EnvoyTable;
   readonly secrets: EnvoySecrets;
+  /** What Envoys decide by themselves; undefined while no policy has `offload: on`. */
+  readonly offload: LiveOffload | undefined;
+  /** What they log of it; undefined without that, or when decisions are not recorded. */
+  readonly offloadEvidence: OffloadEvidenceParts | undefined;
 }
 
 /** Makes every part and loads what must be there at the start. Throws what the parts throw. */
@@ -67,10 +74,7 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
   const tracker = createPeerTracker(openKernel());
   const attestors = createAttestors(config.attestation, clock);
   const { allowWithoutPid } = config.attestation.unix;
-  const trust = {
-    bundle: signer.bundle,
-    foreignBundles: combine(signer.foreignBundles, foreignBundles.bundles, (given, set) => new Map([...given, ...set])),
-  };
+  const trust = { bundle: signer.bundle, foreignBundles: allForeignBundles(signer, foreignBundles) };
   const exits = config.revokesOnWorkloadExit
     ? watchExits(tracker, revocations, { clock, logger: room('identity') })
     : undefined;
@@ -85,7 +89,7 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     logger: room('identity'),
   });
   const callerIdentities = exits?.over(identities) ?? identities;
-  return {
+  const parts = {
     config,
     clock,
     logger: context.logger,
@@ -107,7 +111,15 @@ export async function createParts(context: PartsContext, policies: PolicyEngine 
     decisionLog: await openDecisionLog(context),
     streams,
     secrets: await openEnvoySecrets(context, { identities: callerIdentities, policies }),
+    offload: await openOffload(context, { ...trust, policies, signer, revocations, registry }),
   };
+  return { ...parts, offloadEvidence: await openEvidenceOf(parts) };
+}
+
+async function openEvidenceOf(parts: Omit<ServerParts, 'offloadEvidence'>): Promise<OffloadEvidenceParts | undefined> {
+  if (parts.offload === undefined) return undefined;
+  const { openOffloadEvidence } = await import('./offload-evidence.ts');
+  return await openOffloadEvidence(parts, parts.offload);
 }
 
 function openEvidence(
@@ -118,6 +130,14 @@ function openEvidence(
   const trials = [...config.authz.policies].map(([name, policy]) => ({ name, ...policy }));
   const store = datastore.shadow;
   return openPolicyEvidence({ trials, policies, store, clock, logger: logger.child({ room: 'evidence' }), metrics });
+}
+
+/** Those that came with the identities, and those of the operator. */
+function allForeignBundles(
+  { foreignBundles }: Signer,
+  { bundles }: ForeignBundleSet,
+): ReadonlyWatchable<ForeignBundles> {
+  return combine(foreignBundles, bundles, (given, set) => new Map([...given, ...set]));
 }
 
 /** Has an SVID revoked when the last process that was given it has ended. */

@@ -1,11 +1,13 @@
 import type { PolicyReport } from '../endpoints/admin/index.ts';
 import { formatProblem, type PolicyStatus, type SourceStatus } from '../policy/index.ts';
+import { offloadReport } from './offload-report.ts';
 import type { ServerParts } from './parts.ts';
 
 const SHOWN_DIGEST_LENGTH = 12;
 
 /** A configured policy as the admin API shows it. */
-export function policyReport({ policies, evidence, config }: ServerParts, name: string): PolicyReport {
+export function policyReport(parts: ServerParts, name: string): PolicyReport {
+  const { policies, evidence, config } = parts;
   const status = policies?.status.value.get(name);
   const { state = 'not_active', digest, revision, signedBy, hold, source, lastError } = status ?? {};
   const shadowOf = config.authz?.policies.get(name)?.shadowOf;
@@ -23,6 +25,7 @@ export function policyReport({ policies, evidence, config }: ServerParts, name: 
     ...(source === undefined ? {} : { source: sourceReport(source) }),
     ...(shadowOf === undefined ? {} : { shadowOf }),
     ...(unenforcedUntil === undefined ? {} : { unenforcedUntil }),
+    ...offloadReport(parts, name),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { Config } from '../config/index.ts';
 import { describeError, supervise, SvidgateError, systemClock, type Clock, type Logger } from '../core/index.ts';
 import { openDataDirectory, openSqliteDatastore, type DataDirectory, type Datastore } from '../datastore/index.ts';
-import { createRegoProgram, type PolicyEngine } from '../policy/index.ts';
+import { createRegoProgram, type PolicyEngine, type RegoProgram } from '../policy/index.ts';
 import { createAuditLog, createLogger, createMetrics, limitFloods, type MetricsRegistry } from '../telemetry/index.ts';
 import type * as listenersModule from './listeners.ts';
 import type { ServerParts } from './parts.ts';
@@ -84,7 +84,7 @@ async function start(context: StartContext): Promise<RunningServer> {
   history.catch(() => undefined); // thrown by what waits for the datastore
   const policies = createPolicies(context, { metrics, directory, program, sources, history });
   const policiesLoaded = Promise.withResolvers<void>();
-  const making = makeOtherParts(context, { metrics, directory, stores, datastore, policies });
+  const making = makeOtherParts(context, { metrics, directory, stores, datastore, policies, program });
   const made = making.then(({ parts }) => parts).catch(() => undefined); // thrown below
   const tasks = supervise(stop.signal, [
     // First, since its threads work while this one is busy with the other parts.
@@ -102,6 +102,7 @@ async function start(context: StartContext): Promise<RunningServer> {
     async (signal) => await (await made)?.streams.run(signal),
     async (signal) => await (await made)?.gateIdentity?.run(signal),
     async (signal) => await (await made)?.evidence?.run(signal),
+    async (signal) => await (await made)?.offloadEvidence?.run(signal),
     async (signal) => {
       const parts = await made;
       if (parts !== undefined) await sources?.run(parts, signal);
@@ -117,10 +118,12 @@ async function start(context: StartContext): Promise<RunningServer> {
   const { parts, listeners } = await making;
   // Before the policies: they have their say on what is recorded.
   open.defer(() => parts.decisionLog?.recorder.close());
+  open.defer(() => parts.offload?.[Symbol.dispose]());
   open.defer(() => parts.tracker.close());
   open.defer(() => parts.exits?.close()); // before: processes that are not watched any more have not ended
   const addresses = await startListeners(parts, listeners, { open, metrics, startedAt });
   await Promise.race([policiesLoaded.promise, tasks]);
+  parts.offload?.begin();
   for (const address of Object.values(addresses)) logger.info({ address }, 'listening');
   logger.info({ trust_domain: config.trustDomain, pid: process.pid }, 'svidgate started');
   return running({ ...context, addresses, tasks });
@@ -173,9 +176,10 @@ async function makeOtherParts(
     readonly stores: AsyncDisposableStack;
     readonly datastore: Promise<Datastore>;
     readonly policies: PolicyEngine | undefined;
+    readonly program: RegoProgram;
   },
 ): Promise<{ readonly parts: ServerParts; readonly listeners: Listeners }> {
-  const { metrics, directory, stores, policies } = own;
+  const { metrics, directory, stores, policies, program } = own;
   const { config, clock } = context;
   const [{ createParts }, listeners] = await Promise.all([import('./parts.ts'), import('./listeners.ts')]);
   const datastore = await own.datastore;
@@ -183,7 +187,10 @@ async function makeOtherParts(
   stores.defer(() => log.close());
   const audit = { ...limitFloods(log, clock), state: () => log.state };
   return {
-    parts: await createParts({ ...context, metrics, directory, stores, datastore, audit }, policies),
+    parts: await createParts(
+      { ...context, metrics, directory, stores, datastore, audit, regoProgram: program },
+      policies,
+    ),
     listeners,
   };
 }

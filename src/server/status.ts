@@ -2,6 +2,7 @@ import { unservedPolicies } from '../config/index.ts';
 import type { ListenerStatus, StatusReport } from '../endpoints/admin/index.ts';
 import { decisionLogProblems, decisionLogReport } from './decision-log-report.ts';
 import { gateIdsOfEntries } from './gate-tls.ts';
+import { offloadWarnings } from './offload-report.ts';
 import type { ServerParts } from './parts.ts';
 import { heldWarnings, policyReport, sourceWarnings } from './policy-report.ts';
 
@@ -107,6 +108,7 @@ function warningsOf(parts: ServerParts): readonly string[] {
     ...heldWarnings(parts),
     ...decisionLogProblems(parts),
     ...sourceWarnings(parts),
+    ...offloadWarnings(parts),
     ...gateWarnings(parts),
     ...(revocations.snapshot.value.all.length > 0
       ? ['a revocation ends no stream, WebSocket or TCP connection that is open: bound their duration in Envoy']
