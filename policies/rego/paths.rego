@@ -66,9 +66,11 @@ matches(pattern) if {
 }
 
 # `/**` alone has nothing before it.
-pattern_segments("") := []
-
-pattern_segments(pattern) := split(substring(pattern, 1, -1), "/") if startswith(pattern, "/")
+pattern_segments(pattern) := [] if {
+	pattern == ""
+} else := split(substring(pattern, 1, -1), "/") if {
+	startswith(pattern, "/")
+}
 
 segment_matches("*", given) if given != ""
 

@@ -37,3 +37,4 @@ export { followPeerFacts, type PeerFactsSource } from './peer-facts.ts';
 export { restrict, setFor, type PeerFacts, type RestrictedPolicy } from './restrict.ts';
 export { encodeNoRules, encodeRules, type EncodedRules } from './encode-rules.ts';
 export { showRules, type ShownRules } from './show-rules.ts';
+export { translatePolicy, type TranslateOptions } from './translate/index.ts';

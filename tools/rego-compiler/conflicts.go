@@ -12,8 +12,14 @@ import (
 func mayConflict(compiler *ast.Compiler, entrypoints []ast.Ref) []problem {
 	reached := reachedRules(compiler, entrypoints)
 	groups := map[string][]*ast.Rule{}
+	isBranch := map[*ast.Rule]bool{}
 	for _, rule := range reached {
-		if rule.Head.RuleKind() == ast.SingleValue && !rule.Default {
+		for branch := rule.Else; branch != nil; branch = branch.Else {
+			isBranch[branch] = true
+		}
+	}
+	for _, rule := range reached {
+		if !isBranch[rule] && rule.Head.RuleKind() == ast.SingleValue && !rule.Default {
 			name := rule.Ref().GroundPrefix().String()
 			groups[name] = append(groups[name], rule)
 		}
@@ -33,7 +39,7 @@ func mayConflict(compiler *ast.Compiler, entrypoints []ast.Ref) []problem {
 	return problems
 }
 
-// reachedRules are those of the entrypoints and all that they depend on, else branches not counted.
+// reachedRules are those of the entrypoints and all that they depend on, some else branches by themselves, too.
 func reachedRules(compiler *ast.Compiler, entrypoints []ast.Ref) []*ast.Rule {
 	var rules []*ast.Rule
 	seen := map[*ast.Rule]bool{}
