@@ -6,6 +6,7 @@ type DecisionLog = svidgate.admin.v1.DecisionLogStatus;
 type Count = DecisionLog['bytes'];
 
 const COLUMNS = ['RECORDS TO', 'DELIVERED', 'BEHIND', 'LOST', 'LAST', 'PROBLEM'];
+const OFFLOADED_COLUMNS = ['ANSWERED BY ENVOY', 'PID', 'POLICY', 'ANSWER', 'REQUESTS', 'RECORDS', 'LOST'];
 const MIB = 2 ** 20;
 
 /** One line about the log itself; empty when nothing is recorded. */
@@ -30,6 +31,21 @@ export function formatDecisionSinks(log: DecisionLog | null, now: number): reado
   return [formatTable(COLUMNS, rows)];
 }
 
+/** A row for each Envoy and policy that it decides of by itself. */
+export function formatOffloadedRequests(log: DecisionLog | null): readonly string[] {
+  if (log === null || log.offloaded.length === 0) return [];
+  const rows = log.offloaded.map((line) => [
+    line.pid === 0 ? '(ended)' : line.nodeId,
+    line.pid === 0 ? '' : String(line.pid),
+    line.policy,
+    line.outcome,
+    line.counted === null ? 'not told' : String(numberOf(line.counted)),
+    String(numberOf(line.received)),
+    line.lost === null ? 'unknown' : String(numberOf(line.lost)),
+  ]);
+  return [formatTable(OFFLOADED_COLUMNS, rows)];
+}
+
 /** As --output json shows it. */
 export function decisionLogJson(log: DecisionLog): Readonly<Record<string, unknown>> {
   return {
@@ -48,6 +64,19 @@ export function decisionLogJson(log: DecisionLog): Readonly<Record<string, unkno
       ...(sink.lastDeliveredAt === null ? {} : { last_delivered_at: isoTime(sink.lastDeliveredAt) }),
       ...(sink.problem === '' ? {} : { problem: sink.problem, failing_since: isoTime(sink.failingSince) }),
     })),
+    ...(log.offloaded.length === 0 ? {} : { offloaded: log.offloaded.map(offloadedJson) }),
+  };
+}
+
+function offloadedJson(line: DecisionLog['offloaded'][number]): object {
+  const { pid, uid, nodeId, policy, outcome, received, counted, lost } = line;
+  return {
+    ...(pid === 0 ? {} : { pid, uid: numberOf(uid), node_id: nodeId }),
+    policy,
+    outcome,
+    received: numberOf(received),
+    ...(counted === null ? {} : { counted: numberOf(counted) }),
+    ...(lost === null ? {} : { lost: numberOf(lost) }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { int64ToBigInt, timestampToMs, type svidgate } from '../proto/index.ts';
 import { authorityJson, formatAuthorities } from './authority-view.ts';
-import { decisionLogJson, decisionLogText, formatDecisionSinks } from './decision-log-view.ts';
+import { decisionLogJson, decisionLogText, formatDecisionSinks, formatOffloadedRequests } from './decision-log-view.ts';
 import { formatOffload } from './offload-status-view.ts';
 import { policyStatusJson } from './policy-history-view.ts';
 import { formatPolicySources } from './policy-source-view.ts';
@@ -47,6 +47,7 @@ export function formatStatus(status: Status, envoys: readonly Envoy[], now: numb
     ...formatPolicySources(status.policies, now),
     ...formatOffload(status.policies),
     ...formatDecisionSinks(status.decisionLog, now),
+    ...formatOffloadedRequests(status.decisionLog),
     formatTable(
       [...ENVOY_COLUMNS, ...RESOURCE_COLUMNS],
       envoys.flatMap((envoy) => envoyRows(envoy, now)),

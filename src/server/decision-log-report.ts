@@ -33,13 +33,16 @@ export function watchDecisionLog(recorder: OpenDecisionRecorder, clock: Clock, s
 }
 
 /** As the admin API shows it; undefined when nothing is recorded. */
-export function decisionLogReport({ config, decisionLog }: ServerParts): DecisionLogReport | undefined {
+export function decisionLogReport(parts: ServerParts): DecisionLogReport | undefined {
+  const { config, decisionLog } = parts;
   if (decisionLog === undefined || config.decisionLog === undefined) return undefined;
   const { folder } = config.decisionLog;
+  const lines = parts.offloadEvidence?.status() ?? [];
+  const offloaded = lines.length === 0 ? {} : { offloaded: lines };
   const { untoldLosses } = decisionLog.recorder;
   const status = decisionLog.status();
   if (status === undefined) {
-    return { folder, bytes: 0, written: 0, lost: untoldLosses, waiting: 0, problem: AWAY, sinks: [] };
+    return { folder, bytes: 0, written: 0, lost: untoldLosses, waiting: 0, problem: AWAY, sinks: [], ...offloaded };
   }
   const { log, sinks } = status;
   const problem = decisionLog.answers() ? log.failure : AWAY;
@@ -50,6 +53,7 @@ export function decisionLogReport({ config, decisionLog }: ServerParts): Decisio
     written: log.written,
     lost: lost + untoldLosses,
     waiting: log.waiting,
+    ...offloaded,
     ...(problem === undefined ? {} : { problem }),
     sinks: sinks.map(({ name, delivered, lost: missed, lagRecords, lagSeconds, lastDeliveredAt, failing }) => ({
       name,
@@ -68,9 +72,14 @@ export function decisionLogProblems(parts: ServerParts): readonly string[] {
   const report = decisionLogReport(parts);
   if (report === undefined) return [];
   const late = parts.clock.now() - PATIENCE_MS;
+  const { offloaded = [] } = report;
+  const missing = offloaded.reduce((sum, { lost = 0 }) => sum + lost, 0);
+  const untold = offloaded.filter(({ counted }) => counted === undefined).length;
   return [
     ...(report.problem === undefined ? [] : [`decisions are not recorded: ${report.problem}`]),
     ...(report.lost === 0 ? [] : [`${report.lost} decisions since the start are not in the decision log`]),
+    ...(missing === 0 ? [] : [`${missing} requests that Envoys answered by themselves are not in the decision log`]),
+    ...(untold === 0 ? [] : [`${untold} Envoys do not tell how many requests they answered by themselves`]),
     ...report.sinks.flatMap(({ name, failing, lagRecords }) =>
       failing === undefined || failing.since > late
         ? []

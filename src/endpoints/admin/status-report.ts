@@ -34,6 +34,24 @@ export interface DecisionLogReport {
   /** Why nothing can be written. */
   readonly problem?: string;
   readonly sinks: readonly DecisionSinkReport[];
+  /** What Envoys answered by themselves, of each Envoy and policy. */
+  readonly offloaded?: readonly OffloadedReport[];
+}
+
+export interface OffloadedReport {
+  /** Absent for all that have ended. */
+  readonly pid?: number;
+  readonly uid?: number;
+  /** As the Envoy names itself. */
+  readonly name: string;
+  readonly policy: string;
+  readonly outcome: 'allow' | 'deny';
+  /** Records that came. */
+  readonly received: number;
+  /** Requests by the Envoy's own counter; undefined while it does not tell. */
+  readonly counted: number | undefined;
+  /** Records that are missing for certain; undefined where that cannot be told. */
+  readonly lost: number | undefined;
 }
 
 /** Who gets the records beside the disk. */

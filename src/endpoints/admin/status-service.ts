@@ -25,6 +25,8 @@ const WATCH_INTERVAL_MS = 1000;
 const MAX_WATCHERS = 32;
 /** Parts of a status that Envoys write themselves are cut to this. */
 const MAX_TEXT_LENGTH = 1024;
+/** Of Envoys and policies. */
+const MAX_OFFLOADED = 1000;
 
 /** StatusAdmin of the admin API. */
 export function statusMethods(
@@ -75,9 +77,20 @@ function toStatus(report: StatusReport, request: PageRequest): StatusInit {
   };
 }
 
-function toDecisionLog({ problem, sinks, ...log }: DecisionLogReport): svidgate.admin.v1.DecisionLogStatusInit {
+function toDecisionLog({
+  problem,
+  sinks,
+  offloaded = [],
+  ...log
+}: DecisionLogReport): svidgate.admin.v1.DecisionLogStatusInit {
   return {
     ...log,
+    offloaded: offloaded.slice(0, MAX_OFFLOADED).map(({ name, counted, lost, ...line }) => ({
+      ...line,
+      nodeId: cut(name),
+      ...(counted === undefined ? {} : { counted }),
+      ...(lost === undefined ? {} : { lost }),
+    })),
     problem: problem ?? '',
     sinks: sinks.map(({ lastDeliveredAt, failing, ...sink }) => ({
       ...sink,
