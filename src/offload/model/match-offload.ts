@@ -29,7 +29,7 @@ export function offloadMatcher(set: OffloadSet): (request: EnvoyRequest) => Offl
   const found = known.get(set);
   if (found !== undefined) return found;
   const allow = inEnvoysOrder(set.allow).map((rule) => ({ id: rule.id, matches: ruleMatcher(rule) }));
-  const outer = set.outer?.map(ruleMatcher);
+  const outer = set.outer?.map(outerMatcher);
   const made = (request: EnvoyRequest): OffloadMatch => {
     const rule = allow.find(({ matches }) => matches(request));
     const refused = outer !== undefined && !outer.some((matches) => matches(request));
@@ -50,6 +50,19 @@ function ruleMatcher({ id, request, peer, expression }: OffloadRule): Matcher {
   }
   const [ofRequest, ofPeer] = [requestMatcher(request), peerMatcher(peer)];
   return (asked) => ofRequest(asked) && ofPeer(asked);
+}
+
+/** Whoever may be meant by it, and rather more: a name of a certificate is enough, whether it was verified or not. */
+function outerMatcher({ request, peer }: OffloadRule): Matcher {
+  const ofRequest = requestMatcher(request);
+  if (peer.kind === 'anyone') return ofRequest;
+  const wanted = peer.of.map(textMatcher);
+  return (asked) => ofRequest(asked) && namesOf(asked).some((name) => wanted.some((matches) => matches(name)));
+}
+
+/** Of its certificate. */
+function namesOf({ peer }: EnvoyRequest): readonly string[] {
+  return peer === undefined ? [] : [...peer.uris, ...peer.dnsNames, peer.subject];
 }
 
 function requestMatcher(match: RequestMatch): Matcher {
@@ -109,9 +122,8 @@ function destinationMatcher(address: string, prefixLength: number): Matcher {
 
 function peerMatcher(match: PeerMatch): Matcher {
   const except = match.except.map(textMatcher);
-  const isOut = ({ peer }: EnvoyRequest): boolean =>
-    peer !== undefined &&
-    [...peer.uris, ...peer.dnsNames, peer.subject].some((name) => except.some((matches) => matches(name)));
+  const isOut = (request: EnvoyRequest): boolean =>
+    namesOf(request).some((name) => except.some((matches) => matches(name)));
   if (match.kind === 'anyone') return (request) => !isOut(request);
   // Of others Envoy cannot be told that there is no second URI SAN: they are not sent.
   const wanted = new Set(match.of.flatMap((one) => (one.kind === 'exact' ? [one.text] : [])));

@@ -11,11 +11,10 @@ import {
 /**
  * A regex of RE2 as one of JavaScript that tells the same of a whole text, which is given as its bytes, a character each: like
  * RE2, it takes characters as their bytes in UTF-8, and bytes that are none are taken by `\C` alone. Throws `unimplemented`
- * for what the two do not have in common: classes of Unicode, flags within, and `\w` and its kind under `(?i)`.
+ * for what the two do not have in common: classes of Unicode, other flags than `i` and `s`, and `\w` and its kind under `(?i)`.
  */
 export function wholeTextRegex(pattern: string): RegExp {
-  const [, flags = '', body = pattern] = /^\(\?([is]+)\)(.*)$/su.exec(pattern) ?? [];
-  const reader: Reader = { text: Array.from(body), at: 0, flags };
+  const reader: Reader = { text: Array.from(pattern), at: 0, flags: '' };
   const source = alternatives(reader);
   if (reader.at < reader.text.length) throw unsupported('an unexpected )');
   return new RegExp(`^(?:${source})$`);
@@ -24,7 +23,8 @@ export function wholeTextRegex(pattern: string): RegExp {
 interface Reader {
   readonly text: readonly string[];
   at: number;
-  readonly flags: string;
+  /** Of where it is. */
+  flags: string;
 }
 
 const DIGITS = ['09'];
@@ -101,10 +101,16 @@ function next(reader: Reader): string {
 }
 
 function group(reader: Reader): string {
-  const [opening = ''] = /^\?(?::|P?<\w+>)/u.exec(reader.text.slice(reader.at, reader.at + 80).join('')) ?? [];
-  if (opening === '' && reader.text[reader.at] === '?') throw unsupported('a group with flags');
+  const rest = reader.text.slice(reader.at, reader.at + 80).join('');
+  const [opening = '', flags = '', end = ':'] = /^\?(?:([is]*)([:)])|P?<\w+>)/u.exec(rest) ?? [];
+  if (opening === '' && reader.text[reader.at] === '?') throw unsupported('such a group');
   reader.at += opening.length;
+  // Until the end of the group that this stands in.
+  const before = reader.flags;
+  reader.flags += flags;
+  if (end === ')') return '';
   const inner = alternatives(reader);
+  reader.flags = before;
   if (next(reader) !== ')') throw unsupported('an open group');
   return `(?:${inner})`;
 }

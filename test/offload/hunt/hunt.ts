@@ -204,11 +204,17 @@ export function drawNear({ aims }: HuntPolicy, random: Random, vocabulary: Vocab
   return draw;
 }
 
+/** One request again. */
+export async function askAgain(
+  asked: Pick<HuntFailure, 'moment' | 'draw'>,
+  about: Parameters<typeof setScene>[1],
+): Promise<HuntFailure | undefined> {
+  await using scene = await setScene(asked.moment, about);
+  return (await tryOne(asked.draw, scene)).failures[0];
+}
+
 /** The least request that still fails in the same way. */
-export async function shrink(
-  failure: HuntFailure,
-  about: { readonly prepared: Prepared; readonly stage: Stage; readonly options: Pick<HuntOptions, 'spoil'> },
-): Promise<HuntFailure> {
+export async function shrink(failure: HuntFailure, about: Parameters<typeof setScene>[1]): Promise<HuntFailure> {
   await using scene = await setScene(failure.moment, about);
   const again = async (draw: Draw): Promise<HuntFailure | undefined> => {
     const found = (await tryOne(draw, scene)).failures[0];

@@ -1,5 +1,6 @@
 /** What Envoy sees of somebody, and what it tells the gate. */
 import type { Cast } from '../../hunt/reading.ts';
+import { FIRST_MOMENT } from '../../hunt/timeline.ts';
 import type { EnvoyPeer, EnvoyRequest } from '../../../src/offload/index.ts';
 import type { CheckRequestInit } from '../../../src/proto/index.ts';
 import type { Draw, Pair } from './draw.ts';
@@ -35,17 +36,24 @@ export function envoyRequestOf(draw: Draw, cast: Cast): EnvoyRequest {
   };
 }
 
-/** Certificates that nobody can show in a handshake have no DER. Envoy checks against the same roots, and no dates: it did so before. */
+/**
+ * Certificates that nobody can show in a handshake have no DER. Envoy checked against the roots that there were first, when the
+ * connection was made, and by less strict rules than the gate.
+ */
 function peerOf(certificate: string, { people }: Cast): EnvoyPeer | undefined {
   const credential = people.credentials.get(certificate);
   if (credential === undefined || credential.der.length === 0) return undefined;
-  const { uris, root, name } = credential;
-  const dnsNames = name === 'DNS name only' ? ['alice.example.test'] : [];
-  return { uris, dnsNames, subject: 'CN=x', isVerified: root !== undefined || SIGNED_BY_FIRST.has(name) };
+  const { uris, root = '', name, notBefore, notAfter } = credential;
+  const now = Date.now();
+  const isGood = FIRST_MOMENT.roots.includes(root) || SIGNED_BY_FIRST.has(name);
+  const dnsNames = name === NAME_ONLY ? ['alice.example.test'] : [];
+  return { uris, dnsNames, subject: 'CN=x', isVerified: isGood && notBefore <= now && now <= notAfter };
 }
 
+const NAME_ONLY = 'DNS name only';
+
 /** Envoy takes these, the gate does not. */
-const SIGNED_BY_FIRST: ReadonlySet<string> = new Set(['two URIs', 'DNS name only', 'upper case', 'a CA']);
+const SIGNED_BY_FIRST: ReadonlySet<string> = new Set(['two URIs', NAME_ONLY, 'upper case']);
 
 /** What Envoy asks the gate with. */
 export function checkRequestOf(draw: Draw, cast: Cast): CheckRequestInit {
@@ -57,7 +65,7 @@ export function checkRequestOf(draw: Draw, cast: Cast): CheckRequestInit {
     const before = map.get(name);
     map.set(name, before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ','}${value}`);
   }
-  const principal = credential?.uris[0] ?? (draw.certificate === 'DNS name only' ? 'alice.example.test' : 'CN=x');
+  const principal = credential?.uris[0] ?? (draw.certificate === NAME_ONLY ? 'alice.example.test' : 'CN=x');
   return {
     attributes: {
       source: isSeen ? { principal, certificate: credential.text } : {},

@@ -1,0 +1,68 @@
+/**
+ * `node test/offload/hunt/main.ts REQUESTS [SEED] [PROCESSES] [POLICY…]`: so many requests to each policy. Exit code 0 only if no
+ * rule is unsound.
+ */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { randomInt } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { tempFolder } from '../../support/temp-folder.ts';
+import { hunt, type HuntFigures } from './hunt.ts';
+import { allPolicies, createWorkshop, report } from './run-hunt.ts';
+import { createStage } from './stage.ts';
+
+const [requests = 0, seed = randomInt(2 ** 31), processes = availableParallelism()] = process.argv
+  .slice(2, 5)
+  .map(Number);
+const names = process.argv.slice(5);
+if (!(requests > 0)) {
+  console.error('usage: node test/offload/hunt/main.ts REQUESTS [SEED] [PROCESSES] [POLICY…]');
+  process.exit(2);
+}
+const all = (await allPolicies()).filter(({ name }) => names.length === 0 || names.includes(name));
+process.exitCode = processes > 1 ? await inParts() : await alone();
+
+async function inParts(): Promise<number> {
+  const startedAt = performance.now();
+  console.log(`offload hunt: ${all.length} policies, ${requests} requests each, ${processes} processes, seed ${seed}`);
+  const codes = await Promise.all(
+    Array.from({ length: processes }, async (_, part) => {
+      const own = all.filter((_policy, index) => index % processes === part).map(({ name }) => name);
+      const args = [String(requests), String(seed), '1', ...own];
+      const child = fork(new URL(import.meta.url), args, { execArgv: ['--disable-warning=ExperimentalWarning'] });
+      const [code] = (await once(child, 'exit')) as [number | null];
+      return code ?? 1;
+    }),
+  );
+  const isGood = codes.every((code) => code === 0);
+  const seconds = Math.round((performance.now() - startedAt) / 1000);
+  console.log(isGood ? `offload hunt: no rule is unsound, in ${seconds} s` : 'offload hunt: FAILED');
+  return isGood ? 0 : 1;
+}
+
+async function alone(): Promise<number> {
+  await using folder = await tempFolder();
+  await using stage = await createStage(folder.path);
+  const workshop = createWorkshop(stage.gate);
+  let isGood = true;
+  for (const policy of all) {
+    await using prepared = await workshop.prepare(policy);
+    const startedAt = performance.now();
+    const figures = await hunt(prepared, stage, { seed, requests });
+    const { ways, rules } = prepared.translated;
+    const speed = Math.round((figures.checks / (performance.now() - startedAt)) * 1000);
+    console.log(
+      `${policy.name}: ${shown(figures)}; ${ways.offloaded} of ${ways.all} ways, ${rules.length} rules; ${speed}/s`,
+    );
+    if (figures.failures.length === 0) continue;
+    isGood = false;
+    console.log(await report(figures.failures, { prepared, stage }));
+  }
+  return isGood ? 0 : 1;
+}
+
+function shown({ checks, allowed, offloaded, refused, failures }: HuntFigures): string {
+  const share = (count: number, of = checks): string => `${of === 0 ? 0 : Math.round((count / of) * 100)} %`;
+  const faults = failures.length === 0 ? '' : `${failures.length} FAILURES, `;
+  return `${faults}allowed ${share(allowed)}, of these offloaded ${share(offloaded, allowed)}, refused ${share(refused)}`;
+}

@@ -1,0 +1,113 @@
+import { systemClock } from '../../../src/core/index.ts';
+import type { GateFacts } from '../../../src/offload/index.ts';
+import { translatePolicy, type Translators } from '../../../src/offload/translate/index.ts';
+import { createRegoCompiler } from '../../../src/policy/rego-compiler.ts';
+import {
+  createRegoProgram,
+  offeredBuiltins,
+  openPolicy,
+  snapshotSource,
+  type OpenedPolicy,
+  type RegoProgram,
+} from '../../../src/policy/index.ts';
+import { generatedPolicy } from './generated.ts';
+import { shrink, type HuntFailure, type HuntOptions, type Prepared } from './hunt.ts';
+import { joinedPolicy, singlePolicy, type HuntPolicy, type WrittenPolicy } from './policy.ts';
+import { shippedPolicies } from './shipped.ts';
+import type { Stage } from './stage.ts';
+import { WRITTEN_FORMS } from './written-forms.ts';
+import { WRITTEN_PATHS } from './written-paths.ts';
+import { WRITTEN_WHO } from './written-who.ts';
+
+const NEVER = new AbortController().signal;
+
+/** Compiles and translates policies of the hunt. */
+export interface Workshop {
+  prepare(policy: HuntPolicy, translators?: Translators): Promise<Prepared & AsyncDisposable>;
+}
+
+export function createWorkshop(gate: GateFacts): Workshop {
+  const program = createRegoProgram({ clock: systemClock, timeLimitMs: 120_000 });
+  const compiler = createRegoCompiler({ clock: systemClock, program, builtins: offeredBuiltins(true) });
+  return {
+    async prepare(policy, translators) {
+      const { name, snapshot, entrypoint } = policy;
+      const [translated, opened] = await Promise.all([
+        translate(policy, { gate, program, ...(translators === undefined ? {} : { translators }) }),
+        openPolicy({ path: snapshotSource(name, snapshot), entrypoint, compiler, signal: NEVER }),
+      ]);
+      return withEnd({ policy, translated, opened });
+    },
+  };
+}
+
+function withEnd<T extends { readonly opened: OpenedPolicy }>(prepared: T): T & AsyncDisposable {
+  return { ...prepared, [Symbol.asyncDispose]: () => prepared.opened[Symbol.asyncDispose]() };
+}
+
+export async function translate(
+  { name, snapshot, entrypoint }: HuntPolicy,
+  with_: { readonly gate: GateFacts; readonly program: RegoProgram; readonly translators?: Translators },
+): Promise<Prepared['translated']> {
+  return await translatePolicy({ policy: name, snapshot, entrypoint, fastDeny: true, signal: NEVER, ...with_ });
+}
+
+const GENERATED = 24;
+
+const generated = (): readonly WrittenPolicy[] =>
+  Array.from({ length: GENERATED }, (_, index) => generatedPolicy(index));
+
+/** Each by itself. */
+export async function allPolicies(): Promise<readonly HuntPolicy[]> {
+  const written = [...WRITTEN_PATHS, ...WRITTEN_WHO, ...WRITTEN_FORMS, ...generated()];
+  return [...(await shippedPolicies()), ...written.map(singlePolicy)];
+}
+
+/** Those whose decision is an object, or may conflict, cannot be asked by another policy as the others. */
+const ALONE: ReadonlySet<string> = new Set(['conflicts', 'objects', 'odd_objects']);
+
+/** As many in few modules, for a run that is short. */
+export async function joinedPolicies(): Promise<readonly HuntPolicy[]> {
+  const [table] = await shippedPolicies();
+  const forms = WRITTEN_FORMS.filter(({ name }) => !ALONE.has(name));
+  return [
+    ...(table === undefined ? [] : [table]),
+    joinedPolicy('written_paths', WRITTEN_PATHS),
+    joinedPolicy('written_who', WRITTEN_WHO),
+    joinedPolicy('written_forms', forms),
+    joinedPolicy('generated', generated()),
+  ];
+}
+
+export function findPolicy(name: string, policies: readonly HuntPolicy[]): HuntPolicy {
+  const found = policies.find((policy) => policy.name === name);
+  if (found === undefined) throw new Error(`there is no policy ${name}`);
+  return found;
+}
+
+/** What is to be read of failures: the first of each rule in its least form, and how to see it again. */
+export async function report(
+  failures: readonly HuntFailure[],
+  about: { readonly prepared: Prepared; readonly stage: Stage; readonly options?: Pick<HuntOptions, 'spoil'> },
+): Promise<string> {
+  const first = new Map(failures.map((failure) => [`${failure.what} ${failure.rule ?? ''}`, failure]));
+  const lines: string[] = [];
+  for (const failure of [...first.values()].slice(0, 4)) {
+    const least = await shrink(failure, { options: {}, ...about });
+    const { what, policy, moment, rule, answer, draw } = least;
+    const said = answer.isAllowed
+      ? answer.isPlain
+        ? 'allows'
+        : 'allows, and changes something'
+      : `denies: ${answer.reason}`;
+    lines.push(`${what}: ${policy}, ${moment}, ${rule ?? 'outer'}: the gate ${said}`);
+    const found = about.prepared.translated.rules.find(({ id }) => id === rule);
+    if (found !== undefined) {
+      lines.push(`  rule ${JSON.stringify({ request: found.request, peer: found.peer, caller: found.caller })}`);
+      lines.push(`  from ${found.origin.map((each) => `${each.file}:${each.line}`).join(', ')}`);
+    }
+    const text = JSON.stringify({ policy, moment, draw }).replaceAll("'", String.raw`\u0027`);
+    lines.push(`  node test/offload/hunt/replay.ts '${text}'`);
+  }
+  return lines.join('\n');
+}
