@@ -10,7 +10,7 @@ const MAX_BYTES = 256 * 1024 * 1024;
 const TYPES = { [MtlsAuthenticated.getTypeUrl()]: MtlsAuthenticated };
 /** Fields whose values are wrapped numbers. */
 const WRAPPED = ['prefix_len'];
-const SAN_TYPES = new Map(Object.entries(SanType).map(([name, number]) => [Number(number), name]));
+const SAN_TYPES = new Map<number, string>(Object.entries(SanType).map(([name, number]) => [number, name]));
 
 /** The RBAC filter of a set as it is sent, in the form of Envoy's own configuration; what cannot be told exactly is not in it. */
 export function showRules(set: OffloadSet): ShownRules {

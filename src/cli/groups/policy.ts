@@ -3,6 +3,7 @@ import { clientOptions, examples, outputOption, type CliContext, type ClientOpti
 import type { OutputFormat } from '../terminal.ts';
 import { addPolicyAuthoringCommands } from './policy-authoring.ts';
 import { addPolicyHistory } from './policy-history.ts';
+import { addPolicyOffload } from './policy-offload.ts';
 import { addPolicyRecordCommands } from './policy-records.ts';
 import { addPolicyToolCommands } from './policy-tools.ts';
 
@@ -29,6 +30,7 @@ export function addPolicyGroup(program: Command, { terminal, finish }: CliContex
   addPolicyRecordCommands(group, { terminal, finish });
   addPolicyToolCommands(group, { terminal, finish });
   addPolicyAuthoringCommands(group, { terminal, finish });
+  addPolicyOffload(group, { terminal, finish });
 }
 
 function addShadowReport(group: Command, { terminal, finish }: CliContext): void {
