@@ -23,7 +23,7 @@ export interface AnswerFrame {
   readonly nonce: string;
 }
 
-/** Of the state of the world: everything that was asked for. */
+/** Of the state of the world: everything that was asked for, or of it what is renewed. */
 export function encodeSotwAnswer(
   resources: readonly EncodedResource[],
   version: string,
@@ -35,16 +35,6 @@ export function encodeSotwAnswer(
     typeUrl,
     nonce,
   });
-}
-
-/** Renews leases: Envoy takes a resource without content in the version that it holds for a sign of life (xDS TTL). */
-export function encodeSotwRenewal(
-  leased: readonly LeasedResource[],
-  version: string,
-  { typeUrl, nonce }: AnswerFrame,
-): Uint8Array {
-  const resources = leased.map(({ name, ttlMs }) => wrapped(name, ttlMs, undefined));
-  return encodeMessage(DiscoveryResponse, { versionInfo: version, resources, typeUrl, nonce });
 }
 
 export function encodeDeltaAnswer(
@@ -65,6 +55,7 @@ export function encodeDeltaAnswer(
   });
 }
 
+/** Renews leases: Envoy takes a resource without content in the version that it holds for a sign of life (xDS TTL). */
 export function encodeDeltaRenewal(leased: readonly LeasedResource[], { typeUrl, nonce }: AnswerFrame): Uint8Array {
   return encodeMessage(DeltaDiscoveryResponse, {
     resources: leased.map(({ name, version, ttlMs }) => ({ name, version, ...lifetime(ttlMs) })),
@@ -74,14 +65,10 @@ export function encodeDeltaRenewal(leased: readonly LeasedResource[], { typeUrl,
 }
 
 /** Only what has a time to live is wrapped: that is the one use that Envoys have for it in this variant. */
-function sotwResource({ name, bytes, ttlMs }: EncodedResource, typeUrl: string): AnyInit {
+function sotwResource({ name, version, bytes, ttlMs }: EncodedResource, typeUrl: string): AnyInit {
   const resource = packAny(typeUrl, bytes);
-  return ttlMs === undefined ? resource : wrapped(name, ttlMs, resource);
-}
-
-function wrapped(name: string, ttlMs: number, resource: AnyInit | undefined): AnyInit {
-  const content = resource === undefined ? {} : { resource };
-  return packAny(RESOURCE_TYPE_URL, encodeMessage(DiscoveryResource, { name, ...content, ...lifetime(ttlMs) }));
+  if (ttlMs === undefined) return resource;
+  return packAny(RESOURCE_TYPE_URL, encodeMessage(DiscoveryResource, { name, version, resource, ...lifetime(ttlMs) }));
 }
 
 function lifetime(ttlMs: number | undefined): { readonly ttl?: ReturnType<typeof msToDuration> } {

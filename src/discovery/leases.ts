@@ -60,8 +60,11 @@ export class Leases {
     return lost;
   }
 
-  refused(nonce: string): void {
-    for (const name of this.#take(nonce)?.names ?? []) this.#leases.delete(name);
+  /** Gives the names of what had ended before it was renewed, and has to be sent whole; undefined where content was refused. */
+  refused(nonce: string): readonly string[] | undefined {
+    const answer = this.#take(nonce);
+    for (const name of answer?.names ?? []) this.#leases.delete(name);
+    return answer?.isRenewal === true ? answer.names : undefined;
   }
 
   released(names: readonly string[]): void {

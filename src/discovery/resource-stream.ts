@@ -150,16 +150,21 @@ function receive(protocol: StreamProtocol, bytes: Uint8Array, lane: Lane): void 
       books.acknowledged(reply.resources);
       session.repeat(leases.acknowledged(nonce, lane.monotonicNow()));
       break;
-    case 'nack':
+    case 'nack': {
+      const lost = leases.refused(nonce);
+      if (lost !== undefined) {
+        session.repeat(lost);
+        break;
+      }
       metrics.count(signals.nacks, {});
       books.refused(reply.resources, reply.reason);
-      leases.refused(nonce);
       lane.followed.refused?.(reply.resources);
       logger.warn(
         { node_id: session.node.id, resource_names: reply.resources.map(({ name }) => name), reason: reply.reason },
         signals.refusedMessage,
       );
       break;
+    }
     case 'stale':
       logger.debug({ node_id: session.node.id }, 'stale nonce ignored');
       break;

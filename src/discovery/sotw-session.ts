@@ -11,7 +11,7 @@ import {
   type Reply,
   type UnknownName,
 } from './discovery-session.ts';
-import { encodeSotwAnswer, encodeSotwRenewal, type LeasedResource } from './encode-answer.ts';
+import { encodeSotwAnswer, type LeasedResource } from './encode-answer.ts';
 import { UNKNOWN_NODE, type EnvoyNode } from './envoy-node.ts';
 import { findResources, type FoundResources } from './find-resources.ts';
 import type { EncodedResource, ResourceView } from './resource-view.ts';
@@ -41,6 +41,8 @@ interface SentAnswer {
   readonly version: string;
   readonly nonce: string;
   readonly versions: ReadonlyMap<string, string>;
+  /** What has to be renewed. */
+  readonly leased: readonly EncodedResource[];
   /** Whether the Envoy said what it made of it. */
   isReplied: boolean;
 }
@@ -56,6 +58,8 @@ const NO_NAMES: ReadonlySet<string> = new Set();
  * - The first request and each change of the set of names is answered, even with the same content.
  * - Content that changes without a request is sent only if some of it differs from what was sent last. What an Envoy
  *   refused is therefore not sent again until it changes.
+ * - A lease is renewed by its whole content: in this variant Envoy (1.36 to 1.40) takes a resource without content and
+ *   leaves its time to live as it was.
  * - On ADS a request that repeats one which was replied to already is answered again: it stands for a further watch on
  *   the same names (envoy#47309).
  */
@@ -123,14 +127,15 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
 
   renew(leased: readonly LeasedResource[]): OutgoingMessage | undefined {
     const sent = this.#sent;
-    const held = leased.filter(({ name, version }) => sent?.versions.get(name) === version);
+    const renewed = new Map(leased.map(({ name, version }) => [name, version]));
+    const held = sent?.leased.filter(({ name, version }) => renewed.get(name) === version) ?? [];
     if (sent === undefined || held.length === 0) return undefined;
     const { typeUrl } = this.#options;
     const { version } = sent;
     const nonce = this.#options.nextNonce();
     this.#supersede();
     this.#sent = { ...sent, nonce, isReplied: false };
-    return { ...EMPTY_MESSAGE, nonce, version, encode: () => encodeSotwRenewal(held, version, { typeUrl, nonce }) };
+    return { ...EMPTY_MESSAGE, nonce, version, encode: () => encodeSotwAnswer(held, version, { typeUrl, nonce }) };
   }
 
   repeat(names: readonly string[]): void {
@@ -183,6 +188,7 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
       version,
       nonce,
       versions: new Map(resources.map((resource) => [resource.name, resource.version])),
+      leased: resources.filter(({ ttlMs }) => ttlMs !== undefined),
       isReplied: false,
     };
     for (const { name } of resources) this.#held.add(name);
