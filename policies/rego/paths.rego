@@ -74,4 +74,7 @@ pattern_segments(pattern) := [] if {
 
 segment_matches("*", given) if given != ""
 
-segment_matches(wanted, given) if wanted == given
+segment_matches(wanted, given) if {
+	wanted != "*"
+	wanted == given
+}
