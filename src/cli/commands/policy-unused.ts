@@ -13,8 +13,9 @@ export async function unusedGrants(options: UnusedFlags & RecordCommandOptions):
   const snapshot = await pathSource(path, { clock: systemClock }).read(signal);
   await using grants = await (await evaluateGrants({ snapshot, entrypoint, signal })).open();
   const records = openDecisionLog(options, signal);
-  const report = await grantUsage(records, grants, { signal, ...(name === undefined ? {} : { policy: name }) });
-  const shown = { report, digest: snapshot.digest, gaps: logGaps(records.counts) };
+  const { digest } = snapshot;
+  const report = await grantUsage(records, grants, { signal, digest, ...(name === undefined ? {} : { policy: name }) });
+  const shown = { report, digest, gaps: logGaps(records.counts) };
   terminal.out(output === 'json' ? `${JSON.stringify(unusedJson(shown))}\n` : formatUnused(shown));
   return EXIT.done;
 }

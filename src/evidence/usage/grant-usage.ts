@@ -36,12 +36,15 @@ export interface GrantUsage {
 
 export interface RuleUsage extends GrantRule {
   readonly grants: number;
+  /** Grants that were used: at least one where Envoy allowed by the rule, and which one cannot be told. */
   readonly used: number;
 }
 
 export interface UsageOptions {
   /** Records of the policy with this name; default: of all. */
   readonly policy?: string;
+  /** Of the policy: then the rules that a record names are these. */
+  readonly digest?: string;
   readonly signal: AbortSignal;
 }
 
@@ -57,9 +60,9 @@ const MAX_KEPT_LENGTH = 64 * 2 ** 20;
 export async function grantUsage(
   records: AsyncIterable<DecisionRecord>,
   policy: PolicyGrants,
-  { policy: name, signal }: UsageOptions,
+  { policy: name, digest, signal }: UsageOptions,
 ): Promise<UsageReport> {
-  const book = new UsageBook(policy);
+  const book = new UsageBook(policy, digest);
   const leftOut = { anonymous: 0, otherPolicies: 0, notAllowed: 0 };
   let read = 0;
   for await (const record of records) {
@@ -81,6 +84,9 @@ interface Usage {
 
 class UsageBook {
   readonly #policy: PolicyGrants;
+  readonly #digest: string | undefined;
+  /** By place: those that Envoy allowed by, where the log does not say by which grant. */
+  readonly #offloaded = new Set<string>();
   readonly #usage = new Map<number, Usage>();
   readonly #known = new Map<string, Promise<readonly number[] | undefined>>();
   readonly #reasons = new Tally(MAX_REASONS);
@@ -90,14 +96,16 @@ class UsageBook {
   #unexplained = 0;
   #notReplayable = 0;
 
-  constructor(policy: PolicyGrants) {
+  constructor(policy: PolicyGrants, digest: string | undefined) {
     this.#policy = policy;
+    this.#digest = digest;
   }
 
   async take(record: DecisionRecord): Promise<void> {
     const question = recordedQuestion(record, this.#policy.needs);
     if (question.kind === 'cut') {
       this.#notReplayable += 1;
+      this.#noteOffloaded(record);
       for (const missing of question.missing) this.#reasons.add(missing);
       return;
     }
@@ -117,8 +125,13 @@ class UsageBook {
       notReplayable: this.#notReplayable,
       reasons: this.#reasons.sorted().map(([missing, count]) => ({ missing, count })),
       grants: grants.map((grant, index) => usageOf(grant, this.#usage.get(index))),
-      rules: rulesOf(grants, (index) => this.#usage.has(index)),
+      rules: rulesOf(grants, (index) => this.#usage.has(index), this.#offloaded),
     };
+  }
+
+  #noteOffloaded({ svidgate: { policy_digest: digest, rules = [] } }: DecisionRecord): void {
+    if (digest === undefined || digest !== this.#digest) return;
+    for (const rule of rules) this.#offloaded.add(placeOf(rule));
   }
 
   #ask(input: string, nd: NdBuiltinCache): Promise<readonly number[] | undefined> {
@@ -186,11 +199,15 @@ export function principalIn({ operator, negated, args = [] }: Condition): string
   return undefined;
 }
 
-function rulesOf(grants: readonly Grant[], isUsed: (index: number) => boolean): readonly RuleUsage[] {
+function rulesOf(
+  grants: readonly Grant[],
+  isUsed: (index: number) => boolean,
+  offloaded: ReadonlySet<string>,
+): readonly RuleUsage[] {
   const rules = new Map<string, { place: GrantRule; grants: number; used: number }>();
   grants.forEach((grant, index) => {
     for (const place of grant.rules) {
-      const key = `${place.file}:${place.line}`;
+      const key = placeOf(place);
       const rule = rules.get(key) ?? { place, grants: 0, used: 0 };
       rules.set(key, rule);
       rule.grants += 1;
@@ -198,6 +215,12 @@ function rulesOf(grants: readonly Grant[], isUsed: (index: number) => boolean): 
     }
   });
   return [...rules.values()]
-    .map(({ place, ...counts }) => ({ ...place, ...counts }))
+    .map(({ place, grants: count, used }) => {
+      return { ...place, grants: count, used: Math.max(used, offloaded.has(placeOf(place)) ? 1 : 0) };
+    })
     .sort((one, other) => (one.file === other.file ? one.line - other.line : one.file < other.file ? -1 : 1));
+}
+
+function placeOf({ file, line }: GrantRule): string {
+  return `${file}:${line}`;
 }

@@ -69,3 +69,23 @@ test('what nobody used is listed by principal, and records that prove nothing do
     ],
   );
 });
+
+test('a rule that Envoy alone allowed by is used, also where its log does not say by which grant', async () => {
+  const files = { modules: { 'authz.rego': RULES }, data: { 'data.json': JSON.stringify(DATA) } };
+  const snapshot = { files, tests: {}, digest: 'd1' };
+  const entrypoint = 'envoy/authz/allow';
+  await using policy = await openPolicy({ path: snapshotSource('test', snapshot), entrypoint, compiler, signal });
+  await using grants = await (await evaluateGrants({ snapshot, entrypoint, program, signal })).open();
+  const rules = [{ name: 'data.envoy.authz.allow', file: 'authz.rego', line: 11 }];
+  const of = { offloaded: true, rules, replayable: false, recorded: [] } as const;
+  const [current, older] = await Promise.all(
+    ['d1', 'd0'].map((policy_digest) => recordOf(policy, {}, { svidgate: { ...of, policy_digest, outcome: 'allow' } })),
+  );
+  const usedAt11 = async (record: DecisionRecord | undefined): Promise<number | undefined> => {
+    const report = await grantUsage(each(record === undefined ? [] : [record]), grants, { digest: 'd1', signal });
+    assert.equal(report.notReplayable, 1);
+    return report.rules.find(({ line }) => line === 11)?.used;
+  };
+  assert.equal(await usedAt11(current), 1);
+  assert.equal(await usedAt11(older), 0, 'of another version its lines mean something else');
+});
