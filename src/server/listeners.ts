@@ -1,5 +1,4 @@
 import { createDiscoveryEndpoint, serveType } from '../discovery/index.ts';
-import { createRulesType, NO_RULES } from '../endpoints/ecds/index.ts';
 import { createHealthEndpoint, createReflectionEndpoint } from '../endpoints/health/index.ts';
 import { createSecretType } from '../endpoints/sds/index.ts';
 import { createTelemetryApp, type ReadinessCheck } from '../endpoints/telemetry/index.ts';
@@ -7,7 +6,7 @@ import { createWorkloadApiEndpoint } from '../endpoints/workload-api/index.ts';
 import type { MetricsRegistry } from '../telemetry/index.ts';
 import { startGrpcServer, startHttpServer, type GrpcServer, type HttpServer } from '../transport/index.ts';
 import { OPEN_SOCKET_MODE, openAddress } from './open-address.ts';
-import { offloadTypes } from './offload-endpoints.ts';
+import { offloadType } from './offload-endpoints.ts';
 import type { ServerParts } from './parts.ts';
 import { decisionLogProblems } from './decision-log-report.ts';
 import { readinessNote } from './policy-report.ts';
@@ -22,15 +21,7 @@ export async function startWorkloadSocket(parts: ServerParts): Promise<GrpcServe
     ...createDiscoveryEndpoint({
       types: [
         serveType(createSecretType({ unknownName: config.sds.unknownName, identities, follow: parts.secrets.follow })),
-        serveType(
-          createRulesType({
-            source: parts.offload ?? NO_RULES,
-            leaseMs: config.authz?.offloadLeaseMs ?? 0,
-            entries: parts.registry.snapshot,
-            logger: logger.child({ room: 'offload' }),
-          }),
-        ),
-        ...(await offloadTypes(parts)),
+        await offloadType(parts),
       ],
       limits: config.sds.limits,
       attestor,

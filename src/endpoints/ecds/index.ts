@@ -4,4 +4,4 @@
  * answered, where there are none with an empty set; rules end by themselves when the Envoy does not hear of us. Must not
  * know how rules come about.
  */
-export { createRulesType, NO_RULES, type RulesTypeOptions } from './rules-type.ts';
+export { createRulesType, type RulesTypeOptions } from './rules-type.ts';

@@ -1,19 +1,21 @@
-import type { ReadonlyWatchable } from '../../core/index.ts';
-import type { ResourceType } from '../../discovery/index.ts';
+import type { Logger, ReadonlyWatchable } from '../../core/index.ts';
+import type { FollowedResources, FollowResources, ResourceType } from '../../discovery/index.ts';
+import type { OffloadSource } from '../../offload/index.ts';
 import { EXTENSION_CONFIG_DISCOVERY_SERVICE, EXTENSION_CONFIG_TYPE_URL } from '../../proto/index.ts';
 import type { RegistrySnapshot } from '../../registration/index.ts';
 import type { SpiffeId } from '../../spiffe/index.ts';
 import { watchCallerIds } from './caller-ids.ts';
-import { FollowedRules, type FollowRulesOptions } from './follow-rules.ts';
 
-export interface RulesTypeOptions extends FollowRulesOptions {
+export interface RulesTypeOptions {
+  /** Undefined while no policy is offloaded: nobody is answered, and what an Envoy has from before ends by itself. */
+  readonly source: Pick<OffloadSource, 'follow'> | undefined;
+  /** How long an Envoy may go by rules after it heard of us last. */
+  readonly leaseMs: number;
   readonly entries: ReadonlyWatchable<RegistrySnapshot>;
+  readonly logger: Logger;
 }
 
-/** For those who cannot be told that rules have changed. */
-export const NO_RULES: FollowRulesOptions['source'] = {
-  follow: () => ({ set: undefined, [Symbol.dispose]: () => undefined }),
-};
+type FollowIds = FollowResources<readonly SpiffeId[]>;
 
 const { streamExtensionConfigs, deltaExtensionConfigs, fetchExtensionConfigs } = EXTENSION_CONFIG_DISCOVERY_SERVICE;
 
@@ -21,7 +23,7 @@ const { streamExtensionConfigs, deltaExtensionConfigs, fetchExtensionConfigs } =
  * Offloaded rules as a type of resources. A name that is none of a policy, or one that the caller may not ask for, is
  * answered as a policy is that offloads nothing.
  */
-export function createRulesType({ entries, ...options }: RulesTypeOptions): ResourceType<readonly SpiffeId[]> {
+export async function createRulesType(options: RulesTypeOptions): Promise<ResourceType<readonly SpiffeId[]>> {
   return {
     typeUrl: EXTENSION_CONFIG_TYPE_URL,
     service: {
@@ -30,9 +32,8 @@ export function createRulesType({ entries, ...options }: RulesTypeOptions): Reso
       fetch: { name: 'FetchExtensionConfigs', path: fetchExtensionConfigs.path },
     },
     unknownName: 'wait',
-    subjects: ({ selectors }, signal) => watchCallerIds(entries, selectors, signal),
-    follow: (_caller, onChange) => new FollowedRules(options, onChange),
-    followFetched: (_caller, onChange) => new FollowedRules({ ...options, source: NO_RULES }, onChange),
+    subjects: ({ selectors }, signal) => watchCallerIds(options.entries, selectors, signal),
+    ...(await followersOf(options)),
     signals: {
       pushes: 'svidgate_offload_pushes_total',
       nacks: 'svidgate_offload_nacks_total',
@@ -41,5 +42,32 @@ export function createRulesType({ entries, ...options }: RulesTypeOptions): Reso
       removedMessage: 'offload rules removed',
       refusedMessage: 'offload rules refused by envoy',
     },
+  };
+}
+
+/** What rules are made of is loaded where there are any. */
+async function followersOf({
+  source,
+  leaseMs,
+  logger,
+}: RulesTypeOptions): Promise<{ readonly follow: FollowIds; readonly followFetched: FollowIds }> {
+  if (source === undefined) return { follow: followNothing, followFetched: followNothing };
+  const { FollowedRules } = await import('./follow-rules.ts');
+  return {
+    follow: (_caller, onChange) => new FollowedRules({ source, leaseMs, logger }, onChange),
+    followFetched: (_caller, onChange) => new FollowedRules({ source: NO_RULES, leaseMs, logger }, onChange),
+  };
+}
+
+/** For those who cannot be told that rules have changed. */
+const NO_RULES: Pick<OffloadSource, 'follow'> = {
+  follow: () => ({ set: undefined, [Symbol.dispose]: () => undefined }),
+};
+
+function followNothing(): FollowedResources<readonly SpiffeId[]> {
+  return {
+    ask: () => undefined,
+    view: () => ({ isRegistered: true, lookup: () => ({ kind: 'unknown' }), all: () => [], isPending: false }),
+    [Symbol.dispose]: () => undefined,
   };
 }
