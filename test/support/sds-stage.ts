@@ -139,7 +139,7 @@ export async function settle(): Promise<void> {
   for (let turn = 0; turn < 10; turn += 1) await nextTurn();
 }
 
-function drive(method: StreamMethod): DrivenStream {
+export function drive(method: StreamMethod): DrivenStream {
   const waiting: Uint8Array[] = [];
   const stop = new AbortController();
   let isClosed = false;
@@ -175,12 +175,12 @@ function drive(method: StreamMethod): DrivenStream {
   };
 }
 
-function contextOf(signal: AbortSignal, deadline?: number): CallContext {
+export function contextOf(signal: AbortSignal, deadline?: number): CallContext {
   const process = { pid: 7, uid: 1, gid: 1, exited: signal, close: () => undefined };
   return { peer: { kind: 'unix', connectionId: 1, process }, signal, deadline, header: () => [] };
 }
 
-function methodAt<K extends GrpcMethod['kind']>(
+export function methodAt<K extends GrpcMethod['kind']>(
   methods: readonly GrpcMethod[],
   path: string,
   kind: K,
@@ -190,7 +190,7 @@ function methodAt<K extends GrpcMethod['kind']>(
   return found as Extract<GrpcMethod, { readonly kind: K }>;
 }
 
-function identityOf(): CallerIdentity {
+export function identityOf(): CallerIdentity {
   const trustDomain = parseTrustDomain('example.test');
   return {
     svids: [],
@@ -200,7 +200,7 @@ function identityOf(): CallerIdentity {
   };
 }
 
-function recordBooks(entries: BookEntry[]): StreamBooks {
+export function recordBooks(entries: BookEntry[]): StreamBooks {
   const record =
     (what: string) =>
     (resources: readonly { readonly name: string }[]): void =>
@@ -216,12 +216,12 @@ function recordBooks(entries: BookEntry[]): StreamBooks {
   };
 }
 
-function recordLines(lines: SdsStage['lines']): Logger {
+export function recordLines(lines: SdsStage['lines']): Logger {
   const record = (fields: LogFields, message: string): void => void lines.push({ ...fields, message });
   return { ...silentLogger, debug: record, info: record, warn: record, error: record, child: () => recordLines(lines) };
 }
 
-function recordMetrics(values: Map<string, number>): Metrics {
+export function recordMetrics(values: Map<string, number>): Metrics {
   const add = (name: string, labels: object, by: number): void => {
     const key = [name, ...Object.values(labels)].join(' ');
     values.set(key, (values.get(key) ?? 0) + by);

@@ -7,7 +7,7 @@ import type { Selector, SpiffeId } from '../../spiffe/index.ts';
  * signal is aborted. Sorted; none where it is not registered.
  */
 export async function* watchCallerIds(
-  entries: ReadonlyWatchable<RegistrySnapshot>,
+  entries: ReadonlyWatchable<Pick<RegistrySnapshot, 'match' | 'concerns'>>,
   selectors: ReadonlySet<Selector>,
   signal: AbortSignal,
 ): AsyncGenerator<readonly SpiffeId[], void, void> {

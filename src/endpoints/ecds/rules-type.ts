@@ -11,7 +11,7 @@ export interface RulesTypeOptions {
   readonly source: Pick<OffloadSource, 'follow'> | undefined;
   /** How long an Envoy may go by rules after it heard of us last. */
   readonly leaseMs: number;
-  readonly entries: ReadonlyWatchable<RegistrySnapshot>;
+  readonly entries: ReadonlyWatchable<Pick<RegistrySnapshot, 'match' | 'concerns'>>;
   readonly logger: Logger;
 }
 
