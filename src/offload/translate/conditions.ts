@@ -60,7 +60,40 @@ export function createBodyTranslator(options: {
     };
     return { bounds: translateBody(conditions, context, findings), findings };
   };
-  return { translate };
+  const same = new Map<string, Translated>();
+  return {
+    translate(conditions) {
+      // The rows of a table have most of their conditions in common.
+      const [shared, own] = split(conditions, isAlone);
+      const parts = shared.map((condition) => {
+        const found = same.get(condition.text) ?? translate([condition]);
+        same.set(condition.text, found);
+        // The same elsewhere is a finding there.
+        return { ...found, findings: found.findings.map((each) => ({ ...each, condition })) };
+      });
+      const each = [...parts, translate(own)];
+      return { bounds: allOf(each.map(({ bounds }) => bounds)), findings: each.flatMap(({ findings }) => findings) };
+    },
+  };
+}
+
+function split<T>(
+  all: readonly T[],
+  isFirst: (each: T) => boolean,
+): readonly [first: readonly T[], rest: readonly T[]] {
+  return [all.filter(isFirst), all.filter((each) => !isFirst(each))];
+}
+
+/** Whether a condition has no variable in common with others. */
+function isAlone({ args = [], opaque }: Condition): boolean {
+  return opaque !== true && args.every(isClosed);
+}
+
+function isClosed(term: Term): boolean {
+  if (term.var !== undefined) return term.var === 'input' || term.var === 'data';
+  if (term.kind === 'other') return false;
+  const members = term.ref ?? term.array ?? term.set ?? term.call?.args ?? [];
+  return members.every(isClosed) && (term.object ?? []).every(([key, value]) => isClosed(key) && isClosed(value));
 }
 
 /** Where one of the rules of a name is true. */

@@ -132,13 +132,23 @@ export function callerCondition(formula: Formula): CallerCondition {
   }
 }
 
+/** What is shared is the same object. */
 function withoutRepeats(formulas: readonly Formula[]): readonly Formula[] {
-  if (formulas.length < 2) return formulas;
-  const seen = new Set<string>();
-  return formulas.filter((each) => {
-    const text = JSON.stringify(each);
-    if (seen.has(text)) return false;
-    seen.add(text);
-    return true;
-  });
+  return formulas.length < 2 ? formulas : [...new Set(formulas)];
+}
+
+const keys = new WeakMap<Formula, string>();
+
+/** The same for formulas that say the same in the same words. */
+export function formulaKey(formula: Formula): string {
+  const known = keys.get(formula);
+  if (known !== undefined) return known;
+  const key =
+    formula.kind === 'all' || formula.kind === 'any'
+      ? `${formula.kind}(${formula.of.map(formulaKey).join()})`
+      : formula.kind === 'not'
+        ? `not(${formulaKey(formula.of)})`
+        : JSON.stringify(formula);
+  keys.set(formula, key);
+  return key;
 }

@@ -1,6 +1,6 @@
 import type { RequestMatch, TextMatch } from '../offload-rules.ts';
 import { matchesText } from '../translated-policy.ts';
-import { all, any, FALSE, not, TRUE, type Formula } from './formula.ts';
+import { all, any, FALSE, formulaKey, not, TRUE, type Formula } from './formula.ts';
 import { pathMatches } from './path-shape.ts';
 import { fitsEnvoy } from './text-match.ts';
 
@@ -9,13 +9,43 @@ type Side = 'under' | 'over';
 
 /** The matcher of a formula about the request; undefined where it can never hold. */
 export function requestMatch(formula: Formula, side: Side): RequestMatch | undefined {
-  const sized = withinLimits(formula, side);
-  const simple = withKnownPath(sized);
+  const simple = simplify(formula, side);
   return simple.kind === 'false' ? undefined : matcherOf(simple);
+}
+
+/** The same in what Envoy takes, and without what follows from the rest of it. */
+export function simplify(formula: Formula, side: Side): Formula {
+  return withOneRefusal(withKnownPath(withinLimits(formula, side)));
+}
+
+/** Several patterns that a path must not have are one. */
+function withOneRefusal(formula: Formula): Formula {
+  if (formula.kind !== 'all') return formula;
+  const parts = [...new Map(formula.of.map((each) => [formulaKey(each), each])).values()];
+  const regexes = parts.map(refusedRegex).filter((regex) => regex !== undefined);
+  const joined = regexes.join('|');
+  if (regexes.length < 2 || !fitsEnvoy(joined)) return all(parts);
+  const rest = parts.filter((each) => refusedRegex(each) === undefined);
+  return all([...rest, not({ kind: 'request', match: { kind: 'path', match: { kind: 'regex', regex: joined } } })]);
+}
+
+function refusedRegex(formula: Formula): string | undefined {
+  if (formula.kind !== 'not' || formula.of.kind !== 'request' || formula.of.match.kind !== 'path') return undefined;
+  const { match } = formula.of.match;
+  return match.kind === 'regex' && !match.regex.includes('(?i:') ? match.regex : undefined;
 }
 
 /** Paths as matchers; what is too large for Envoy is left out, on the safe side. */
 function withinLimits(formula: Formula, side: Side): Formula {
+  const known = limited[side].get(formula) ?? limit(formula, side);
+  limited[side].set(formula, known);
+  return known;
+}
+
+/** The rows of a table have most of their conditions in common. */
+const limited: Readonly<Record<Side, WeakMap<Formula, Formula>>> = { under: new WeakMap(), over: new WeakMap() };
+
+function limit(formula: Formula, side: Side): Formula {
   const lost = side === 'under' ? FALSE : TRUE;
   switch (formula.kind) {
     case 'all':
@@ -84,7 +114,8 @@ function isMatch(match: TextMatch, path: string): boolean {
   return matchesText(match, path);
 }
 
-function matcherOf(formula: Formula): RequestMatch {
+/** Of a formula about the request that is not `false`. */
+export function matcherOf(formula: Formula): RequestMatch {
   switch (formula.kind) {
     case 'true':
       return { kind: 'always' };

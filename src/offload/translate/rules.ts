@@ -1,17 +1,19 @@
 import type { GrantRule } from '../../policy/index.ts';
 import { isHop, type CallerCondition, type GateFacts } from '../translated-policy.ts';
 import type { PeerMatch, RequestMatch, TextMatch } from '../offload-rules.ts';
-import { all, any, callerCondition, subjectsOf, type Formula } from './formula.ts';
+import { all, any, callerCondition, formulaKey, subjectsOf, type Formula } from './formula.ts';
 import { peerMatch } from './peers.ts';
 import { NO_FORWARDED_CLIENT, unrefused } from './plain-requests.ts';
-import { requestMatch } from './request-match.ts';
+import { matcherOf, requestMatch, simplify } from './request-match.ts';
 
-/** A rule without its name. */
+/** A rule without its name, and without what all rules ask for. */
 export interface DraftRule {
-  readonly request: RequestMatch;
+  readonly request: Formula;
   readonly peer: PeerMatch;
   readonly caller?: CallerCondition;
   readonly origin: readonly GrantRule[];
+  /** Whether the peers may speak for others, in a header that only the gate reads. */
+  readonly mayForward: boolean;
 }
 
 /** Rules that one condition may become. */
@@ -35,18 +37,14 @@ export function draftRules(
   if (formula.kind === 'false') return [];
   const alternatives = alternativesOf(formula);
   if (alternatives === undefined) return undefined;
-  const guard = unrefused(facts);
   const drafts: DraftRule[] = [];
   for (const { request, peer, caller } of alternatives) {
     const peers = peerMatch(peer);
     if (peers === undefined) return undefined;
-    if (peers === 'nobody') continue;
-    for (const each of byHops(peers, facts)) {
-      const match = requestMatch(all([...request, guard, ...(each.mayForward ? [NO_FORWARDED_CLIENT] : [])]), 'under');
-      if (match === undefined) continue;
-      const condition = caller.length === 0 ? {} : { caller: callerCondition(all(caller)) };
-      drafts.push({ request: match, peer: each.peer, ...condition, origin });
-    }
+    const match = simplify(all(request), 'under');
+    if (peers === 'nobody' || match.kind === 'false') continue;
+    const condition = caller.length === 0 ? {} : { caller: callerCondition(all(caller)) };
+    drafts.push(...byHops(peers, facts).map((each) => ({ request: match, ...condition, origin, ...each })));
   }
   return drafts;
 }
@@ -104,21 +102,88 @@ function byHops(
   return split.filter((each) => each !== undefined);
 }
 
-/** Rules that differ in nothing but the peers are one. */
+/** Rules that differ in nothing but the peers are one, then those that differ in nothing but the request. */
 export function mergeRules(drafts: readonly DraftRule[]): readonly DraftRule[] {
-  const merged = new Map<string, DraftRule>();
-  for (const draft of drafts) {
-    const { request, peer, caller, origin } = draft;
-    const key = JSON.stringify([request, caller, origin, peer.kind, peer.except]);
-    const before = merged.get(key);
-    if (before === undefined) merged.set(key, draft);
-    else if (before.peer.kind === 'peers' && peer.kind === 'peers') {
-      const known = new Set(before.peer.of.map((each) => JSON.stringify(each)));
-      const more = peer.of.filter((each) => !known.has(JSON.stringify(each)));
-      merged.set(key, { ...before, peer: { ...before.peer, of: [...before.peer.of, ...more] } });
-    }
+  const texts = new Map<object, string>();
+  const textOf = (value: object | undefined): string => {
+    if (value === undefined) return '';
+    const text = texts.get(value) ?? JSON.stringify(value);
+    texts.set(value, text);
+    return text;
+  };
+  const rest = ({ caller, origin, mayForward }: DraftRule): string =>
+    `${textOf(caller)} ${textOf(origin[0])} ${mayForward}`;
+  const byRequest = Map.groupBy(drafts, (each) => {
+    return `${formulaKey(each.request)} ${each.peer.kind} ${JSON.stringify(each.peer.except)} ${rest(each)}`;
+  });
+  const withPeers = [...byRequest.values()].map(withAllPeers);
+  const byPeer = Map.groupBy(withPeers, (each) => `${JSON.stringify(each.peer)} ${rest(each)}`);
+  return [...byPeer.values()].flatMap(inChunks).map(withAllRequests);
+}
+
+/** More paths than this in one rule would be asked one after the other for each request. */
+const MAX_REQUESTS = 64;
+
+function inChunks(drafts: readonly DraftRule[]): readonly (readonly DraftRule[])[] {
+  const count = Math.ceil(drafts.length / MAX_REQUESTS);
+  return Array.from({ length: count }, (_, index) => drafts.slice(index * MAX_REQUESTS, (index + 1) * MAX_REQUESTS));
+}
+
+/** Of drafts that are the same but for the peers. */
+function withAllPeers(drafts: readonly DraftRule[]): DraftRule {
+  const [first, ...more] = drafts as readonly [DraftRule, ...DraftRule[]];
+  if (first.peer.kind !== 'peers' || more.length === 0) return first;
+  const known = new Map(first.peer.of.map((each) => [JSON.stringify(each), each]));
+  for (const { peer } of more) {
+    if (peer.kind === 'peers') for (const each of peer.of) known.set(JSON.stringify(each), each);
   }
-  return [...merged.values()];
+  const [one = first.peer.of[0], ...others] = known.values();
+  return { ...first, origin: originsOf(drafts), peer: { ...first.peer, of: [one, ...others] } };
+}
+
+/** Those of the entrypoint first, as each has them. */
+function originsOf(drafts: readonly DraftRule[]): readonly GrantRule[] {
+  const all = drafts.flatMap(({ origin }) => origin);
+  return [...new Map(all.map((each) => [`${each.file}:${each.line}`, each])).values()];
+}
+
+/** Of drafts that are the same but for the request: what all of them ask for stands once. */
+function withAllRequests(drafts: readonly DraftRule[]): DraftRule {
+  const [first, ...more] = drafts as readonly [DraftRule, ...DraftRule[]];
+  if (more.length === 0) return first;
+  const parts = drafts.map(({ request }) => (request.kind === 'all' ? request.of : [request]));
+  const keys = parts.map((each) => new Set(each.map(formulaKey)));
+  const isShared = (part: Formula): boolean => keys.every((each) => each.has(formulaKey(part)));
+  const shared = (parts[0] ?? []).filter(isShared);
+  const own = parts.map((each) => all(each.filter((part) => !isShared(part))));
+  return { ...first, origin: originsOf(drafts), request: all([...shared, any(own)]) };
+}
+
+/** What a rule matches, with what all rules ask for: the gate would put the request before the policy. */
+export function guardedMatch({ request, mayForward }: DraftRule, guards: Guards): RequestMatch {
+  const parts = request.kind === 'true' ? [] : request.kind === 'all' ? request.of : [request];
+  const own =
+    parts.length === 0 ? [] : [matcherOf(all(parts))].flatMap((each) => (each.kind === 'all' ? each.of : [each]));
+  const [first, ...rest] = [...own, ...(mayForward ? guards.forwarding : guards.plain)];
+  return first === undefined ? { kind: 'always' } : { kind: 'all', of: [first, ...rest] };
+}
+
+/** Made once for all rules. */
+export interface Guards {
+  readonly plain: readonly RequestMatch[];
+  readonly forwarding: readonly RequestMatch[];
+}
+
+/** Undefined where there is a gate that nothing can be kept from. */
+export function guardsFor(facts: GateFacts): Guards | undefined {
+  const guard = unrefused(facts);
+  const [plain, forwarding] = [guard, all([guard, NO_FORWARDED_CLIENT])].map((each) => requestMatch(each, 'under'));
+  if (plain === undefined || forwarding === undefined) return undefined;
+  return { plain: partsOf(plain), forwarding: partsOf(forwarding) };
+}
+
+function partsOf(match: RequestMatch): readonly RequestMatch[] {
+  return match.kind === 'all' ? match.of : [match];
 }
 
 /** What may be allowed at all: whoever asks, from whichever peer. Undefined: anything. */

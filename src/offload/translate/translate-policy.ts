@@ -14,8 +14,8 @@ import {
   type RegoProgram,
   type Residual,
 } from '../../policy/index.ts';
-import type { OffloadRule, RequestMatch } from '../offload-rules.ts';
-import type { GateFacts, LeftRule, TranslatedPolicy } from '../translated-policy.ts';
+import type { RequestMatch } from '../offload-rules.ts';
+import type { GateFacts, LeftRule, TranslatedPolicy, TranslatedRule } from '../translated-policy.ts';
 import { createBodyTranslator, type BodyTranslator } from './conditions.ts';
 import { not } from './formula.ts';
 import {
@@ -28,7 +28,7 @@ import {
 } from './left-rules.ts';
 import { IS_PLAIN } from './plain-requests.ts';
 import { requestMatch } from './request-match.ts';
-import { draftRules, mergeRules, outerMatch, type DraftRule } from './rules.ts';
+import { draftRules, guardedMatch, guardsFor, mergeRules, outerMatch, type DraftRule } from './rules.ts';
 import type { Translators } from './terms.ts';
 import { TRANSLATORS } from './translators.ts';
 
@@ -51,6 +51,8 @@ interface Way {
   readonly conjunction: Conjunction;
   readonly translator: BodyTranslator;
 }
+
+type UnnamedRule = Omit<TranslatedRule, 'id'>;
 
 /** Envoy walks through its rules one after the other. */
 const MAX_RULES = 20_000;
@@ -80,11 +82,14 @@ export async function translatePolicy(options: TranslateOptions): Promise<Transl
   }
   const effects = leftByEffects(plain, objects, result.deciding);
   const all = whole.conjunctions.length + plain.conjunctions.length + effects.length;
-  const guards = gate.guardsPaths ? [leftByGuard()] : result.conflicts.map(leftByConflict);
-  if (guards.length > 0) return { ...nothing, left: guards, ways: { all, offloaded: 0 } };
+  const guards = guardsFor(gate);
+  const obstacles = gate.guardsPaths || guards === undefined ? [leftByGuard()] : result.conflicts.map(leftByConflict);
+  if (guards === undefined || obstacles.length > 0) return { ...nothing, left: obstacles, ways: { all, offloaded: 0 } };
   const ways = [whole, plain].flatMap((residual) => waysOf(residual, options));
   const { drafts, left, offloaded } = await translateWays(ways, options, result.deciding);
-  const merged = mergeRules(drafts);
+  const merged = mergeRules(drafts).map(({ mayForward, request, ...draft }): UnnamedRule => {
+    return { request: guardedMatch({ mayForward, request, ...draft }, guards), ...draft };
+  });
   const isTooMany = merged.length > MAX_RULES;
   const outer = options.fastDeny === true ? outerRules([whole, objects], denies, options) : undefined;
   return {
@@ -136,7 +141,7 @@ function outerRules(
   residuals: readonly Residual[],
   denies: Residual,
   options: TranslateOptions,
-): readonly DraftRule[] | undefined {
+): readonly UnnamedRule[] | undefined {
   if (denies.conjunctions.length > 0 || denies.support.length > 0) return undefined;
   const matches: RequestMatch[] = [];
   for (const { conjunction, translator } of residuals.flatMap((residual) => waysOf(residual, options))) {
@@ -146,16 +151,12 @@ function outerRules(
   }
   const other = requestMatch(not(IS_PLAIN), 'over');
   if (other === undefined) return undefined;
-  const drafts = [other, ...matches].map((request): DraftRule => ({
-    request,
-    peer: { kind: 'anyone', except: [] },
-    origin: [],
-  }));
-  return mergeRules(drafts);
+  const texts = new Map([other, ...matches].map((match) => [JSON.stringify(match), match]));
+  return [...texts.values()].map((request) => ({ request, peer: { kind: 'anyone', except: [] }, origin: [] }));
 }
 
 /** Names that stand for this content alone. */
-function named<T extends DraftRule>(policy: string, drafts: readonly T[], kind = ''): readonly (T & OffloadRule)[] {
+function named(policy: string, drafts: readonly UnnamedRule[], kind = ''): readonly TranslatedRule[] {
   const digest = hash('sha256', JSON.stringify(drafts)).slice(0, 12);
   return drafts.map((draft, index) => ({ ...draft, id: `${policy}@${digest}#${kind}${index + 1}` }));
 }
