@@ -45,7 +45,7 @@ export async function offloadShare(
   for await (const { svidgate, input, decision_id: id } of records) {
     if (svidgate.caller === 'anonymous' || (policy !== undefined && svidgate.policy !== policy)) continue;
     counts.decisions += 1;
-    const request = requestOfInput(input);
+    const request = requestOfInput(completed(input, svidgate));
     if (request === undefined) {
       counts.unknown += 1;
       continue;
@@ -62,6 +62,31 @@ export async function offloadShare(
     }
   }
   return { ...counts, otherwise, byRule };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/**
+ * The input with what rules ask for beside what the policy reads, which alone is recorded: method, peer, and a path that is as
+ * plain as they want it. How a path was written, and which headers came that nobody reads, is not known.
+ */
+function completed(input: Json | undefined, { method, peer }: DecisionRecord['svidgate']): Json | undefined {
+  if (input === undefined) return undefined;
+  const attributes = (input['attributes'] ?? {}) as Json;
+  const request = (attributes['request'] ?? {}) as Json;
+  const http = { method, path: pathOf(input['parsed_path']), ...((request['http'] ?? {}) as Json) };
+  const known = peer === undefined ? {} : { peer: { verified: true, spiffe_id: peer.spiffe_id } };
+  return {
+    ...input,
+    attributes: { ...attributes, request: { ...request, http } },
+    svidgate: { ...known, ...((input['svidgate'] ?? {}) as Json) },
+  };
+}
+
+/** Of its segments; one that nobody reads may be any. */
+function pathOf(segments: unknown): string {
+  if (!Array.isArray(segments)) return '/';
+  return `/${segments.map((segment: unknown) => (typeof segment === 'string' ? encodeURIComponent(segment) : '-')).join('/')}`;
 }
 
 /** What callers are sent; a log has few of them. */

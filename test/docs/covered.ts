@@ -19,6 +19,7 @@ export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
   ['envoy-examples/istio-names/README.md', 'test/e2e/envoy-examples-secrets.test.ts'],
   ['envoy-examples/one-way-tls/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
   ['envoy-examples/jwt-gateway/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
+  ['envoy-examples/offload/README.md', 'test/e2e/envoy-examples-offload.test.ts'],
   ['envoy-examples/opa-migration/README.md', 'test/e2e/envoy-examples-gate.test.ts'],
   ['envoy-examples/peer-matchers/README.md', 'test/e2e/envoy-examples-tls.test.ts'],
   ['envoy-examples/policy-per-route/README.md', 'test/e2e/envoy-examples-gate.test.ts'],

@@ -42,12 +42,12 @@ const lua = (code: string): string =>
 const writer = `metadata_namespace: ${OFFLOAD_NAMES.metadataNamespace}, key: ${OFFLOAD_NAMES.resultKey('default')}`;
 const ORDERS = '                        - match: { prefix: /orders }\n';
 
-/** The pair of the example, off, and a route that turns it on, for another policy than that route's own gate. */
+/** The pair of the example, off, and a route that turns it on. */
 const byRoute = both(
   replaced(RBAC, `${RBAC}                    disabled: true\n`),
   replaced(AUTHZ, `${AUTHZ}                    disabled: true\n`),
   onRoute(
-    `svidgate.offload.default: { ${CONFIG}, config: {} }, envoy.filters.http.ext_authz: { ${CONFIG}, config: {} }`,
+    `svidgate.offload.default: { ${CONFIG}, config: {} }, envoy.filters.http.ext_authz: { ${PER_ROUTE}, check_settings: { context_extensions: { svidgate.policy: default } } }`,
   ),
 );
 

@@ -5,8 +5,11 @@ import { test } from 'node:test';
 import { checkEnvoyFiles } from '../../src/offload/index.ts';
 import { root } from '../../tools/setup/paths.mjs';
 
-/** An Envoy that does all as it should. */
-export const BASE = readFileSync(join(root, 'envoy-examples/offload/shop.yaml'), 'utf8');
+/** An Envoy that does all as it should, and buffers nothing. */
+export const BASE = readFileSync(join(root, 'envoy-examples/offload/shop.yaml'), 'utf8').replace(
+  /.*\n.*with_request_body.*\n/,
+  '',
+);
 export const HTTP = 'type.googleapis.com/envoy.extensions.filters.http';
 export const AUTHZ = '                  - name: envoy.filters.http.ext_authz\n';
 export const RBAC = '                  - name: svidgate.offload.default\n';

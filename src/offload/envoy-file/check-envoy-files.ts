@@ -4,6 +4,7 @@ import { readEnvoyDocument, type EnvoyNode } from './envoy-node.ts';
 import { findPairs, hasOffload, readFilters, type FilterPair } from './filter-pairs.ts';
 import { findManagers, findRouteConfigs, type FoundManager } from './find-managers.ts';
 import { Findings } from './findings.ts';
+import { judgeBootstrap } from './judge-bootstrap.ts';
 import { judgeConnections } from './judge-connections.ts';
 import { judgeExtAuthz } from './judge-ext-authz.ts';
 import { judgeOtherFilters } from './judge-other-filters.ts';
@@ -123,23 +124,5 @@ function judgeRoot(root: EnvoyNode, isOffloading: boolean, findings: Findings): 
   if (lds.isSet) {
     findings.note(lds, 'listeners that come by discovery are not judged', 'check their file with one more --envoy');
   }
-  if (isOffloading && root.at('static_resources').isSet) judgeSinks(root, findings);
-}
-
-const METRICS = 'envoy.config.metrics.v3.MetricsServiceConfig';
-
-/** Without the filter's own counters nobody knows what the access log lost. */
-function judgeSinks(root: EnvoyNode, findings: Findings): void {
-  const sinks = root.at('stats_sinks').elements.map((sink) => sink.at('typed_config').message);
-  const sink = sinks.find(({ type }) => type === METRICS);
-  if (sink === undefined) {
-    const remedy = 'add the stats sink of docs/offload.md';
-    findings.note(root, 'how many requests that need no call were not recorded stays unknown', remedy);
-    return;
-  }
-  for (const field of ['report_counters_as_deltas', 'emit_tags_as_labels']) {
-    const given = sink.node.at(field);
-    if (!given.isSet || given.value === false) continue;
-    findings.note(given, `\`${field}\` keeps svidgate from counting what was lost`, 'leave it out');
-  }
+  if (isOffloading && root.at('static_resources').isSet) judgeBootstrap(root, findings);
 }

@@ -18,11 +18,9 @@ describe('config check --envoy', () => {
     test(`${file.slice(root.length + 1)} passes, by the configuration beside it`, async () => {
       const config = join(dirname(file), 'svidgate.yaml');
       assert.ok(existsSync(config));
-      assert.deepEqual(await cli('config', 'check', '--envoy', file, '--config', config), {
-        code: 0,
-        out: `${file}: no mistakes\n`,
-        err: '1 HTTP connection manager with offload judged\n',
-      });
+      const { code, out, err } = await cli('config', 'check', '--envoy', file, '--config', config);
+      assert.deepEqual({ code, out }, { code: 0, out: `${file}: no mistakes\n` });
+      assert.match(err, /^1 HTTP connection manager with offload judged$/m);
     });
   }
 

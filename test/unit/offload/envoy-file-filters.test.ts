@@ -167,8 +167,8 @@ const pairCases: readonly Refusal[] = [
   },
   {
     title: 'rules from a file',
-    edit: replaced('config_source: *from_svidgate', 'config_source: { path_config_source: { path: rules.yaml } }'),
-    at: '{ path_config_source:',
+    edit: replaced('api_type: DELTA_GRPC', 'api_type: REST'),
+    at: 'resource_api_version: V3\n                        api_config_source:\n                          # Delta',
     message: /do not come by gRPC/,
   },
   ...(

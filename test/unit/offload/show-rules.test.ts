@@ -88,7 +88,8 @@ describe('rules as they are shown', () => {
       address: { socket_address: { address: '127.0.0.1', port_value: 0 } },
       filter_chains: [{ filters: [{ name: 'm', typed_config: manager }] }],
     };
-    await writeFile(file, yamlText({ static_resources: { listeners: [listener] } }));
+    const layers = [{ name: 're2', static_layer: { 're2.max_program_size.error_level': 1_000_000 } }];
+    await writeFile(file, yamlText({ layered_runtime: { layers }, static_resources: { listeners: [listener] } }));
     const args = ['-c', file, '--mode', 'validate', '--log-level', 'error'];
     const { stdout } = await promisify(execFile)(envoyPath(), args, { timeout: 30_000 });
     assert.match(stdout, /OK/);
