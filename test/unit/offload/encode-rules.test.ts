@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import {
+  encodeNoRules,
+  encodeRules,
+  OFFLOAD_NAMES,
+  type EncodedRules,
+  type OffloadRule,
+  type OffloadSet,
+  type PeerMatch,
+  type RequestMatch,
+} from '../../../src/offload/index.ts';
+import {
+  decodeMessage,
+  MtlsAuthenticated,
+  RbacFilter,
+  SanType,
+  TypedExtensionConfig,
+  unpackAny,
+  type Any,
+  type TypedExtensionConfig as Config,
+} from '../../../src/proto/index.ts';
+
+const MAX = 2 ** 24;
+const ID = 'spiffe://example.test/orders-1.x';
+const ANYONE: PeerMatch = { kind: 'anyone', except: [] };
+
+function ruleOf(id: string, own: Partial<OffloadRule> = {}): OffloadRule {
+  return { id, request: { kind: 'always' }, peer: ANYONE, origin: [], ...own };
+}
+
+function setOf(allow: readonly OffloadRule[], outer?: readonly OffloadRule[]): OffloadSet {
+  return { policy: 'orders', policyDigest: 'd', allow, ...(outer === undefined ? {} : { outer }) };
+}
+
+function decode({ bytes }: EncodedRules): { readonly name: string; readonly filter: RbacFilter } {
+  const { name, typedConfig } = decodeMessage(TypedExtensionConfig, bytes, MAX) as Config;
+  return { name, filter: unpackAny(RbacFilter, typedConfig as Any, MAX) };
+}
+
+/** As JSON, without what is not set. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value, (_key, each: unknown) => (each === null ? undefined : each)));
+}
+
+function permissionOf(request: RequestMatch): unknown {
+  const { filter } = decode(encodeRules(setOf([ruleOf('r', { request })])));
+  return plain(filter.shadowRules?.policies['r']?.permissions);
+}
+
+describe('what a request has to be', () => {
+  const CASES: readonly { readonly request: RequestMatch; readonly permission: unknown }[] = [
+    { request: { kind: 'always' }, permission: { any: true } },
+    {
+      request: { kind: 'header', name: ':method', match: { kind: 'exact', text: 'GET' } },
+      permission: { header: { name: ':method', stringMatch: { exact: 'GET' } } },
+    },
+    {
+      request: { kind: 'header', name: 'x-a', match: 'present' },
+      permission: { header: { name: 'x-a', presentMatch: true } },
+    },
+    {
+      request: { kind: 'header', name: 'x-a', match: { kind: 'exact', text: '' } },
+      permission: { header: { name: 'x-a', stringMatch: { safeRegex: { regex: '^$' } } } },
+    },
+    {
+      request: { kind: 'header', name: 'x-a', match: { kind: 'prefix', text: '' } },
+      permission: { header: { name: 'x-a', stringMatch: { safeRegex: { regex: String.raw`\C*` } } } },
+    },
+    {
+      request: { kind: 'header', name: 'x-a', match: { kind: 'contains', text: 'b' } },
+      permission: { header: { name: 'x-a', stringMatch: { contains: 'b' } } },
+    },
+    {
+      request: { kind: 'path', match: { kind: 'suffix', text: '/end' } },
+      permission: { urlPath: { path: { suffix: '/end' } } },
+    },
+    {
+      request: { kind: 'path', match: { kind: 'regex', regex: '/a/[^/]+' } },
+      permission: { urlPath: { path: { safeRegex: { regex: '/a/[^/]+' } } } },
+    },
+    { request: { kind: 'destination_port', from: 80, to: 80 }, permission: { destinationPort: 80 } },
+    {
+      request: { kind: 'destination_port', from: 80, to: 90 },
+      permission: { destinationPortRange: { start: 80, end: 91 } },
+    },
+    {
+      request: { kind: 'destination_ip', address: '10.0.0.0', prefixLength: 8 },
+      permission: { destinationIp: { addressPrefix: '10.0.0.0', prefixLen: { value: 8 } } },
+    },
+    {
+      request: { kind: 'server_name', match: { kind: 'exact', text: 'a.test' } },
+      permission: { requestedServerName: { exact: 'a.test' } },
+    },
+    {
+      request: {
+        kind: 'all',
+        of: [{ kind: 'always' }, { kind: 'not', of: { kind: 'any', of: [{ kind: 'always' }] } }],
+      },
+      permission: { andRules: { rules: [{ any: true }, { notRule: { orRules: { rules: [{ any: true }] } } }] } },
+    },
+  ];
+  for (const { request, permission } of CASES) {
+    test(JSON.stringify(request), () => assert.deepEqual(permissionOf(request), [permission]));
+  }
+
+  for (const request of [
+    { kind: 'all', of: [] },
+    { kind: 'any', of: [] },
+    { kind: 'not', of: { kind: 'all', of: [] } },
+    { kind: 'header', name: '', match: 'present' },
+  ] as unknown as readonly RequestMatch[]) {
+    test(`${JSON.stringify(request)} is refused, in rules that allow and in outer ones`, () => {
+      assert.throws(() => encodeRules(setOf([ruleOf('r', { request })])), { code: 'internal' });
+      assert.throws(() => encodeRules(setOf([], [ruleOf('r', { request })])), { code: 'internal' });
+    });
+  }
+});
+
+interface SanTest {
+  readonly exact?: string;
+  readonly regex?: string;
+}
+
+/** The SAN matcher of an extension. */
+function sanOf(custom: Config | null | undefined): SanTest {
+  const { sanMatcher } = unpackAny(MtlsAuthenticated, custom?.typedConfig as Any, MAX);
+  assert.equal(sanMatcher?.sanType, SanType.URI);
+  const { exact, safeRegex } = sanMatcher.matcher ?? {};
+  return { ...(exact == null ? {} : { exact }), ...(safeRegex == null ? {} : { regex: safeRegex.regex }) };
+}
+
+/** The regular expression that stands for all texts but the ID, as JavaScript has it. */
+function othersThan(id: string): RegExp {
+  const { filter } = decode(encodeRules(setOf([ruleOf('r', { peer: peers(id) })])));
+  const [principal] = filter.shadowRules?.policies['r']?.principals ?? [];
+  const [only, not] = principal?.andIds?.ids ?? [];
+  assert.deepEqual(sanOf(only?.custom), { exact: id });
+  const { regex = '' } = sanOf(not?.notId?.custom);
+  return new RegExp(`^(?:${regex.replaceAll(String.raw`\C`, '[^]')})$`);
+}
+
+function peers(...ids: readonly string[]): PeerMatch {
+  const [first = '', ...more] = ids;
+  return { kind: 'peers', of: [exact(first), ...more.map(exact)], except: [] };
+}
+
+function exact(text: string) {
+  return { kind: 'exact', text } as const;
+}
+
+describe('whom a rule is for', () => {
+  test('a verified certificate with the ID and no other URI SAN', () => {
+    const others = othersThan(ID);
+    assert.equal(others.test(ID), false);
+    const near = fc.tuple(fc.nat(ID.length), fc.string(), fc.nat(3)).map(([at, text, cut]) => {
+      return ID.slice(0, at) + text + ID.slice(at + cut);
+    });
+    fc.assert(
+      fc.property(fc.oneof(near, fc.string()), (text) => others.test(text) === (text !== ID)),
+      { seed: 8 },
+    );
+  });
+
+  test('each of several, and none of those that are left out, however they show it', () => {
+    const peer: PeerMatch = {
+      ...peers(ID, `${ID}/b`),
+      except: [{ kind: 'prefix', text: 'spiffe://bad' }],
+    };
+    const { filter } = decode(encodeRules(setOf([ruleOf('r', { peer })])));
+    const [principal] = filter.shadowRules?.policies['r']?.principals ?? [];
+    const [any, except] = principal?.andIds?.ids ?? [];
+    assert.deepEqual(
+      any?.orIds?.ids.map(({ andIds }) => sanOf(andIds?.ids[0]?.custom)),
+      [{ exact: ID }, { exact: `${ID}/b` }],
+    );
+    assert.deepEqual(plain(except), { notId: { authenticated: { principalName: { prefix: 'spiffe://bad' } } } });
+  });
+
+  test('anyone, but those that are left out', () => {
+    const principals = (peer: PeerMatch): unknown =>
+      plain(decode(encodeRules(setOf([ruleOf('r', { peer })]))).filter.shadowRules?.policies['r']?.principals);
+    assert.deepEqual(principals(ANYONE), [{ any: true }]);
+    assert.deepEqual(principals({ kind: 'anyone', except: [exact(ID)] }), [
+      { notId: { authenticated: { principalName: { exact: ID } } } },
+    ]);
+  });
+
+  for (const { what, rule } of [
+    {
+      what: 'peers by a prefix',
+      rule: { peer: { kind: 'peers', of: [{ kind: 'prefix', text: 'spiffe://a/' }], except: [] } },
+    },
+    { what: 'an ID that is too long', rule: { peer: peers(`spiffe://a/${'x'.repeat(900)}`) } },
+    { what: 'an ID that no certificate of ours has', rule: { peer: peers('spiffe://a/(b)') } },
+    { what: 'an expression', rule: { expression: 'true' } },
+  ] as const) {
+    test(`${what} is left to the call`, () => {
+      const encoded = encodeRules(setOf([ruleOf('left', rule), ruleOf('told')]));
+      assert.deepEqual([encoded.left, encoded.allowCount], [['left'], 1]);
+      assert.deepEqual(Object.keys(decode(encoded).filter.shadowRules?.policies ?? {}), ['told']);
+      const none = encodeRules(setOf([ruleOf('left', rule)]));
+      assert.deepEqual([none.isEmpty, decode(none).filter.shadowRules], [true, null]);
+    });
+  }
+
+  test('nobody is not anybody', () => {
+    const peer = { kind: 'peers', of: [], except: [] } as unknown as PeerMatch;
+    assert.throws(() => encodeRules(setOf([ruleOf('r', { peer })])), { code: 'internal' });
+    assert.throws(() => encodeRules(setOf([], [ruleOf('r', { peer })])), { code: 'internal' });
+  });
+});
+
+describe('a set', () => {
+  test('is named as the listener has it, and no rules leave the metadata unwritten', () => {
+    const { name, filter } = decode(encodeRules(setOf([ruleOf('r')])));
+    assert.equal(name, OFFLOAD_NAMES.resource('orders'));
+    assert.equal(filter.shadowRulesStatPrefix, OFFLOAD_NAMES.shadowPrefix('orders'));
+    assert.equal(filter.rules, null);
+    const none = encodeNoRules('orders');
+    assert.deepEqual([none.isEmpty, decode(none).filter.shadowRules, decode(none).filter.rules], [true, null, null]);
+    assert.deepEqual(encodeRules(setOf([])).bytes, none.bytes);
+  });
+
+  test('is the same bytes in whatever order its rules are, and is encoded once', () => {
+    const [a, b] = [ruleOf('a'), ruleOf('b', { peer: peers(ID) })];
+    const set = setOf([a, b]);
+    assert.equal(encodeRules(set), encodeRules(set));
+    assert.equal(encodeRules(setOf([b, a])).version, encodeRules(set).version);
+    assert.notEqual(encodeRules(setOf([a])).version, encodeRules(set).version);
+    assert.match(encodeRules(set).version, /^[0-9a-f]{16}$/);
+  });
+
+  test('has no two rules of one name', () => {
+    assert.throws(() => encodeRules(setOf([ruleOf('a'), ruleOf('a')])), { code: 'internal' });
+    assert.throws(() => encodeRules(setOf([], [ruleOf('a'), ruleOf('a')])), { code: 'internal' });
+  });
+
+  test('refuses what no outer rule covers: they take in more than they say, and never less', () => {
+    const outer = [
+      ruleOf('by prefix', {
+        peer: { kind: 'peers', of: [{ kind: 'prefix', text: 'spiffe://a/' }], except: [exact(ID)] },
+      }),
+      ruleOf('anyone', { peer: { kind: 'anyone', except: [exact(ID)] }, expression: 'false' }),
+    ];
+    const encoded = encodeRules(setOf([], outer));
+    const { rules, rulesStatPrefix } = decode(encoded).filter;
+    assert.deepEqual(plain(rules?.policies), {
+      anyone: { permissions: [{ any: true }], principals: [{ any: true }] },
+      'by prefix': {
+        permissions: [{ any: true }],
+        principals: [{ authenticated: { principalName: { prefix: 'spiffe://a/' } } }],
+      },
+    });
+    assert.deepEqual([rulesStatPrefix, encoded.isEmpty], [OFFLOAD_NAMES.rulesPrefix('orders'), false]);
+    const nothing = decode(encodeRules(setOf([], []))).filter;
+    assert.deepEqual(plain(nothing.rules?.policies), {}, 'nothing may be allowed: all is refused');
+  });
+});
