@@ -29,7 +29,13 @@ export {
   type KnownPolicies,
 } from './envoy-file/check-envoy-files.ts';
 export type { EnvoyPeer, EnvoyRequest } from './model/envoy-request.ts';
-export { matchOffload, offloadMatcher, type OffloadMatch } from './model/match-offload.ts';
+export {
+  matchOffload,
+  offloadMatcher,
+  ENVOY_READINGS,
+  type EnvoyReading,
+  type OffloadMatch,
+} from './model/match-offload.ts';
 export { requestOfInput } from './model/request-of-input.ts';
 export { gateFactsOf, mayAskAttested, offloadObstacle } from './gate-facts.ts';
 export { createLiveOffload, type LiveOffload, type OffloadedPolicy, type OffloadReport } from './live-offload.ts';

@@ -6,7 +6,11 @@ export interface CharacterClass {
   readonly others: (readonly [from: number, to: number])[];
 }
 
+/** What a character is to a regex: one of Unicode in UTF-8, or a byte. */
+export type Characters = 'utf8' | 'latin1';
+
 const LAST = 0x10ffff;
+const LAST_BYTE = 0xff;
 /** Ranges beyond ASCII are written out. */
 const MAX_RANGE = 512;
 
@@ -20,24 +24,35 @@ export function addRange({ ascii, others }: CharacterClass, from: number, to: nu
   if (to > 0x7f) others.push([Math.max(from, 0x80), to]);
 }
 
-/** Letters in both cases, as RE2 folds them: `k` and `s` have a third form each. */
-export function foldCase(of: CharacterClass): void {
+/** Letters in both cases, as RE2 folds them: `k` and `s` have a third form each in Unicode. */
+export function foldCase(of: CharacterClass, characters: Characters): void {
   if (of.others.length > 0) throw unknownInRegex('letters beyond ASCII under (?i)');
   for (const code of Array.from(of.ascii)) {
     const letter = String.fromCharCode(code);
     for (const other of [letter.toLowerCase(), letter.toUpperCase()]) of.ascii.add(other.charCodeAt(0));
+    if (characters === 'latin1') continue;
     if (letter === 'k' || letter === 'K') of.others.push([0x212a, 0x212a]);
     if (letter === 's' || letter === 'S') of.others.push([0x17f, 0x17f]);
   }
 }
 
 /** As the source of a regex over bytes. */
-export function classSource({ ascii, others }: CharacterClass, isNegated: boolean): string {
+export function classSource(of: CharacterClass, isNegated: boolean, characters: Characters): string {
+  return characters === 'latin1' ? byteClassSource(of, isNegated) : textClassSource(of, isNegated);
+}
+
+function textClassSource({ ascii, others }: CharacterClass, isNegated: boolean): string {
   const taken = Array.from({ length: 0x80 }, (_, code) => code).filter((code) => ascii.has(code) !== isNegated);
   const ofAscii = taken.length === 0 ? [] : [`[${taken.map(byteSource).join('')}]`];
   const beyond = others.map(rangeSource);
   if (!isNegated) return alternatives([...ofAscii, ...beyond]);
   return alternatives([...ofAscii, beyond.length === 0 ? BEYOND_ASCII : `(?!${beyond.join('|')})(?:${BEYOND_ASCII})`]);
+}
+
+function byteClassSource({ ascii, others }: CharacterClass, isNegated: boolean): string {
+  const has = (byte: number): boolean => ascii.has(byte) || others.some(([from, to]) => from <= byte && byte <= to);
+  const taken = Array.from({ length: LAST_BYTE + 1 }, (_, byte) => byte).filter((byte) => has(byte) !== isNegated);
+  return alternatives(taken.length === 0 ? [] : [`[${taken.map(byteSource).join('')}]`]);
 }
 
 /** No alternative at all matches nothing. */
@@ -51,8 +66,9 @@ function rangeSource([from, to]: readonly [number, number]): string {
   return Array.from({ length: to - from + 1 }, (_, index) => characterSource(from + index)).join('|');
 }
 
-/** The bytes of a character in UTF-8. */
-export function characterSource(codePoint: number): string {
+/** The bytes of a character. */
+export function characterSource(codePoint: number, characters: Characters = 'utf8'): string {
+  if (characters === 'latin1') return codePoint > LAST_BYTE ? '(?!)' : byteSource(codePoint);
   return [...Buffer.from(String.fromCodePoint(codePoint), 'utf8')].map(byteSource).join('');
 }
 

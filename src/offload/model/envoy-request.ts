@@ -22,10 +22,16 @@ export interface EnvoyPeer {
   readonly isVerified: boolean;
 }
 
-/** What is compared with the header of this name: several of a name are one text. Undefined where there is none. */
-export function headerOf({ headers }: EnvoyRequest, name: string): string | undefined {
+/** The values of a header. */
+export function headersOf({ headers }: EnvoyRequest, name: string): readonly string[] {
+  const lower = name.toLowerCase();
   // Envoy has them as one.
-  const wanted = name === 'host' ? ':authority' : name;
-  const values = headers.flatMap(([own, value]) => (own === wanted ? [value] : []));
-  return values.length === 0 ? undefined : values.join(wanted === 'cookie' ? '; ' : ',');
+  const wanted = lower === 'host' ? ':authority' : lower;
+  return headers.flatMap(([own, value]) => (own === wanted ? [value] : []));
+}
+
+/** As the gate is told: several of a name are one text. Undefined where there is none. */
+export function headerOf(request: EnvoyRequest, name: string): string | undefined {
+  const values = headersOf(request, name);
+  return values.length === 0 ? undefined : values.join(',');
 }

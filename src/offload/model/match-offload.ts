@@ -1,7 +1,8 @@
 import { BlockList, isIP } from 'node:net';
 import { SvidgateError } from '../../core/index.ts';
 import type { OffloadRule, OffloadSet, PeerMatch, RequestMatch, TextMatch } from '../offload-rules.ts';
-import { headerOf, type EnvoyRequest } from './envoy-request.ts';
+import { headerOf, headersOf, type EnvoyRequest } from './envoy-request.ts';
+import type { Characters } from './character-class.ts';
 import { textMatcher } from './text-match.ts';
 
 /** What Envoy makes of a request by a set. */
@@ -12,27 +13,50 @@ export interface OffloadMatch {
   readonly refused: boolean;
 }
 
-type Matcher = (request: EnvoyRequest) => boolean;
+/** What versions of Envoy differ in. */
+export interface EnvoyReading {
+  /** Several headers of a name: joined by `,`, or each by itself, where one that matches is enough. */
+  readonly headers: 'joined' | 'each';
+  /** What a character is to a regex. */
+  readonly regexes: Characters;
+}
+
+/** As versions were seen to read. A rule is safe where it is safe in all of them. */
+export const ENVOY_READINGS = {
+  '1.36': { headers: 'joined', regexes: 'utf8' },
+  '1.40': { headers: 'each', regexes: 'latin1' },
+  /** Of one in between; runtime guards can make these, too. */
+  mixed: { headers: 'each', regexes: 'utf8' },
+} as const satisfies Readonly<Record<string, EnvoyReading>>;
+
+type Matcher = (request: EnvoyRequest, reading: EnvoyReading) => boolean;
 
 /**
  * What Envoy's RBAC filter does with the request by the rules of the set as they are encoded. Throws `unimplemented` for a set with
  * what the model does not know: CEL, and regexes as re2.ts says.
  */
-export function matchOffload(set: OffloadSet, request: EnvoyRequest): OffloadMatch {
-  return offloadMatcher(set)(request);
+export function matchOffload(
+  set: OffloadSet,
+  request: EnvoyRequest,
+  reading: EnvoyReading = DEFAULT_READING,
+): OffloadMatch {
+  return offloadMatcher(set)(request, reading);
 }
 
-const known = new WeakMap<OffloadSet, (request: EnvoyRequest) => OffloadMatch>();
+const DEFAULT_READING = ENVOY_READINGS['1.40'];
+
+type OffloadMatcher = (request: EnvoyRequest, reading?: EnvoyReading) => OffloadMatch;
+const known = new WeakMap<OffloadSet, OffloadMatcher>();
 
 /** matchOffload() for many requests. */
-export function offloadMatcher(set: OffloadSet): (request: EnvoyRequest) => OffloadMatch {
+export function offloadMatcher(set: OffloadSet): OffloadMatcher {
   const found = known.get(set);
   if (found !== undefined) return found;
   const allow = inEnvoysOrder(set.allow).map((rule) => ({ id: rule.id, matches: ruleMatcher(rule) }));
   const outer = set.outer?.map(outerMatcher);
-  const made = (request: EnvoyRequest): OffloadMatch => {
-    const rule = allow.find(({ matches }) => matches(request));
-    const refused = outer !== undefined && !outer.some((matches) => matches(request));
+  const made: OffloadMatcher = (request, reading = DEFAULT_READING) => {
+    const rule = allow.find(({ matches }) => matches(request, reading));
+    const refused = outer !== undefined && !outer.some((matches) => matches(request, reading));
     return rule === undefined ? { refused } : { allow: rule.id, refused };
   };
   known.set(set, made);
@@ -49,7 +73,7 @@ function ruleMatcher({ id, request, peer, expression }: OffloadRule): Matcher {
     throw new SvidgateError('unimplemented', `the model of Envoy's matchers does not know the expression of ${id}`);
   }
   const [ofRequest, ofPeer] = [requestMatcher(request), peerMatcher(peer)];
-  return (asked) => ofRequest(asked) && ofPeer(asked);
+  return (asked, reading) => ofRequest(asked, reading) && ofPeer(asked, reading);
 }
 
 /** Whoever may be meant by it, and rather more: a name of a certificate is enough, whether it was verified or not. */
@@ -57,7 +81,9 @@ function outerMatcher({ request, peer }: OffloadRule): Matcher {
   const ofRequest = requestMatcher(request);
   if (peer.kind === 'anyone') return ofRequest;
   const wanted = peer.of.map(textMatcher);
-  return (asked) => ofRequest(asked) && namesOf(asked).some((name) => wanted.some((matches) => matches(name)));
+  return (asked, reading) =>
+    ofRequest(asked, reading) &&
+    namesOf(asked).some((name) => wanted.some((matches) => matches(name, reading.regexes)));
 }
 
 /** Of its certificate. */
@@ -71,23 +97,23 @@ function requestMatcher(match: RequestMatch): Matcher {
       return () => true;
     case 'all': {
       const parts = match.of.map(requestMatcher);
-      return (request) => parts.every((matches) => matches(request));
+      return (request, reading) => parts.every((matches) => matches(request, reading));
     }
     case 'any': {
       const parts = match.of.map(requestMatcher);
-      return (request) => parts.some((matches) => matches(request));
+      return (request, reading) => parts.some((matches) => matches(request, reading));
     }
     case 'not': {
       const matches = requestMatcher(match.of);
-      return (request) => !matches(request);
+      return (request, reading) => !matches(request, reading);
     }
     case 'header':
       return headerMatcher(match.name, match.match);
     case 'path': {
       const matches = textMatcher(match.match);
-      return (request) => {
+      return (request, { regexes }) => {
         const path = headerOf(request, ':path');
-        return path !== undefined && matches(path.replace(/[?#].*$/su, ''));
+        return path !== undefined && matches(path.replace(/[?#].*$/su, ''), regexes);
       };
     }
     case 'destination_port':
@@ -97,7 +123,7 @@ function requestMatcher(match: RequestMatch): Matcher {
       return destinationMatcher(match.address, match.prefixLength);
     case 'server_name': {
       const matches = textMatcher(match.match);
-      return ({ serverName }) => matches(serverName);
+      return ({ serverName }, { regexes }) => matches(serverName, regexes);
     }
   }
 }
@@ -105,9 +131,10 @@ function requestMatcher(match: RequestMatch): Matcher {
 function headerMatcher(name: string, match: TextMatch | 'present'): Matcher {
   if (match === 'present') return (request) => headerOf(request, name) !== undefined;
   const matches = textMatcher(match);
-  return (request) => {
-    const value = headerOf(request, name);
-    return value !== undefined && matches(value);
+  return (request, reading) => {
+    const values = headersOf(request, name);
+    if (reading.headers === 'each') return values.some((value) => matches(value, reading.regexes));
+    return values.length > 0 && matches(values.join(','), reading.regexes);
   };
 }
 
@@ -122,15 +149,15 @@ function destinationMatcher(address: string, prefixLength: number): Matcher {
 
 function peerMatcher(match: PeerMatch): Matcher {
   const except = match.except.map(textMatcher);
-  const isOut = (request: EnvoyRequest): boolean =>
-    namesOf(request).some((name) => except.some((matches) => matches(name)));
-  if (match.kind === 'anyone') return (request) => !isOut(request);
+  const isOut: Matcher = (request, { regexes }) =>
+    namesOf(request).some((name) => except.some((matches) => matches(name, regexes)));
+  if (match.kind === 'anyone') return (request, reading) => !isOut(request, reading);
   // Of others Envoy cannot be told that there is no second URI SAN: they are not sent.
   const wanted = new Set(match.of.flatMap((one) => (one.kind === 'exact' ? [one.text] : [])));
-  return (request) => {
+  return (request, reading) => {
     const { peer } = request;
     const [uri, ...more] = peer?.uris ?? [];
     if (peer?.isVerified !== true || uri === undefined || more.length > 0) return false;
-    return wanted.has(uri) && !isOut(request);
+    return wanted.has(uri) && !isOut(request, reading);
   };
 }

@@ -6,15 +6,18 @@ import {
   foldCase,
   unknownInRegex as unsupported,
   type CharacterClass,
+  type Characters,
 } from './character-class.ts';
 
 /**
- * A regex of RE2 as one of JavaScript that tells the same of a whole text, which is given as its bytes, a character each: like
- * RE2, it takes characters as their bytes in UTF-8, and bytes that are none are taken by `\C` alone. Throws `unimplemented`
- * for what the two do not have in common: classes of Unicode, other flags than `i` and `s`, and `\w` and its kind under `(?i)`.
+ * A regex of RE2 as one of JavaScript that tells the same of a whole text, which is given as its bytes, a character each. In UTF-8
+ * it takes characters as their bytes, and bytes that are none are taken by `\C` alone; in Latin-1 each byte is a character, also
+ * those of the pattern. Throws `unimplemented` for what the two do not have in common: classes of Unicode, other flags than `i`
+ * and `s`, and `\w` and its kind under `(?i)`.
  */
-export function wholeTextRegex(pattern: string): RegExp {
-  const reader: Reader = { text: Array.from(pattern), at: 0, flags: '' };
+export function wholeTextRegex(pattern: string, characters: Characters): RegExp {
+  const text = characters === 'utf8' ? pattern : Buffer.from(pattern, 'utf8').toString('latin1');
+  const reader: Reader = { text: Array.from(text), at: 0, flags: '', characters };
   const source = alternatives(reader);
   if (reader.at < reader.text.length) throw unsupported('an unexpected )');
   return new RegExp(`^(?:${source})$`);
@@ -25,6 +28,7 @@ interface Reader {
   at: number;
   /** Of where it is. */
   flags: string;
+  readonly characters: Characters;
 }
 
 const DIGITS = ['09'];
@@ -78,7 +82,7 @@ function atom(reader: Reader): string {
     case '[':
       return bracket(reader);
     case '.':
-      return classSource(classOf(reader.flags.includes('s') ? [] : ['\n\n']), true);
+      return classSource(classOf(reader.flags.includes('s') ? [] : ['\n\n']), true, reader.characters);
     case '^':
     case '$':
       return character;
@@ -121,7 +125,7 @@ function escape(reader: Reader): string {
   const kind = CLASSES[character.toLowerCase()];
   if (kind !== undefined) {
     refuseFolding(reader);
-    return classSource(classOf(kind), character !== character.toLowerCase());
+    return classSource(classOf(kind), character !== character.toLowerCase(), reader.characters);
   }
   switch (character) {
     case 'A':
@@ -172,12 +176,12 @@ function escapedCharacter(reader: Reader, character: string): number {
   return character.codePointAt(0) ?? 0;
 }
 
-function literal({ flags }: Reader, codePoint: number): string {
-  if (!flags.includes('i')) return `(?:${characterSource(codePoint)})`;
+function literal({ flags, characters }: Reader, codePoint: number): string {
+  if (!flags.includes('i')) return `(?:${characterSource(codePoint, characters)})`;
   const one: CharacterClass = { ascii: new Set(), others: [] };
   addRange(one, codePoint, codePoint);
-  foldCase(one);
-  return classSource(one, false);
+  foldCase(one, characters);
+  return classSource(one, false, characters);
 }
 
 function classOf(ranges: readonly string[]): CharacterClass {
@@ -194,8 +198,8 @@ function bracket(reader: Reader): string {
     for (const [from, to] of bracketItem(reader)) addRange(taken, from, to);
   }
   reader.at += 1;
-  if (reader.flags.includes('i')) foldCase(taken);
-  return classSource(taken, isNegated);
+  if (reader.flags.includes('i')) foldCase(taken, reader.characters);
+  return classSource(taken, isNegated, reader.characters);
 }
 
 type Ranges = readonly (readonly [from: number, to: number])[];

@@ -1,11 +1,12 @@
 import type { TextMatch } from '../offload-rules.ts';
+import type { Characters } from './character-class.ts';
 import { wholeTextRegex } from './re2.ts';
 
 /** Tells whether bytes, a character each, match. */
-export function textMatcher(match: TextMatch): (bytes: string) => boolean {
+export function textMatcher(match: TextMatch): (bytes: string, characters: Characters) => boolean {
   if (match.kind === 'regex') {
-    const regex = wholeTextRegex(match.regex);
-    return (bytes) => regex.test(bytes);
+    const regexes = { utf8: wholeTextRegex(match.regex, 'utf8'), latin1: wholeTextRegex(match.regex, 'latin1') };
+    return (bytes, characters) => regexes[characters].test(bytes);
   }
   const wanted = bytesOf(match.text);
   switch (match.kind) {

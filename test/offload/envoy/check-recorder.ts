@@ -47,7 +47,7 @@ async function answer(stream: ServerHttp2Stream, seen: Map<string, CheckRequest 
     const check = decodeMessage(CheckRequest, bytes, 1e7);
     seen.set(check.attributes?.request?.http?.headers['x-id'] ?? '', check);
   } catch {
-    seen.set(/x-id\x12.([0-9]+)/s.exec(bytes.toString('latin1'))?.[1] ?? '', 'unreadable');
+    seen.set(/x-id[^\d]{2}(\d+)/s.exec(bytes.toString('latin1'))?.[1] ?? '', 'unreadable');
   }
   const message = encodeMessage(CheckResponse, { status: { code: 0 }, okResponse: {} });
   const frame = Buffer.alloc(FRAME_HEADER);

@@ -122,21 +122,44 @@ export interface Channel {
   readonly peer?: EnvoyPeer;
   readonly destination: { readonly address: string; readonly port: number };
   readonly serverName: string;
+  readonly version: 'HTTP/1.1' | 'HTTP/2';
 }
 
 /** Envoy has the header fields as they came: names in lower case, and of an absolute target its parts. */
-export function asEnvoyHas(request: WireRequest, { scheme, peer, destination, serverName }: Channel): EnvoyRequest {
+export function asEnvoyHas(
+  request: WireRequest,
+  { scheme, peer, destination, serverName, version }: Channel,
+): EnvoyRequest {
   const [, host, path = ''] = /^http:\/\/([^/]*)(.*)$/s.exec(request.path) ?? [];
+  const headers: readonly Pair[] = request.headers.map(([name, value]): Pair => [name.toLowerCase(), value.trim()]);
+  const joined = ['accept', 'user-agent', 'content-type'].reduce((all, name) => withOneOf(name, all), headers);
   return {
     headers: [
       [':method', request.method],
       [':path', host === undefined ? request.path : path === '' ? '/' : path],
       [':authority', host ?? request.authority],
-      [':scheme', scheme],
-      ...request.headers.map(([name, value]): Pair => [name.toLowerCase(), value.trim()]),
+      // As the target says.
+      [':scheme', host === undefined ? scheme : 'http'],
+      ...(version === 'HTTP/2' ? withOneCookie(joined) : joined),
     ],
     ...(peer === undefined ? {} : { peer }),
     destination,
     serverName,
   };
+}
+
+/** Those that Envoy keeps a place for are joined as they come, and an empty one says nothing beside another. */
+function withOneOf(wanted: string, headers: readonly Pair[]): readonly Pair[] {
+  const values = headers.flatMap(([name, value]) => (name === wanted ? [value] : []));
+  if (values.length < 2) return headers;
+  const others = headers.filter(([name]) => name !== wanted);
+  return [...others, [wanted, values.filter((value) => value !== '').join(',')]];
+}
+
+/** In HTTP/2 its pairs may come one by one (RFC 9113 §8.2.3); empty ones before the others are none. */
+function withOneCookie(headers: readonly Pair[]): readonly Pair[] {
+  const values = headers.flatMap(([name, value]) => (name === 'cookie' ? [value] : []));
+  const others = headers.filter(([name]) => name !== 'cookie');
+  const joined = values.reduce((before, value) => (before === '' ? value : `${before}; ${value}`), '');
+  return joined === '' ? others : [...others, ['cookie', joined]];
 }

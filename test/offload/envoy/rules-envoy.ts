@@ -20,6 +20,7 @@ export interface RulesEnvoy extends AsyncDisposable {
   readonly address: string;
   readonly ports: Readonly<Record<ListenerName, number>>;
   readonly recorder: CheckRecorder;
+  log(): string;
 }
 
 /** The header of a response that tells of the set with this number: the result, and the rule. */
@@ -54,6 +55,11 @@ export async function startRulesEnvoy(
     ...(version.path === undefined ? {} : { executable: version.path }),
     bootstrap: {
       node: { id: 'rules', cluster: 'rules' },
+      ...(process.env['M_RE2'] === undefined
+        ? {}
+        : {
+            layered_runtime: { layers: [{ name: 's', static_layer: { 're2.max_program_size.error_level': 100000 } }] },
+          }),
       admin: { address: { socket_address: { address, port_value: adminPort } } },
       static_resources: {
         listeners: LISTENERS.map((name, index) => listener(name, ports[index] ?? 0, parts)),
@@ -67,6 +73,7 @@ export async function startRulesEnvoy(
     address,
     ports: Object.fromEntries(LISTENERS.map((name, index) => [name, ports[index] ?? 0])) as RulesEnvoy['ports'],
     recorder,
+    log: () => envoy.log(),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }

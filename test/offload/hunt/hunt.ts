@@ -4,6 +4,7 @@
  * what Envoy would refuse by itself, the gate must not allow.
  */
 import {
+  ENVOY_READINGS,
   offloadMatcher,
   type OffloadMatch,
   type OffloadSet,
@@ -110,6 +111,7 @@ interface Scene extends AsyncDisposable {
   readonly name: MomentName;
   readonly prepared: Prepared;
   readonly stage: Stage;
+  /** By Envoys of all versions: what one of them allows or refuses. */
   match(draw: Draw): OffloadMatch;
   ask(draw: Draw): Promise<Answer>;
 }
@@ -136,7 +138,13 @@ async function setScene(
     name,
     prepared,
     stage,
-    match: (draw) => matcherFor(draw.callerIds)(envoyRequestOf(draw, stage.cast)),
+    match(draw) {
+      const request = envoyRequestOf(draw, stage.cast);
+      const matches = matcherFor(draw.callerIds);
+      const all = Object.values(ENVOY_READINGS).map((reading) => matches(request, reading));
+      const allow = all.find((match) => match.allow !== undefined)?.allow;
+      return { ...(allow === undefined ? {} : { allow }), refused: all.some(({ refused }) => refused) };
+    },
     ask: (draw) => stage.ask(draw, { opened: prepared.opened, registers }),
     [Symbol.asyncDispose]: () => stage.change(MENDED),
   };
@@ -170,7 +178,7 @@ async function tryOne(draw: Draw, scene: Scene): Promise<HuntFigures> {
     checks: 1,
     allowed: Number(answer.isAllowed),
     offloaded: Number(match.allow !== undefined),
-    refused: Number(match.allow === undefined && match.refused),
+    refused: Number(match.refused),
     failures: failure === undefined ? [] : [failure],
   };
 }

@@ -63,7 +63,7 @@ export function checkRequestOf(draw: Draw, cast: Cast): CheckRequestInit {
   const { headers } = envoyRequestOf(draw, cast);
   for (const [name, value] of headers) {
     const before = map.get(name);
-    map.set(name, before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ','}${value}`);
+    map.set(name, before === undefined ? value : `${before},${value}`);
   }
   const principal = credential?.uris[0] ?? (draw.certificate === NAME_ONLY ? 'alice.example.test' : 'CN=x');
   return {
