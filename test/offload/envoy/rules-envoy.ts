@@ -55,11 +55,7 @@ export async function startRulesEnvoy(
     ...(version.path === undefined ? {} : { executable: version.path }),
     bootstrap: {
       node: { id: 'rules', cluster: 'rules' },
-      ...(process.env['M_RE2'] === undefined
-        ? {}
-        : {
-            layered_runtime: { layers: [{ name: 's', static_layer: { 're2.max_program_size.error_level': 100000 } }] },
-          }),
+      layered_runtime: { layers: [{ name: 're2', static_layer: { 're2.max_program_size.error_level': 1_000_000 } }] },
       admin: { address: { socket_address: { address, port_value: adminPort } } },
       static_resources: {
         listeners: LISTENERS.map((name, index) => listener(name, ports[index] ?? 0, parts)),
