@@ -4,11 +4,13 @@ import {
   encodeMessage,
   packAny,
   RbacFilter,
+  RbacRules,
   TypedExtensionConfig,
   type PermissionInit,
   type RbacPolicyInit,
   type RbacRulesInit,
 } from '../proto/index.ts';
+import { encodeHeaderTests } from './encode-headers.ts';
 import { encodePeers, encodeOuterPeers } from './encode-peers.ts';
 import { encodeText } from './encode-text.ts';
 import { OFFLOAD_NAMES, type OffloadRule, type OffloadSet, type RequestMatch } from './offload-rules.ts';
@@ -27,10 +29,13 @@ export interface EncodedRules {
   readonly left: readonly string[];
 }
 
+/** Field 2, length-delimited. */
+const SHADOW_RULES_TAG = (2 << 3) | 2;
+
 const FILTER_TYPE_URL = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC';
 
-/** Policies by the rule that they say. Each stream's set is another one, and most of their rules are the same. */
-const POLICIES = new WeakMap<OffloadRule, RbacPolicyInit | undefined>();
+/** Rules as encoded RBAC messages of one policy each. Sets of several callers have most of their rules in common. */
+const POLICIES = new WeakMap<OffloadRule, Uint8Array | undefined>();
 const ENCODED = new WeakMap<OffloadSet, EncodedRules>();
 
 /**
@@ -51,20 +56,19 @@ export function encodeNoRules(policy: string): EncodedRules {
 }
 
 function encodeSet({ policy, allow, outer }: OffloadSet): EncodedRules {
-  const policies: Record<string, RbacPolicyInit> = {};
+  const policies: Uint8Array[] = [];
   const left: string[] = [];
   for (const rule of inOrder(allow)) {
-    if (Object.hasOwn(policies, rule.id)) throw broken(`two rules of one name: ${rule.id}`);
     const encoded = allowPolicy(rule);
     if (encoded === undefined) left.push(rule.id);
-    else policies[rule.id] = encoded;
+    else policies.push(encoded);
   }
-  const allowCount = allow.length - left.length;
-  const filter = encodeMessage(RbacFilter, {
-    ...(allowCount === 0 ? {} : { shadowRules: allowRules(policies) }),
+  const allowCount = policies.length;
+  const frame = encodeMessage(RbacFilter, {
     shadowRulesStatPrefix: OFFLOAD_NAMES.shadowPrefix(policy),
     ...(outer === undefined ? {} : { rules: outerRules(outer), rulesStatPrefix: OFFLOAD_NAMES.rulesPrefix(policy) }),
   });
+  const filter = allowCount === 0 ? frame : Buffer.concat([...shadowRulesOf(policies), frame]);
   const bytes = Uint8Array.from(
     encodeMessage(TypedExtensionConfig, {
       name: OFFLOAD_NAMES.resource(policy),
@@ -75,28 +79,38 @@ function encodeSet({ policy, allow, outer }: OffloadSet): EncodedRules {
   return { bytes, version, allowCount, isEmpty: allowCount === 0 && outer === undefined, left };
 }
 
-function allowRules(policies: Readonly<Record<string, RbacPolicyInit>>): RbacRulesInit {
-  return { policies };
+/** The field of the filter: encoded messages one after the other are one message with all their policies. */
+function shadowRulesOf(policies: readonly Uint8Array[]): readonly Uint8Array[] {
+  let length = policies.reduce((sum, each) => sum + each.length, 0);
+  const tag = [SHADOW_RULES_TAG];
+  for (; length > 0x7f; length = Math.floor(length / 0x80)) tag.push((length & 0x7f) | 0x80);
+  return [Uint8Array.from([...tag, length]), ...policies];
 }
 
 /** A request that matches none of them is refused; where there are none, every request is. */
 function outerRules(outer: readonly OffloadRule[]): RbacRulesInit {
   const policies: Record<string, RbacPolicyInit> = {};
   for (const rule of inOrder(outer)) {
-    if (Object.hasOwn(policies, rule.id)) throw broken(`two rules of one name: ${rule.id}`);
     policies[rule.id] = { permissions: [encodeRequest(rule.request)], principals: [encodeOuterPeers(rule.peer)] };
   }
-  return allowRules(policies);
+  return { policies };
 }
 
-/** Undefined for what matchers cannot say: an expression, or peers of which none can be told. */
-function allowPolicy(rule: OffloadRule): RbacPolicyInit | undefined {
+/** Undefined for what cannot be said: peers of which none can be told, headers that are none. */
+function allowPolicy(rule: OffloadRule): Uint8Array | undefined {
   if (POLICIES.has(rule)) return POLICIES.get(rule);
-  const principal = rule.expression === undefined ? encodePeers(rule.peer) : undefined;
-  const encoded =
-    principal === undefined ? undefined : { permissions: [encodeRequest(rule.request)], principals: [principal] };
+  const policy = encodeAllow(rule);
+  const encoded = policy === undefined ? undefined : encodeMessage(RbacRules, { policies: { [rule.id]: policy } });
   POLICIES.set(rule, encoded);
   return encoded;
+}
+
+function encodeAllow({ request, peer, headers }: OffloadRule): RbacPolicyInit | undefined {
+  const principal = encodePeers(peer);
+  const condition = headers === undefined ? undefined : encodeHeaderTests(headers);
+  if (principal === undefined || (headers !== undefined && condition === undefined)) return undefined;
+  const policy = { permissions: [encodeRequest(request)], principals: [principal] };
+  return condition === undefined ? policy : { ...policy, condition };
 }
 
 function encodeRequest(match: RequestMatch): PermissionInit {
@@ -134,7 +148,10 @@ function encodeAll(of: readonly RequestMatch[]): PermissionInit[] {
 }
 
 function inOrder(rules: readonly OffloadRule[]): readonly OffloadRule[] {
-  return rules.toSorted((one, other) => (one.id < other.id ? -1 : one.id > other.id ? 1 : 0));
+  const sorted = rules.toSorted((one, other) => (one.id < other.id ? -1 : one.id > other.id ? 1 : 0));
+  const twice = sorted.find((rule, index) => rule.id === sorted[index + 1]?.id);
+  if (twice !== undefined) throw broken(`two rules of one name: ${twice.id}`);
+  return sorted;
 }
 
 function broken(what: string): SvidgateError {

@@ -2,6 +2,7 @@
 export {
   OFFLOAD_NAMES,
   policyOfResource,
+  type HeaderTest,
   type OffloadKey,
   type OffloadRule,
   type OffloadSet,

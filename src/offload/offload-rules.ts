@@ -32,14 +32,25 @@ export type PeerMatch =
   | { readonly kind: 'peers'; readonly of: readonly [TextMatch, ...TextMatch[]]; readonly except: readonly TextMatch[] }
   | { readonly kind: 'anyone'; readonly except: readonly TextMatch[] };
 
-/** One policy of Envoy's RBAC: a request matches it where both parts do, and the expression holds. */
+/** A header that is not one of `:method`, `:path` and the like, as the gate sees it: several of a name are one, joined by `,`. */
+export interface HeaderTest {
+  /** In lower case. */
+  readonly name: string;
+  /** A missing header is none of them. */
+  readonly oneOf: readonly [string, ...string[]];
+}
+
+/** One policy of Envoy's RBAC: a request matches it where both parts do, and all tests of headers hold. */
 export interface OffloadRule {
   /** Also the name of the policy in Envoy. Never used again for other content: recorded decisions name it. */
   readonly id: string;
   readonly request: RequestMatch;
   readonly peer: PeerMatch;
-  /** CEL, for what matchers cannot say. */
-  readonly expression?: string;
+  /**
+   * Exact values, by CEL: Envoy's matchers take each of several headers of a name by itself in some versions (from 1.38), and all
+   * together in others.
+   */
+  readonly headers?: readonly [HeaderTest, ...HeaderTest[]];
   /** The Rego rules that it stands for, those of the entrypoint first. */
   readonly origin: readonly GrantRule[];
 }

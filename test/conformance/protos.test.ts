@@ -95,7 +95,7 @@ const MTLS = 'envoy.extensions.rbac.principals.mtls_authenticated.v3.Config';
 /** What Envoy's RBAC and its matchers have beside. */
 const NOT_OFFLOADED: Readonly<Record<string, readonly string[]>> = {
   'config.rbac.v3.RBAC': ['audit_logging_options'],
-  'config.rbac.v3.Policy': ['condition', 'checked_condition'],
+  'config.rbac.v3.Policy': ['checked_condition'],
   'config.rbac.v3.Permission': ['metadata', 'matcher', 'uri_template'],
   'config.rbac.v3.Principal': [
     'source_ip',
@@ -118,6 +118,23 @@ const NOT_OFFLOADED: Readonly<Record<string, readonly string[]>> = {
   ],
   'extensions.filters.http.rbac.v3.RBAC': ['matcher', 'shadow_matcher', 'track_per_rule_stats'],
   'type.matcher.v3.RegexMatcher': ['google_re2'],
+};
+
+/** What CEL has beside the comparison of a header with a text. */
+const NOT_COMPARED: Readonly<Record<string, readonly string[]>> = {
+  Expr: ['list_expr', 'struct_expr', 'comprehension_expr'],
+  'Expr.Select': ['test_only'],
+  'Expr.Call': ['target'],
+  Constant: [
+    'null_value',
+    'bool_value',
+    'int64_value',
+    'uint64_value',
+    'double_value',
+    'bytes_value',
+    'duration_value',
+    'timestamp_value',
+  ],
 };
 
 /**
@@ -152,6 +169,11 @@ const EXCEPTIONS: CompareOptions = {
     ...Object.fromEntries(
       Object.entries(NOT_OFFLOADED).flatMap(([message, fields]) =>
         fields.map((field) => [`envoy.${message}.${field}`, 'no rule that is offloaded has it']),
+      ),
+    ),
+    ...Object.fromEntries(
+      Object.entries(NOT_COMPARED).flatMap(([message, fields]) =>
+        fields.map((field) => [`google.api.expr.v1alpha1.${message}.${field}`, 'no rule that is offloaded has it']),
       ),
     ),
     [`envoy.type.matcher.v3.StringMatcher.custom`]: EXACT,

@@ -1,9 +1,8 @@
 import { BlockList, isIP } from 'node:net';
-import { SvidgateError } from '../../core/index.ts';
-import type { OffloadRule, OffloadSet, PeerMatch, RequestMatch, TextMatch } from '../offload-rules.ts';
+import type { HeaderTest, OffloadRule, OffloadSet, PeerMatch, RequestMatch, TextMatch } from '../offload-rules.ts';
 import { headerOf, headersOf, type EnvoyRequest } from './envoy-request.ts';
 import type { Characters } from './character-class.ts';
-import { textMatcher } from './text-match.ts';
+import { bytesOf, textMatcher } from './text-match.ts';
 
 /** What Envoy makes of a request by a set. */
 export interface OffloadMatch {
@@ -68,12 +67,20 @@ function inEnvoysOrder(rules: readonly OffloadRule[]): readonly OffloadRule[] {
   return [...rules].sort((one, other) => Buffer.compare(Buffer.from(one.id), Buffer.from(other.id)));
 }
 
-function ruleMatcher({ id, request, peer, expression }: OffloadRule): Matcher {
-  if (expression !== undefined) {
-    throw new SvidgateError('unimplemented', `the model of Envoy's matchers does not know the expression of ${id}`);
-  }
+function ruleMatcher({ request, peer, headers }: OffloadRule): Matcher {
   const [ofRequest, ofPeer] = [requestMatcher(request), peerMatcher(peer)];
-  return (asked, reading) => ofRequest(asked, reading) && ofPeer(asked, reading);
+  const tests = (headers ?? []).map(headerTestMatcher);
+  return (asked, reading) =>
+    ofRequest(asked, reading) && ofPeer(asked, reading) && tests.every((matches) => matches(asked, reading));
+}
+
+/** By CEL, which joins several of a name in all versions. */
+function headerTestMatcher({ name, oneOf }: HeaderTest): Matcher {
+  const wanted = new Set(oneOf.map(bytesOf));
+  return (request) => {
+    const value = headerOf(request, name);
+    return value !== undefined && wanted.has(value);
+  };
 }
 
 /** Whoever may be meant by it, and rather more: a name of a certificate is enough, whether it was verified or not. */

@@ -35,7 +35,7 @@ function setOf(allow: readonly OffloadRule[], outer?: readonly OffloadRule[]): O
 }
 
 function decode({ bytes }: EncodedRules): { readonly name: string; readonly filter: RbacFilter } {
-  const { name, typedConfig } = decodeMessage(TypedExtensionConfig, bytes, MAX) as Config;
+  const { name, typedConfig } = decodeMessage(TypedExtensionConfig, bytes, MAX);
   return { name, filter: unpackAny(RbacFilter, typedConfig as Any, MAX) };
 }
 
@@ -128,7 +128,7 @@ function sanOf(custom: Config | null | undefined): SanTest {
   const { sanMatcher } = unpackAny(MtlsAuthenticated, custom?.typedConfig as Any, MAX);
   assert.equal(sanMatcher?.sanType, SanType.URI);
   const { exact, safeRegex } = sanMatcher.matcher ?? {};
-  return { ...(exact == null ? {} : { exact }), ...(safeRegex == null ? {} : { regex: safeRegex.regex }) };
+  return { ...(typeof exact === 'string' ? { exact } : {}), ...(safeRegex ? { regex: safeRegex.regex } : {}) };
 }
 
 /** The regular expression that stands for all texts but the ID, as JavaScript has it. */
@@ -194,7 +194,10 @@ describe('whom a rule is for', () => {
     },
     { what: 'an ID that is too long', rule: { peer: peers(`spiffe://a/${'x'.repeat(900)}`) } },
     { what: 'an ID that no certificate of ours has', rule: { peer: peers('spiffe://a/(b)') } },
-    { what: 'an expression', rule: { expression: 'true' } },
+    { what: 'a name that no header has', rule: { headers: [{ name: 'x role', oneOf: ['a'] }] } },
+    { what: 'a header in upper case', rule: { headers: [{ name: 'X-Role', oneOf: ['a'] }] } },
+    { what: 'a pseudo header', rule: { headers: [{ name: ':path', oneOf: ['/'] }] } },
+    { what: 'a text with NUL', rule: { headers: [{ name: 'x-role', oneOf: ['a\0'] }] } },
   ] as const) {
     test(`${what} is left to the call`, () => {
       const encoded = encodeRules(setOf([ruleOf('left', rule), ruleOf('told')]));
@@ -242,7 +245,7 @@ describe('a set', () => {
       ruleOf('by prefix', {
         peer: { kind: 'peers', of: [{ kind: 'prefix', text: 'spiffe://a/' }], except: [exact(ID)] },
       }),
-      ruleOf('anyone', { peer: { kind: 'anyone', except: [exact(ID)] }, expression: 'false' }),
+      ruleOf('anyone', { peer: { kind: 'anyone', except: [exact(ID)] } }),
     ];
     const encoded = encodeRules(setOf([], outer));
     const { rules, rulesStatPrefix } = decode(encoded).filter;
