@@ -12,6 +12,21 @@ export interface AccessLogEnvoy extends AsyncDisposable {
 const TYPE = 'type.googleapis.com/envoy.extensions';
 const SVIDGATE: YamlMap = { envoy_grpc: { cluster_name: 'svidgate', authority: 'svidgate' } };
 
+/** Of a bootstrap. */
+export const METRICS_TO_SVIDGATE: YamlMap = {
+  stats_flush_interval: '0.5s',
+  stats_sinks: [
+    {
+      name: 'envoy.stat_sinks.metrics_service',
+      typed_config: {
+        '@type': 'type.googleapis.com/envoy.config.metrics.v3.MetricsServiceConfig',
+        transport_api_version: 'V3',
+        grpc_service: SVIDGATE,
+      },
+    },
+  ],
+};
+
 /** `/a…` is allowed by `rule-a`, `/b…` goes to no rule; with fast deny all else than these is refused. */
 export async function startAccessLogEnvoy(
   dir: string,
@@ -26,17 +41,7 @@ export async function startAccessLogEnvoy(
     bootstrap: {
       node: { id: 'log-envoy', cluster: 'log' },
       admin: { address: { socket_address: { address, port_value: adminPort } } },
-      stats_flush_interval: '0.5s',
-      stats_sinks: [
-        {
-          name: 'envoy.stat_sinks.metrics_service',
-          typed_config: {
-            '@type': 'type.googleapis.com/envoy.config.metrics.v3.MetricsServiceConfig',
-            transport_api_version: 'V3',
-            grpc_service: SVIDGATE,
-          },
-        },
-      ],
+      ...METRICS_TO_SVIDGATE,
       static_resources: {
         listeners: [
           {
@@ -83,7 +88,8 @@ function metadataIs(key: string, exact: string): YamlMap {
   };
 }
 
-function accessLog(): YamlMap {
+/** Of a connection manager: what rules of policy `default` answered. */
+export function logToSvidgate(): YamlMap {
   return {
     name: 'envoy.access_loggers.http_grpc',
     filter: {
@@ -126,7 +132,7 @@ function connectionManager(fastDeny: boolean): YamlMap {
     '@type': `${TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
     stat_prefix: 'in',
     use_remote_address: true,
-    access_log: [accessLog()],
+    access_log: [logToSvidgate()],
     route_config: {
       virtual_hosts: [
         { name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, direct_response: { status: 200 } }] },

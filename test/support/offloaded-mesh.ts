@@ -21,6 +21,9 @@ export interface OffloadedMeshOptions {
   /** What its filter takes, where that is not what it is sent. */
   readonly takes?: string;
   readonly executable?: string;
+  /** Further fields of its connection managers, and of its bootstrap. */
+  readonly manager?: YamlMap;
+  readonly bootstrap?: YamlMap;
 }
 
 /** A real Envoy with mTLS by svidgate, and its rules before its gate. */
@@ -49,6 +52,7 @@ export async function startOffloadedMesh(options: OffloadedMeshOptions): Promise
     dir: folder,
     ...(executable === undefined ? {} : { executable }),
     bootstrap: {
+      ...options.bootstrap,
       node: { id: name, cluster: name },
       admin: { address: { socket_address: { address, port_value: adminPort } } },
       // That a certificate has one URI SAN alone takes long regular expressions.
@@ -93,6 +97,7 @@ function manager(name: 'gated' | 'alone', options: OffloadedMeshOptions): YamlMa
     stat_prefix: name,
     normalize_path: true,
     common_http_protocol_options: { max_connection_duration: '300s' },
+    ...options.manager,
     route_config: {
       virtual_hosts: [
         { name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, direct_response: { status: 200 } }] },
