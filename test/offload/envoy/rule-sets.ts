@@ -1,5 +1,12 @@
 /** Sets of rules by chance, over what the requests of the comparison have. */
-import type { OffloadRule, OffloadSet, PeerMatch, RequestMatch, TextMatch } from '../../../src/offload/index.ts';
+import type {
+  HeaderTest,
+  OffloadRule,
+  OffloadSet,
+  PeerMatch,
+  RequestMatch,
+  TextMatch,
+} from '../../../src/offload/index.ts';
 import { createRandom, type Random } from '../../hunt/random.ts';
 
 const PATH_TEXTS = [
@@ -70,7 +77,13 @@ export function drawSet(seed: number, policy: string): OffloadSet {
 }
 
 function drawRule(random: Random, id: string): OffloadRule {
-  return { id, request: drawMatch(random, 3), peer: drawPeer(random), origin: [] };
+  const rule = { id, request: drawMatch(random, 3), peer: drawPeer(random), origin: [] };
+  return random.oneIn(3) && !id.startsWith('outer') ? { ...rule, headers: [drawTest(random)] } : rule;
+}
+
+function drawTest(random: Random): HeaderTest {
+  const texts = [random.pick(VALUE_TEXTS), ...(random.oneIn(2) ? [random.pick(VALUE_TEXTS)] : [])] as const;
+  return { name: random.pick(['x-role', 'x-a', 'x-need', 'cookie', 'user-agent']), oneOf: texts };
 }
 
 function drawPeer(random: Random): PeerMatch {
