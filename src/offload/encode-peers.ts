@@ -7,14 +7,9 @@ import {
   type PrincipalInit,
   type StringMatcherInit,
 } from '../proto/index.ts';
-import { ANYTHING, encodeText, regex } from './encode-text.ts';
+import { encodeText } from './encode-text.ts';
 import type { PeerMatch, TextMatch } from './offload-rules.ts';
-
-/** Of SPIFFE IDs. RE2 takes no more than 1,000 groups within each other. */
-const MAX_ID_LENGTH = 900;
-
-/** What a SPIFFE ID is made of (SPIFFE-ID §2): nothing that a regular expression would take for more than itself, but the dot. */
-const ID_CHARACTERS = /^[A-Za-z0-9:/._-]+$/;
+import { hasOtherTexts, otherTexts } from './other-texts.ts';
 
 const MTLS_TYPE_URL = 'type.googleapis.com/envoy.extensions.rbac.principals.mtls_authenticated.v3.Config';
 
@@ -40,10 +35,16 @@ export function encodeOuterPeers(peer: PeerMatch): PrincipalInit {
   return ids.length === 1 ? (ids[0] as PrincipalInit) : { orIds: { ids } };
 }
 
+/** Whether Envoy can be told who that is. */
+export function canTellPeer(match: TextMatch): boolean {
+  return match.kind === 'exact' && hasOtherTexts(match.text);
+}
+
 /** Verified, with this one URI SAN and no other. */
 function exactly(match: TextMatch): PrincipalInit | undefined {
-  if (match.kind !== 'exact' || match.text.length > MAX_ID_LENGTH || !ID_CHARACTERS.test(match.text)) return undefined;
-  return allOf([verified({ exact: match.text }), { notId: verified(regex(anythingBut(match.text))) }]);
+  if (match.kind !== 'exact' || !canTellPeer(match)) return undefined;
+  const others = otherTexts(match.text).map(verified);
+  return allOf([verified({ exact: match.text }), { notId: { orIds: { ids: others } } }]);
 }
 
 /** In a certificate, whether Envoy has verified it or not. */
@@ -58,20 +59,4 @@ function verified(matcher: StringMatcherInit): PrincipalInit {
 
 function allOf(ids: readonly PrincipalInit[]): PrincipalInit {
   return ids.length === 1 ? (ids[0] as PrincipalInit) : { andIds: { ids: [...ids] } };
-}
-
-/**
- * A regular expression for every text but one, since RE2 has no negative lookahead: it ends too early, goes on, or differs in
- * a character. One gap: a byte that is no UTF-8, in the place of a single character, is not told from it.
- */
-function anythingBut(text: string): string {
-  let pattern = String.raw`\C+`;
-  for (const character of text.split('').toReversed()) {
-    pattern = `(?:|${escaped(character)}${pattern}|[^${escaped(character)}]${ANYTHING})`;
-  }
-  return pattern;
-}
-
-function escaped(character: string): string {
-  return character === '.' || character === '-' ? `\\${character}` : character;
 }
