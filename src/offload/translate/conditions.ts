@@ -1,7 +1,7 @@
 import type { Condition, SupportRule, Term } from '../../policy/index.ts';
 import { ALWAYS, all, allOf, anyOf, FALSE, negate, NEVER, UNKNOWN, type Bounds } from './formula.ts';
 import { HAS_EMPTY_SEGMENT } from './lists.ts';
-import { unknown, type Cause, type Meaning } from './meaning.ts';
+import { truth, unknown, type Cause, type Meaning } from './meaning.ts';
 import { definedOf } from './operators.ts';
 import { callMeaning, meaningOf, type TermContext, type Translators } from './terms.ts';
 
@@ -13,6 +13,8 @@ export interface Finding {
 
 export interface Translated {
   readonly bounds: Bounds;
+  /** Where it is true or false; absent: where it holds. */
+  readonly defined?: Bounds;
   readonly findings: readonly Finding[];
 }
 
@@ -33,14 +35,14 @@ export function createBodyTranslator(options: {
     const path = rule.path.map(({ value }) => String(value)).join('/');
     rules.set(path, [...(rules.get(path) ?? []), rule]);
   }
-  const known = new Map<string, Translated | 'busy'>();
+  const known = new Map<string, Translated | 'busy' | undefined>();
   const supportRule = (path: string): Translated | undefined => {
     const found = rules.get(path);
     if (found === undefined) return undefined;
     const before = known.get(path);
     // A rule that depends on itself.
     if (before === 'busy') return undefined;
-    if (before !== undefined) return before;
+    if (known.has(path)) return before;
     known.set(path, 'busy');
     const translated = translateRules(found, translate);
     known.set(path, translated);
@@ -55,7 +57,7 @@ export function createBodyTranslator(options: {
       support: (path) => {
         const found = supportRule(path);
         findings.push(...(found?.findings ?? []));
-        return found?.bounds;
+        return found === undefined ? undefined : truth(found.bounds, found.defined ?? found.bounds);
       },
     };
     return { bounds: translateBody(conditions, context, findings), findings };
@@ -96,27 +98,24 @@ function isClosed(term: Term): boolean {
   return members.every(isClosed) && (term.object ?? []).every(([key, value]) => isClosed(key) && isClosed(value));
 }
 
-/** Where one of the rules of a name is true. */
-function translateRules(rules: readonly SupportRule[], translate: BodyTranslator['translate']): Translated {
+/** Where one of the rules of a name is true; undefined for rules with other values, or that are more than a name. */
+function translateRules(rules: readonly SupportRule[], translate: BodyTranslator['translate']): Translated | undefined {
+  const hasDefault = rules.some((rule) => rule.default);
+  const isPlain = rules.every(({ args = [], key, value, ...rule }) => {
+    const isBoolean = value?.value === true || (value?.value === false && hasDefault);
+    return isBoolean && rule.else !== true && key === undefined && args.length === 0;
+  });
+  if (!isPlain) return undefined;
   const findings: Finding[] = [];
   const bounds = rules.map((rule): Bounds => {
-    const isPlain = rule.args === undefined || rule.args.length === 0;
-    const value = rule.value?.value;
-    if (
-      rule.else === true ||
-      rule.key !== undefined ||
-      !isPlain ||
-      rule.value === undefined ||
-      !('value' in rule.value)
-    )
-      return UNKNOWN;
-    if (rule.default) return value === false ? NEVER : UNKNOWN;
-    if (value === false) return NEVER;
+    if (rule.value?.value === false) return NEVER;
+    if (rule.default) return UNKNOWN;
     const translated = translate(rule.conditions);
     findings.push(...translated.findings);
-    return value === true ? translated.bounds : UNKNOWN;
+    return translated.bounds;
   });
-  return { bounds: anyOf(bounds), findings };
+  const found = anyOf(bounds);
+  return { bounds: found, defined: hasDefault ? ALWAYS : found, findings };
 }
 
 /** What a variable stands for: the first condition that gives it something. */
@@ -285,7 +284,16 @@ function translateCondition(condition: Condition, context: TermContext): Transla
   const { bounds, defined, cause } =
     operator === undefined ? termCondition(args, context) : callCondition(condition, context);
   if (cause !== undefined) return lost(cause);
-  return { bounds: negated === true ? negate(bounds, defined) : bounds };
+  const found = negated === true ? negate(bounds, defined) : bounds;
+  return { bounds: found, ...(found.under.kind === 'false' ? limitsOf(args, context) : {}) };
+}
+
+function limitsOf(args: readonly Term[], context: TermContext): { readonly cause?: Cause } {
+  for (const each of args) {
+    const meaning = meaningOf(each, context);
+    if (meaning.kind === 'text' && meaning.limits !== undefined) return { cause: meaning.limits };
+  }
+  return {};
 }
 
 function lost(cause: Cause): TranslatedCondition {

@@ -25,6 +25,8 @@ export interface TextSymbol {
   readonly notEmpty?: Bounds;
   /** The request target with its query, whose path is known by itself. */
   readonly isTarget?: boolean;
+  /** Why less than all can be said of it. */
+  readonly limits?: Cause;
   /** Goes through a list: only one condition may speak of it. */
   readonly variable?: string;
 }

@@ -10,7 +10,15 @@ import {
   type NumberSymbol,
   type TextSymbol,
 } from './meaning.ts';
-import { destinationIp, fieldText, headerText, peerText, serverNameText, targetText } from './text-sources.ts';
+import {
+  destinationIp,
+  fieldText,
+  headerText,
+  singleHeaderText,
+  peerText,
+  serverNameText,
+  targetText,
+} from './text-sources.ts';
 
 /** What one place of the input means to Envoy; `*` in a path stands for any key. */
 export interface ReferenceTranslator {
@@ -69,7 +77,7 @@ function clock(): Meaning {
 const NOT_THE_SAME: ReadonlySet<string> = new Set(['host', 'x-envoy-auth-partial-body']);
 
 function header(name: string): Meaning {
-  if (name === ':method' || name === ':authority' || name === ':scheme') return headerText(name);
+  if (name === ':method' || name === ':authority' || name === ':scheme') return singleHeaderText(name);
   // Names are in lower case: another is never there.
   if (name !== name.toLowerCase()) return NOTHING;
   if (NOT_THE_SAME.has(name) || !/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name)) {

@@ -1,7 +1,5 @@
 import type { Term } from '../../policy/index.ts';
-import type { Bounds } from './formula.ts';
-import { ALWAYS } from './formula.ts';
-import { constant, noMatcher, NOTHING, truth, unknown, type Meaning } from './meaning.ts';
+import { constant, noMatcher, NOTHING, unknown, type Meaning } from './meaning.ts';
 import type { OperatorTranslator } from './operators.ts';
 import type { ReferenceTranslator } from './references.ts';
 
@@ -18,7 +16,7 @@ export interface TermContext {
   /** What variables were given. */
   readonly variables: ReadonlyMap<string, Term>;
   /** A rule of the residual itself, by its path. */
-  readonly support: (path: string) => Bounds | undefined;
+  readonly support: (path: string) => Meaning | undefined;
 }
 
 /** Builtins whose answer is another at each time or place. */
@@ -114,7 +112,9 @@ function referenceMeaning(ref: readonly Term[], context: TermContext, depth: num
 function dataMeaning(keys: readonly Term[], { support }: TermContext): Meaning {
   const isPath = keys.every(({ value }) => typeof value === 'string');
   const found = isPath ? support(keys.map(({ value }) => String(value)).join('/')) : undefined;
-  return found === undefined ? noMatcher('this use of a rule') : truth(found, ALWAYS);
+  const hint =
+    'rules with a default other than `false`, and sets, are looked at where they are asked: name their conditions instead';
+  return found ?? noMatcher('this use of a rule', hint);
 }
 
 function inputMeaning(keys: readonly Term[], context: TermContext, depth: number): Meaning {

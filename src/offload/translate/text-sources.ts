@@ -15,7 +15,7 @@ import {
   type Bounds,
   type Formula,
 } from './formula.ts';
-import type { TextSymbol } from './meaning.ts';
+import type { Cause, TextSymbol } from './meaning.ts';
 import { ANY_TEXT, fitsEnvoy, isPrintable, isPrintableRegex, likeRegex } from './text-match.ts';
 
 /** A text that Envoy matches, and that the gate may see in another form where it is not printable: `!` for bytes that are not UTF-8. */
@@ -56,11 +56,38 @@ function testRegex(source: TextSource, match: TextMatch & { readonly kind: 'rege
   };
 }
 
-/** Of headers that the gate is shown, by its lower-case name. */
-export function headerText(name: string): TextSymbol {
-  const present: Formula = request({ kind: 'header', name, match: 'present' });
+/** Of headers of which there is one. */
+export function singleHeaderText(name: string): TextSymbol {
   const match = (match: TextMatch): Formula => request({ kind: 'header', name, match });
-  return textOf({ match, defined: exact(present) });
+  return textOf({ match, defined: exact(match(likeRegex('[ -~]*'))) });
+}
+
+const SEVERAL: Cause = {
+  reason: 'no_matcher',
+  message: 'of several headers of a name Envoy looks at each, the gate at all of them, joined by commas',
+  hint: '`contains`, that the header is there, and what it is not can be offloaded',
+};
+
+/**
+ * Of headers of which there may be several. Envoy 1.38 and later take each by itself, earlier ones join them as the gate does:
+ * only what holds in both ways is said.
+ */
+export function headerText(name: string): TextSymbol {
+  const atom = (match: TextMatch | 'present'): Formula => request({ kind: 'header', name, match });
+  const present = atom('present');
+  return {
+    kind: 'text',
+    defined: exact(present),
+    limits: SEVERAL,
+    test(match) {
+      if (match.kind === 'regex' || !isPrintable(match.text)) return { under: FALSE, over: present };
+      if (match.text === '') return match.kind === 'exact' ? { under: FALSE, over: atom(match) } : exact(present);
+      const found = atom(match);
+      // What has a comma may be made of several; what has `!`, of bytes that are not UTF-8.
+      const over = /[,!]/.test(match.text) ? present : found;
+      return { under: match.kind === 'contains' ? found : FALSE, over };
+    },
+  };
 }
 
 /** Of a field that is never the empty text, from a pseudo header. */
