@@ -73,7 +73,10 @@ export class FollowedRules implements FollowedResources<readonly SpiffeId[]> {
   }
 
   refused(resources: readonly ResourceVersion[]): void {
-    for (const { name, version } of resources) this.#refused.set(name, version);
+    for (const { name, version } of resources) {
+      // There is nothing less: what was refused before it is not sent again.
+      if (version !== encodeNoRules(policyOfResource(name) ?? '').version) this.#refused.set(name, version);
+    }
     this.#onChange();
   }
 
