@@ -38,6 +38,21 @@ function rulesOf(policy: string, id: string, ttlMs: number | undefined = TTL_MS)
   return resourceOf(policy, encodeRules({ policy, policyDigest: 'd', allow: [{ id, ...ANYONE }] }), ttlMs);
 }
 
+/** For peers of all lengths and characters that IDs can have: Envoy limits how large a regular expression is. */
+function rulesForAll(policy: string): EncodedResource {
+  const characters = 'Aa0:/._-Zz9';
+  const ids = Array.from({ length: 82 }, (_, index) => {
+    return `spiffe://${characters.charAt(index % characters.length).repeat(index)}`.slice(0, 90);
+  });
+  const mixed = Array.from({ length: 80 }, (_, index) => `spiffe://${characters.repeat(8)}`.slice(0, index + 11));
+  const allow = [...ids, ...mixed].map((text, index): OffloadRule => {
+    return { id: String(index), ...ANYONE, peer: { kind: 'peers', of: [{ kind: 'exact', text }], except: [] } };
+  });
+  const encoded = encodeRules({ policy, policyDigest: 'd', allow });
+  assert.deepEqual(encoded.left, []);
+  return resourceOf(policy, encoded, TTL_MS);
+}
+
 function noRulesOf(policy: string): EncodedResource {
   return resourceOf(policy, encodeNoRules(policy), undefined);
 }
@@ -132,6 +147,7 @@ for (const version of envoyVersions()) {
           assert.match((await push(stream, brokenRulesOf(policy))) ?? '', /must contain at least 1 item/);
           assert.equal(await envoy.isOffloaded(name), true);
           await until(false, TTL_MS + SLACK_MS);
+          assert.equal(await push(stream, rulesForAll(policy)), undefined, 'IDs of all lengths that are told');
           // No rules are in force at once.
           assert.equal(await push(stream, rulesOf(policy, 'two')), undefined);
           await until(true, 5000);
