@@ -4,13 +4,18 @@ import { Agent, get } from 'node:http';
 import { describe, it } from 'node:test';
 import type { OffloadEvidence } from '../../src/evidence/index.ts';
 import { startAccessLogEnvoy } from '../support/access-log-envoy.ts';
-import { startAccessLogProgram, type AccessLogProgram } from '../support/access-log-program.ts';
+import { startAccessLogProgram } from '../support/access-log-program.ts';
 import { recordsIn, STAGE_DIGEST, startAccessLogStage, type AccessLogStage } from '../support/access-log-stage.ts';
 import { envoyVersions } from '../support/envoy-versions.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
 const LIMIT_MS = 30_000;
+
+/** Of the Envoy and policy `default`. */
+interface Books {
+  evidence(): OffloadEvidence | undefined | Promise<OffloadEvidence | undefined>;
+}
 
 /** Statuses of so many requests, some at a time. */
 async function ask(url: string, count: number, headers: Readonly<Record<string, string>> = {}): Promise<Set<number>> {
@@ -96,17 +101,17 @@ describe('what a real Envoy answered by itself', () => {
 
   it('is counted while svidgate is away, hangs, is killed and comes back', async () => {
     await using folder = await tempFolder();
-    await using first = await startAccessLogProgram(folder.path);
+    await using first = await startAccessLogStage(folder.path);
     await using gate = await startAccessLogEnvoy(folder.path);
     const url = `${gate.url}/a`;
-    const settled = (program: AccessLogProgram, counted: number): Promise<OffloadEvidence> =>
+    const settled = (books: Books, counted: number): Promise<OffloadEvidence> =>
       waitUntil(`${counted} requests in the books`, LIMIT_MS, async () => {
-        const line = await program.evidence();
+        const line = await books.evidence();
         return line?.counted === counted && line.received + (line.lost ?? 0) >= counted && line;
       });
     await ask(url, 500);
     assert.equal((await settled(first, 500)).received, 500);
-    await first.end();
+    await first[Symbol.asyncDispose]();
     // Nobody listens: Envoy drops what it has, and says nothing of it.
     await ask(url, 300);
     {
@@ -126,11 +131,11 @@ describe('what a real Envoy answered by itself', () => {
       await program.end('SIGKILL');
     }
     {
-      await using program = await startAccessLogProgram(folder.path);
+      await using last = await startAccessLogStage(folder.path);
       await ask(url, 100);
-      const line = await settled(program, 2100);
+      const line = await settled(last, 2100);
       assert.equal(line.received + (line.lost ?? 0), 2100);
-      await program.end();
+      await last[Symbol.asyncDispose]();
       const records = await recordsIn(folder.path);
       assert.ok(records.length >= line.received, 'each that counts as received is on disk');
       assert.ok(2100 - records.length <= (line.lost ?? 0), 'what is not on disk counts as lost');

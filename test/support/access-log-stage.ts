@@ -107,7 +107,7 @@ export async function startAccessLogStage(
     metrics,
   });
   open.defer(() => server.stop(0));
-  const closing = open.move();
+  const closing = open.move(); // disposed of twice, it is closed once
   return {
     folder,
     socket: `unix:${join(folder, 'api.sock')}`,

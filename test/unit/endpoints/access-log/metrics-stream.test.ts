@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { LoggingCaller } from '../../../../src/endpoints/access-log/caller.ts';
+import { takeMetrics } from '../../../../src/endpoints/access-log/metrics-stream.ts';
+import type { ToldCounters } from '../../../../src/evidence/index.ts';
+import { encodeMessage, StreamMetricsMessage } from '../../../../src/proto/index.ts';
+
+const NOW = 1_795_383_420_000;
+const AT = NOW - 300;
+const ALLOWED = 'http.in.rbac.svidgate_default_.shadow_allowed';
+
+interface Family {
+  readonly name: string;
+  readonly counter?: number;
+  readonly gauge?: number;
+}
+
+function message(families: readonly Family[], at = AT): Uint8Array {
+  return encodeMessage(StreamMetricsMessage, {
+    identifier: { node: { id: 'orders' } },
+    envoyMetrics: families.map(({ name, counter, gauge }) => ({
+      name,
+      metric: [
+        {
+          ...(counter === undefined ? {} : { counter: { value: counter } }),
+          ...(gauge === undefined ? {} : { gauge: { value: gauge } }),
+          timestampMs: at,
+        },
+      ],
+    })),
+  });
+}
+
+/** What the book was told; the caller may have `default` alone. */
+function take(bytes: Uint8Array): { readonly name: string; readonly told: readonly ToldCounters[] } {
+  const told: ToldCounters[] = [];
+  let name = '';
+  const caller: LoggingCaller = {
+    book: { name: (text) => (name = text), receive: () => undefined, count: (counters) => void told.push(counters) },
+    rights: () => ({ ids: [], mayHave: (policy) => policy === 'default' }),
+  };
+  takeMetrics(bytes, caller, { now: () => NOW });
+  return { name, told };
+}
+
+describe('what an Envoy tells of its own counters', () => {
+  it('is taken of policies that it may have, of all its listeners, and of nothing else', () => {
+    const families = [
+      { name: ALLOWED, counter: 40 },
+      { name: 'http.out.rbac.svidgate_default_.shadow_allowed', counter: 2 },
+      { name: 'http.in.rbac.svidgate_default_.denied', counter: 5 },
+      { name: 'http.in.rbac.svidgate_default_.shadow_denied', counter: 9 },
+      { name: 'http.in.rbac.svidgate_other_.shadow_allowed', counter: 7 },
+      { name: 'http.in.rbac.allowed', counter: 7 },
+      { name: 'http.in.downstream_rq_active', gauge: 3 },
+      { name: 'http.admin.downstream_rq_active', gauge: 1 },
+      { name: 'cluster.x.upstream_rq_total', counter: 1 },
+    ];
+    assert.deepEqual(take(message(families)), {
+      name: 'orders',
+      told: [
+        {
+          at: AT,
+          active: 3,
+          counters: [
+            { policy: 'default', outcome: 'allow', value: 42 },
+            { policy: 'default', outcome: 'deny', value: 5 },
+          ],
+        },
+      ],
+    });
+  });
+
+  it('is told at our time where its own cannot be', () => {
+    const [told] = take(message([{ name: ALLOWED, counter: 1 }], NOW + 3_600_000)).told;
+    assert.equal(told?.at, NOW);
+    assert.equal(told?.active, undefined);
+  });
+
+  it('is nothing where it is about others alone', () => {
+    assert.deepEqual(take(message([{ name: 'cluster.x.upstream_rq_total', counter: 1 }])).told, []);
+  });
+
+  it('counts no value that no counter has', () => {
+    for (const counter of [NaN, Infinity, -1]) {
+      assert.deepEqual(take(message([{ name: ALLOWED, counter }])).told, []);
+    }
+  });
+
+  it('is refused with an error of ours and no other, whatever the bytes', () => {
+    const whole = message([{ name: ALLOWED, counter: 40 }]);
+    const attempt = (bytes: Uint8Array): void => {
+      try {
+        take(bytes);
+      } catch (error) {
+        assert.ok(['invalid_request', 'too_large'].includes((error as { readonly code: string }).code));
+      }
+    };
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), fc.nat(whole.length - 1), (noise, at) => {
+        attempt(noise);
+        const mixed = Uint8Array.from(whole);
+        mixed.set(noise.subarray(0, whole.length - at), at);
+        attempt(mixed);
+      }),
+    );
+  });
+});
