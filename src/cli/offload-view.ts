@@ -53,7 +53,7 @@ function formatOffload(shown: ShownOffload, { explain, callers }: ViewOptions): 
   const { policy, ways } = translated;
   const { untold } = toldRules(translated);
   const own = rulesFor(translated, callers);
-  const [offloaded, all] = [thousands(ways.offloaded), thousands(ways.all)];
+  const [offloaded, all] = [thousands(Math.max(0, ways.offloaded - untold.length)), thousands(ways.all)];
   const lines = [
     `${visibleText(policy)}: ${offloaded} of ${all} ways to allow need no call, in ${counted(own.length, 'rule')} of Envoy`,
     ...(obstacle === undefined ? [] : [`  not in force: ${visibleText(obstacle)}`]),

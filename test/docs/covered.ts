@@ -5,6 +5,7 @@ export const RUN_AS_A_WHOLE: ReadonlyMap<string, string> = new Map([
   ['docs/backup.md', 'test/docs/served-pages.test.ts'],
   ['docs/federation.md', 'test/docs/served-pages.test.ts'],
   ['docs/guide/policies.md', 'test/docs/policy-guide.test.ts'],
+  ['docs/offload.md', 'test/docs/offload.test.ts'],
   ['docs/policy-history.md', 'test/docs/served-pages.test.ts'],
   ['docs/policy-replay.md', 'test/docs/policy-replay.test.ts'],
   ['docs/revocation.md', 'test/docs/served-pages.test.ts'],

@@ -20,7 +20,10 @@ test('the guide to policies does what it says', async () => {
   const env = { ...process.env, PATH: `${dirname(program)}:${process.env['PATH'] ?? ''}` };
   let ran = 0;
   for (const block of codeBlocks(PAGE, readPage(PAGE))) {
-    if (block.file !== undefined) await writeFile(join(folder.path, block.file), block.text);
+    if (block.file !== undefined) {
+      await mkdir(dirname(join(folder.path, block.file)), { recursive: true });
+      await writeFile(join(folder.path, block.file), block.text);
+    }
     if (block.language === 'sh') assert.equal((await runShell(block.text, { cwd: folder.path, env })).code, 0);
     if (block.language !== 'console') continue;
     const steps = consoleSteps(block.text);

@@ -28,6 +28,7 @@ import { AUTHORING_TREATMENTS } from './authoring-treatments.ts';
 import { writeBundles, writeHereDocuments } from './bundle-files.ts';
 import type { CodeBlock } from './markdown.ts';
 import { COVERED_LINES, RUN_AS_A_WHOLE } from './covered.ts';
+import { OFFLOAD_TREATMENTS } from './offload-treatments.ts';
 import { PROXY_TREATMENTS } from './proxy-treatments.ts';
 import { RECORD_TREATMENTS } from './record-treatments.ts';
 import { consoleSteps, runShell, visibleText } from './shell.ts';
@@ -376,6 +377,7 @@ function linesOf(block: CodeBlock): readonly string[] {
 
 export const TREATMENTS: readonly Treatment[] = [
   ...PROXY_TREATMENTS,
+  ...OFFLOAD_TREATMENTS,
   entriesFile,
   svidgateConfig,
   envoyBootstrap,
