@@ -74,7 +74,7 @@ export function decisionLogProblems(parts: ServerParts): readonly string[] {
   const late = parts.clock.now() - PATIENCE_MS;
   const { offloaded = [] } = report;
   const missing = offloaded.reduce((sum, { lost = 0 }) => sum + lost, 0);
-  const untold = offloaded.filter(({ counted }) => counted === undefined).length;
+  const untold = new Set(offloaded.flatMap(({ counted, pid }) => (counted === undefined ? [pid] : []))).size;
   return [
     ...(report.problem === undefined ? [] : [`decisions are not recorded: ${report.problem}`]),
     ...(report.lost === 0 ? [] : [`${report.lost} decisions since the start are not in the decision log`]),

@@ -106,3 +106,35 @@ test('JSON has all that is known, and nothing that is not', () => {
     },
   ]);
 });
+
+test('of requests that Envoys answered by themselves it shows how many records are missing, or that nobody can tell', () => {
+  const line = { pid: 41, uid: 1000, nodeId: 'gateway-1', policy: 'default', outcome: 'allow', received: 90 };
+  const offloaded = [{ ...line, counted: 100, lost: 8 }, line, { ...line, pid: 0, nodeId: '', counted: 7, lost: 0 }];
+  const bytes = encodeMessage(Status, { decisionLog: { folder: '/decisions', offloaded } });
+  const status = decodeMessage(Status, bytes, MAX_BYTES);
+  const text = formatStatus(status, [], NOW);
+  const rows = text.slice(text.indexOf('ANSWERED BY ENVOY')).split('\n').slice(1, 4);
+  assert.deepEqual(
+    rows.map((row) => row.trim().split(/ {2,}/)),
+    [
+      ['gateway-1', '41', 'default', 'allow', '100', '90', '8'],
+      ['gateway-1', '41', 'default', 'allow', 'not told', '90', 'unknown'],
+      ['(ended)', '-', 'default', 'allow', '7', '90', '0'],
+    ],
+  );
+  const { decision_log: log } = statusJson(status, []) as { readonly decision_log: { readonly offloaded: unknown } };
+  assert.deepEqual(log.offloaded, [
+    {
+      pid: 41,
+      uid: 1000,
+      node_id: 'gateway-1',
+      policy: 'default',
+      outcome: 'allow',
+      received: 90,
+      counted: 100,
+      lost: 8,
+    },
+    { pid: 41, uid: 1000, node_id: 'gateway-1', policy: 'default', outcome: 'allow', received: 90 },
+    { policy: 'default', outcome: 'allow', received: 90, counted: 7, lost: 0 },
+  ]);
+});

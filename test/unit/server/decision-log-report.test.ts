@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../../src/core/index.ts';
-import type { OpenDecisionRecorder, RecorderStatus } from '../../../src/evidence/index.ts';
+import type { OffloadEvidence, OpenDecisionRecorder, RecorderStatus } from '../../../src/evidence/index.ts';
 import { decisionLogProblems, decisionLogReport, watchDecisionLog } from '../../../src/server/decision-log-report.ts';
 import type { ServerParts } from '../../../src/server/parts.ts';
 import { waitUntil } from '../../support/wait-until.ts';
@@ -37,4 +37,23 @@ test('a recording thread that does not answer is told, with what it said last an
   } finally {
     stop.abort();
   }
+});
+
+test('records that Envoys lost are told, and Envoys that do not tell what they answered', () => {
+  const decisionLog = { recorder: { untoldLosses: 0 }, status: () => ({ log: LOG, sinks: [] }), answers: () => true };
+  const line = { name: 'orders', policy: 'default', outcome: 'allow', received: 90 } as const;
+  const lines: readonly OffloadEvidence[] = [
+    { ...line, pid: 7, uid: 0, counted: 100, lost: 8 },
+    { ...line, pid: 8, uid: 0, counted: undefined, lost: undefined },
+    { ...line, pid: 8, uid: 0, outcome: 'deny', counted: undefined, lost: undefined },
+    { ...line, counted: 91, lost: 1 },
+  ];
+  const config = { decisionLog: { folder: '/decisions' } };
+  const offloadEvidence = { status: () => lines };
+  const parts = { config, decisionLog, offloadEvidence, clock: systemClock } as unknown as ServerParts;
+  assert.deepEqual(decisionLogReport(parts)?.offloaded, lines);
+  assert.deepEqual(decisionLogProblems(parts).slice(1), [
+    '9 requests that Envoys answered by themselves are not in the decision log',
+    '1 Envoys do not tell how many requests they answered by themselves',
+  ]);
 });

@@ -15,7 +15,7 @@ describe('the sink for OpenTelemetry logs', () => {
         trace_id: '0AF7651916CD43DD8448EB211C80319C',
         span_id: 'b7ad6b7169203331',
         timestamp: '2026-11-22T10:00:00.123456789Z',
-        svidgate: { outcome: 'deny', reason: 'policy_denied', http_status: 403 },
+        svidgate: { outcome: 'deny', reason: 'policy_denied', http_status: 403, offloaded: true, offload_rule: 'r-1' },
       });
       world.log.append([...lines(0, 1000), denied]);
       world.log.lose({ reason: 'queue', count: 7 });
@@ -30,6 +30,8 @@ describe('the sink for OpenTelemetry logs', () => {
       assert.deepEqual([record.severityNumber, record.eventName], [13, 'svidgate.decision']);
       assert.equal(attributeOf(record, 'svidgate.outcome'), 'deny');
       assert.equal(attributeOf(record, 'http.response.status_code'), '403');
+      assert.equal(attributeOf(record, 'svidgate.offload_rule'), 'r-1');
+      assert.ok(record.attributes.some(({ key }) => key === 'svidgate.offloaded'));
       const resources = receiver.taken.flatMap(
         ({ value }) => (value as { resourceLogs: { resource: Parameters<typeof attributeOf>[0] }[] }).resourceLogs,
       );
