@@ -6,6 +6,7 @@ import { ACCESS_LOG_SERVICE, METRICS_SERVICE } from '../../proto/index.ts';
 import type { CallContext, StreamMethod } from '../../transport/index.ts';
 import { takeLogs } from './access-log-stream.ts';
 import { identify, type CallerSources, type LoggingCaller } from './caller.ts';
+import { FairTurns } from './fair-turns.ts';
 import { takeMetrics } from './metrics-stream.ts';
 import { PolicyRecordings } from './policy-recordings.ts';
 
@@ -30,12 +31,10 @@ const MAX_STREAMS = 256;
 /** envoy.service.accesslog.v3 and envoy.service.metrics.v3 for the attested socket: what Envoys answered by themselves. */
 export function createAccessLogEndpoint(options: AccessLogOptions): readonly StreamMethod[] {
   const { clock, recordingOf } = options;
-  const context = { ...options, recordings: new PolicyRecordings(recordingOf) };
+  const turns = new FairTurns();
+  const context = { ...options, turns, recordings: new PolicyRecordings(recordingOf) };
   const open = new Map<number, number>();
-  const method = (
-    path: string,
-    take: (message: Uint8Array, caller: LoggingCaller) => Promise<void> | void,
-  ): StreamMethod => ({
+  const method = (path: string, take: (message: Uint8Array, caller: LoggingCaller) => Promise<void>): StreamMethod => ({
     kind: 'stream',
     path,
     // Envoy is answered nothing, and waits for nothing.
@@ -52,7 +51,10 @@ export function createAccessLogEndpoint(options: AccessLogOptions): readonly Str
   });
   return [
     method(ACCESS_LOG_SERVICE.streamAccessLogs.path, (message, caller) => takeLogs(message, caller, context)),
-    method(METRICS_SERVICE.streamMetrics.path, (message, caller) => takeMetrics(message, caller, clock)),
+    method(METRICS_SERVICE.streamMetrics.path, async (message, caller) => {
+      await turns.take(caller.pid);
+      takeMetrics(message, caller, clock);
+    }),
   ];
 }
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { SvidgateError, type Metrics } from '../../core/index.ts';
 import { MAX_ENTRY_BYTES, type AnsweredCheck, type DecisionRecorder } from '../../evidence/index.ts';
 import { OFFLOAD_NAMES, type OffloadOrigin } from '../../offload/index.ts';
 import type { SpiffeId } from '../../spiffe/index.ts';
 import type { LoggingCaller } from './caller.ts';
+import type { FairTurns } from './fair-turns.ts';
 import type { PolicyRecordings } from './policy-recordings.ts';
 import { scanEntry, type LoggedDecision } from './scan-entry.ts';
 import { eachField } from './wire-fields.ts';
@@ -12,6 +12,7 @@ import { eachField } from './wire-fields.ts';
 export interface AccessLogContext {
   readonly source: { originOf(ruleId: string): OffloadOrigin | undefined };
   readonly recordings: PolicyRecordings;
+  readonly turns: FairTurns;
   readonly recorder: DecisionRecorder;
   readonly clock: { now(): number };
   readonly metrics: Metrics;
@@ -31,11 +32,12 @@ type Range = readonly [number, number];
 
 /** Takes what one message logs. Throws `invalid_request` for bytes that are no such message. */
 export async function takeLogs(message: Uint8Array, caller: LoggingCaller, context: AccessLogContext): Promise<void> {
+  await context.turns.take(caller.pid);
   const entries = entriesIn(message, caller);
   let rights = caller.rights();
   for (const [index, [from, to]] of entries.entries()) {
     if (index > 0 && index % ENTRIES_PER_TURN === 0) {
-      await nextTurn();
+      await context.turns.take(caller.pid);
       rights = caller.rights();
     }
     const entry = message.subarray(from, to);

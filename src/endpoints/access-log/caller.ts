@@ -15,6 +15,7 @@ export interface CallerSources {
 
 /** The Envoy at the other end, by what the kernel says. */
 export interface LoggingCaller {
+  readonly pid: number;
   readonly book: EnvoyBook;
   /** As they are now. Throws `attestation_failed` when the process is gone. */
   rights(): { readonly ids: readonly SpiffeId[]; readonly mayHave: (policy: string) => boolean };
@@ -33,6 +34,7 @@ export async function identify(call: CallContext, sources: CallerSources): Promi
   const book = sources.books.of({ pid, uid, startTicks, isYounger });
   if (book === undefined) throw new SvidgateError('overloaded', 'too many processes send logs');
   return {
+    pid,
     book,
     rights() {
       attestation.assertAlive();

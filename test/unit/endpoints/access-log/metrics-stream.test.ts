@@ -37,6 +37,7 @@ function take(bytes: Uint8Array): { readonly name: string; readonly told: readon
   const told: ToldCounters[] = [];
   let name = '';
   const caller: LoggingCaller = {
+    pid: 1,
     book: { name: (text) => (name = text), receive: () => undefined, count: (counters) => void told.push(counters) },
     rights: () => ({ ids: [], mayHave: (policy) => policy === 'default' }),
   };
