@@ -98,9 +98,10 @@ authz:
   path_guard: normalize
   deny_body: none
   reply: { allow_headers: [':Path', 'x-envoy-*'], allow_success_on_deny: true }
+  offload_lease: 30s
   policies:
     default: { path: ./policies }
-    constructor: { path: /p, entrypoint: /a/b.c/d_e/ }
+    constructor: { path: /p, entrypoint: /a/b.c/d_e/, offload: on, fast_deny: true }
 telemetry: { listen: "[::1]:0", log_level: debug }
 `;
   assert.deepEqual(parseConfig(text, FILE).value, {
@@ -204,11 +205,12 @@ telemetry: { listen: "[::1]:0", log_level: debug }
       dryRun: true,
       pathGuard: 'normalize',
       denyBody: 'none',
+      offloadLeaseMs: 30_000,
       reply: { allowedHeaders: [':path', 'x-envoy-*'], allowsSuccessOnDeny: true },
       identity: { jwtProviders: new Map(), xfccTrusted: [] },
       policies: new Map([
         ['default', { path: '/etc/svidgate/policies', entrypoint: 'envoy/authz/allow' }],
-        ['constructor', { path: '/p', entrypoint: 'a/b.c/d_e' }],
+        ['constructor', { path: '/p', entrypoint: 'a/b.c/d_e', offload: { fastDeny: true } }],
       ]),
     },
     telemetry: { listen: { kind: 'tcp', host: '::1', port: 0 }, logLevel: 'debug' },
