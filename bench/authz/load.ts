@@ -20,6 +20,8 @@ export interface LoadOptions {
   readonly messages: readonly Uint8Array[];
   readonly inFlight: number;
   readonly forMs: number;
+  /** What the client shows over TLS, PEM; HTTP only. */
+  readonly tls?: { readonly chain: string; readonly key: string };
 }
 
 export interface LoadClient extends AsyncDisposable {
@@ -27,10 +29,10 @@ export interface LoadClient extends AsyncDisposable {
   round(options: LoadOptions): Promise<LoadRound>;
 }
 
-/** bench/peers/check-load, alone on its processor but for Envoy. */
-export async function startLoadClient(): Promise<LoadClient> {
+/** bench/peers/check-load on one processor, by default alone on it but for Envoy. */
+export async function startLoadClient(core = LOAD_CORE): Promise<LoadClient> {
   const program = await buildGoProgram(fileURLToPath(new URL('../peers/check-load', import.meta.url)));
-  const child = spawn('taskset', ['-c', String(LOAD_CORE), program], {
+  const child = spawn('taskset', ['-c', String(core), program], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, GOMAXPROCS: '1', GOGC: '1000' },
   });

@@ -21,9 +21,16 @@ export interface Subscription {
 }
 
 /** What one stream sends that asks for these names. */
-export function subscriptionTo(names: readonly string[], protocol: Protocol): Subscription {
-  const node = { id: 'bench' };
-  const typeUrl = SECRET_TYPE_URL;
+export function subscriptionTo(
+  names: readonly string[],
+  protocol: Protocol,
+  typeUrl: string = SECRET_TYPE_URL,
+): Subscription {
+  const node = {
+    id: 'bench',
+    userAgentName: 'envoy',
+    userAgentBuildVersion: { version: { majorNumber: 1, minorNumber: 40, patch: 0 } },
+  };
   const [first, rest] =
     protocol === 'sotw'
       ? [

@@ -1,5 +1,10 @@
-/** Many Envoys as SDS sees them: connections with streams, each of which asks for secrets and acknowledges what comes. */
-import { SECRET_DISCOVERY_SERVICE } from '../../src/proto/index.ts';
+/** Many Envoys as xDS sees them: connections with streams, each of which asks for resources and acknowledges what comes. */
+import {
+  EXTENSION_CONFIG_DISCOVERY_SERVICE,
+  EXTENSION_CONFIG_TYPE_URL,
+  SECRET_DISCOVERY_SERVICE,
+  SECRET_TYPE_URL,
+} from '../../src/proto/index.ts';
 import { subscriptionTo, type Protocol } from './discovery-wire.ts';
 import { sharedClockMs } from './measure.ts';
 import { serveJobs } from './serve-jobs.ts';
@@ -11,6 +16,10 @@ export interface FleetOpening {
   /** Path of the Unix socket. */
   readonly socket: string;
   readonly protocol: Protocol;
+  /** Default: secrets. */
+  readonly resources?: 'secrets' | 'rules';
+  /** A shorter answer is acknowledged and not counted. Default: all are. */
+  readonly countedFromBytes?: number;
   /** For each connection, for each of its streams: the names it asks for. */
   readonly connections: readonly (readonly (readonly string[])[])[];
   /** The effective group of this process while it makes each connection: what the kernel tells the server. Root only. */
@@ -32,10 +41,16 @@ export interface Arrivals {
   readonly bytes: number;
 }
 
-const METHODS = {
-  sotw: SECRET_DISCOVERY_SERVICE.streamSecrets.path,
-  delta: SECRET_DISCOVERY_SERVICE.deltaSecrets.path,
-} as const satisfies Record<Protocol, string>;
+const { streamSecrets, deltaSecrets } = SECRET_DISCOVERY_SERVICE;
+const { streamExtensionConfigs, deltaExtensionConfigs } = EXTENSION_CONFIG_DISCOVERY_SERVICE;
+const RESOURCES = {
+  secrets: { typeUrl: SECRET_TYPE_URL, sotw: streamSecrets.path, delta: deltaSecrets.path },
+  rules: {
+    typeUrl: EXTENSION_CONFIG_TYPE_URL,
+    sotw: streamExtensionConfigs.path,
+    delta: deltaExtensionConfigs.path,
+  },
+} as const satisfies Record<string, Record<Protocol | 'typeUrl', string>>;
 
 class Fleet {
   readonly #connections: WireConnection[] = [];
@@ -46,9 +61,12 @@ class Fleet {
   #done = Promise.withResolvers<void>();
   #failure: Error | undefined;
 
-  async open({ socket, protocol, connections, gids }: FleetOpening): Promise<FirstServed> {
-    const subscriptions = connections.map((streams) => streams.map((names) => subscriptionTo(names, protocol)));
-    const path = METHODS[protocol];
+  async open(opening: FleetOpening): Promise<FirstServed> {
+    const { socket, protocol, resources, connections, gids, countedFromBytes = 0 } = opening;
+    const { typeUrl, [protocol]: path } = RESOURCES[resources ?? 'secrets'];
+    const subscriptions = connections.map((streams) =>
+      streams.map((names) => subscriptionTo(names, protocol, typeUrl)),
+    );
     const sample = Promise.withResolvers<Uint8Array>();
     this.#begin(subscriptions.flat().length);
     const beganAt = sharedClockMs();
@@ -67,8 +85,9 @@ class Fleet {
           request: subscription.first,
           isWhole: false,
           onMessage: ({ bytes, at }) => {
-            if (index === 0) sample.resolve(bytes);
             stream.send(subscription.acknowledge(bytes));
+            if (bytes.length < countedFromBytes) return;
+            if (index === 0) sample.resolve(bytes);
             this.#arrived(index, at);
           },
         });

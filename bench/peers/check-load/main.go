@@ -20,6 +20,13 @@ type round struct {
 	Messages  [][]byte `json:"messages"`
 	InFlight  int      `json:"inFlight"`
 	ForMillis int      `json:"forMs"`
+	// TLS, with HTTP alone, is what the client shows. PEM.
+	TLS *identity `json:"tls"`
+}
+
+type identity struct {
+	Chain string `json:"chain"`
+	Key   string `json:"key"`
 }
 
 type outcome struct {

@@ -31,7 +31,7 @@ test('without a name every benchmark is listed with one line', async () => {
 const wrong = [
   {
     args: ['nothing'],
-    message: /no benchmark "nothing": there are issuance, sds, authz, revoke, replay, restart, authority/,
+    message: /no benchmark "nothing": there are issuance, sds, authz, offload, revoke, replay, restart, authority/,
   },
   { args: ['sds', 'authz'], message: /one benchmark at a time/ },
   { args: ['sds', '--jsn'], message: /--jsn/ },
@@ -75,6 +75,15 @@ const figures = {
     'pushes_not_needed',
   ],
   authz: ['small_svidgate_per_second_at_128', 'rules_cpu_vs_opa_at_32', 'data_svidgate_mb', 'envoy_opa_p99_ms_at_32'],
+  offload: [
+    'plain_per_second',
+    'native_envoy_cpu_us',
+    'offloaded_gate_cpu_us',
+    'call_p50_ms',
+    'opa_p99_ms',
+    'offloaded_recorded_share',
+    'push_max_ms',
+  ],
   revoke: [
     'serial_p99_ms',
     'spiffe_id_p99_ms',
