@@ -65,8 +65,6 @@ describe(PAGE, () => {
     assert.deepEqual(part('access_log')['access_log'], manager.access_log);
     const { stats_flush_interval: interval, stats_sinks: sinks } = whole;
     assert.deepEqual(part('stats_flush_interval'), { stats_flush_interval: interval, stats_sinks: sinks });
-    const runtime = /`(layered_runtime: .*?)`/.exec(readPage(PAGE))?.[1] ?? assert.fail('layered_runtime');
-    assert.ok(example.includes(runtime.replace(/ \}\] \}$/, '')), runtime);
   });
 
   test('a pair for each route passes the check, and Envoy takes it', async () => {

@@ -4,12 +4,12 @@ import { readEnvoyDocument, type EnvoyNode } from './envoy-node.ts';
 import { findPairs, hasOffload, readFilters, type FilterPair } from './filter-pairs.ts';
 import { findManagers, findRouteConfigs, type FoundManager } from './find-managers.ts';
 import { Findings } from './findings.ts';
-import { judgeBootstrap } from './judge-bootstrap.ts';
 import { judgeConnections } from './judge-connections.ts';
 import { judgeExtAuthz } from './judge-ext-authz.ts';
 import { judgeOtherFilters } from './judge-other-filters.ts';
 import { judgeRbac } from './judge-rbac.ts';
 import { judgeRoutes } from './judge-routes.ts';
+import { judgeStatsSinks } from './judge-stats-sinks.ts';
 
 export interface EnvoyFile {
   /** As it is to be named in messages. */
@@ -124,5 +124,5 @@ function judgeRoot(root: EnvoyNode, isOffloading: boolean, findings: Findings): 
   if (lds.isSet) {
     findings.note(lds, 'listeners that come by discovery are not judged', 'check their file with one more --envoy');
   }
-  if (isOffloading && root.at('static_resources').isSet) judgeBootstrap(root, findings);
+  if (isOffloading && root.at('static_resources').isSet) judgeStatsSinks(root, findings);
 }

@@ -177,18 +177,6 @@ const connectionCases: readonly Refusal[] = [
     }),
   ),
   {
-    title: 'no room for the regular expressions of peers',
-    edit: replaced('re2.max_program_size.error_level: 1000000', 're2.max_program_size.error_level: 200'),
-    at: '200',
-    message: /Envoy refuses rules with larger regular expressions/,
-  },
-  {
-    title: 'room for them in no layer',
-    edit: (text) => text.replace(/^layered_runtime.*\n/m, ''),
-    at: 'node: { id: shop',
-    message: /Envoy refuses rules with larger regular expressions/,
-  },
-  {
     title: 'connections without an end',
     edit: replaced('max_connection_duration: 900s, ', ''),
     at: '{ idle_timeout: 60s',
