@@ -8,7 +8,7 @@ import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { tempFolder } from '../../support/temp-folder.ts';
 import { hunt, type HuntFigures } from './hunt.ts';
-import { allPolicies, createWorkshop, report } from './run-hunt.ts';
+import { allPolicies, createWorkshop, joinedPolicies, report } from './run-hunt.ts';
 import { createStage } from './stage.ts';
 
 const [requests = 0, seed = randomInt(2 ** 31), processes = availableParallelism()] = process.argv
@@ -19,7 +19,9 @@ if (!(requests > 0)) {
   console.error('usage: node test/offload/hunt/main.ts REQUESTS [SEED] [PROCESSES] [POLICY…]');
   process.exit(2);
 }
-const all = (await allPolicies()).filter(({ name }) => names.length === 0 || names.includes(name));
+const single = await allPolicies();
+const all =
+  names.length === 0 ? single : [...single, ...(await joinedPolicies())].filter(({ name }) => names.includes(name));
 process.exitCode = processes > 1 ? await inParts() : await alone();
 
 async function inParts(): Promise<number> {

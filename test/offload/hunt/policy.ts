@@ -48,7 +48,7 @@ export function singlePolicy(written: WrittenPolicy): HuntPolicy {
 /** Many as one, which costs a compiler's run once: which of them decides is said by a header. */
 export function joinedPolicy(name: string, all: readonly WrittenPolicy[]): HuntPolicy {
   const rules = all.map((each) => {
-    return `allow if {\n\tinput.attributes.request.http.headers["x-rule"] == "${each.name}"\n\tdata.hunt.${each.name}.allow == true\n}`;
+    return `allow if {\n\tcontains(input.attributes.request.http.headers["x-rule"], "[${each.name}]")\n\tdata.hunt.${each.name}.allow == true\n}`;
   });
   const modules = Object.fromEntries(all.map((each) => [`${each.name}.rego`, textOf(each, each.name)]));
   const main = ['package hunt', 'default allow := false', ...rules].join('\n\n');
@@ -57,7 +57,7 @@ export function joinedPolicy(name: string, all: readonly WrittenPolicy[]): HuntP
     snapshot: snapshotOf({ ...modules, 'main.rego': main }),
     entrypoint: 'hunt/allow',
     aims: all.flatMap((each) =>
-      each.aims.map((aim) => ({ ...aim, headers: [['x-rule', each.name] as const, ...(aim.headers ?? [])] })),
+      each.aims.map((aim) => ({ ...aim, headers: [['x-rule', `[${each.name}]`] as const, ...(aim.headers ?? [])] })),
     ),
   };
 }

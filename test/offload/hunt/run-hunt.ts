@@ -1,5 +1,5 @@
 import { systemClock } from '../../../src/core/index.ts';
-import type { GateFacts } from '../../../src/offload/index.ts';
+import type { GateFacts, TranslatedPolicy } from '../../../src/offload/index.ts';
 import { translatePolicy, type Translators } from '../../../src/offload/translate/index.ts';
 import { createRegoCompiler } from '../../../src/policy/rego-compiler.ts';
 import {
@@ -23,17 +23,30 @@ const NEVER = new AbortController().signal;
 
 /** Compiles and translates policies of the hunt. */
 export interface Workshop {
-  prepare(policy: HuntPolicy, translators?: Translators): Promise<Prepared & AsyncDisposable>;
+  prepare(policy: HuntPolicy): Promise<Prepared & AsyncDisposable>;
+  /** Only what is made for Envoy, perhaps in another way: what was evaluated once is not again. */
+  translate(policy: HuntPolicy, otherwise?: Otherwise): Promise<TranslatedPolicy>;
+}
+
+export interface Otherwise {
+  readonly translators?: Translators;
+  readonly gate?: (gate: GateFacts) => GateFacts;
 }
 
 export function createWorkshop(gate: GateFacts): Workshop {
-  const program = createRegoProgram({ clock: systemClock, timeLimitMs: 120_000 });
+  const program = remember(createRegoProgram({ clock: systemClock, timeLimitMs: 120_000 }));
   const compiler = createRegoCompiler({ clock: systemClock, program, builtins: offeredBuiltins(true) });
+  const translate: Workshop['translate'] = async ({ name, snapshot, entrypoint }, otherwise = {}) => {
+    const { translators, gate: change = (same: GateFacts) => same } = otherwise;
+    const question = { policy: name, snapshot, entrypoint, program, gate: change(gate), fastDeny: true, signal: NEVER };
+    return await translatePolicy({ ...question, ...(translators === undefined ? {} : { translators }) });
+  };
   return {
-    async prepare(policy, translators) {
+    translate,
+    async prepare(policy) {
       const { name, snapshot, entrypoint } = policy;
       const [translated, opened] = await Promise.all([
-        translate(policy, { gate, program, ...(translators === undefined ? {} : { translators }) }),
+        translate(policy),
         openPolicy({ path: snapshotSource(name, snapshot), entrypoint, compiler, signal: NEVER }),
       ]);
       return withEnd({ policy, translated, opened });
@@ -41,15 +54,22 @@ export function createWorkshop(gate: GateFacts): Workshop {
   };
 }
 
-function withEnd<T extends { readonly opened: OpenedPolicy }>(prepared: T): T & AsyncDisposable {
-  return { ...prepared, [Symbol.asyncDispose]: () => prepared.opened[Symbol.asyncDispose]() };
+/** The same question has the same answer. */
+function remember(program: RegoProgram): RegoProgram {
+  const known = new Map<string, Promise<unknown>>();
+  return {
+    digest: () => program.digest(),
+    async run(request, signal) {
+      const key = JSON.stringify(request);
+      const answer = known.get(key) ?? program.run(request, signal);
+      known.set(key, answer);
+      return await answer;
+    },
+  };
 }
 
-export async function translate(
-  { name, snapshot, entrypoint }: HuntPolicy,
-  with_: { readonly gate: GateFacts; readonly program: RegoProgram; readonly translators?: Translators },
-): Promise<Prepared['translated']> {
-  return await translatePolicy({ policy: name, snapshot, entrypoint, fastDeny: true, signal: NEVER, ...with_ });
+function withEnd<T extends { readonly opened: OpenedPolicy }>(prepared: T): T & AsyncDisposable {
+  return { ...prepared, [Symbol.asyncDispose]: () => prepared.opened[Symbol.asyncDispose]() };
 }
 
 const GENERATED = 24;
@@ -64,7 +84,7 @@ export async function allPolicies(): Promise<readonly HuntPolicy[]> {
 }
 
 /** Those whose decision is an object, or may conflict, cannot be asked by another policy as the others. */
-const ALONE: ReadonlySet<string> = new Set(['conflicts', 'objects', 'odd_objects']);
+const ALONE: ReadonlySet<string> = new Set(['conflicts', 'functions', 'objects', 'odd_objects']);
 
 /** As many in few modules, for a run that is short. */
 export async function joinedPolicies(): Promise<readonly HuntPolicy[]> {
@@ -77,6 +97,13 @@ export async function joinedPolicies(): Promise<readonly HuntPolicy[]> {
     joinedPolicy('written_forms', forms),
     joinedPolicy('generated', generated()),
   ];
+}
+
+/** With the requests for one of those that were joined. */
+export function focusedOn(policy: HuntPolicy, name: string): HuntPolicy {
+  const aims = policy.aims.filter(({ headers = [] }) => headers.some(([, value]) => value === `[${name}]`));
+  if (aims.length === 0) throw new Error(`${policy.name} has no ${name}`);
+  return { ...policy, aims };
 }
 
 export function findPolicy(name: string, policies: readonly HuntPolicy[]): HuntPolicy {

@@ -109,6 +109,8 @@ allow if {
     name: 'header_names',
     rules: `allow if headers["X-Role"] == "admin"
 
+allow if contains(headers["X-Role"], "dit")
+
 allow if headers.host == "orders.test"
 
 allow if {
@@ -121,6 +123,7 @@ allow if headers[":authority"] == "orders.test:8080"
 allow if headers[":method"] == "POST"`,
     aims: [
       header(['x-role', 'admin']),
+      header(['x-role', 'editor']),
       { method: 'PUT' },
       { authority: 'orders.test:8080' },
       { method: 'POST' },
