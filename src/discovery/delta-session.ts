@@ -10,7 +10,7 @@ import {
   type Reply,
 } from './discovery-session.ts';
 import { encodeDeltaAnswer, encodeDeltaRenewal, type LeasedResource } from './encode-answer.ts';
-import { UNKNOWN_NODE, type EnvoyNode } from './envoy-node.ts';
+import { UNKNOWN_NODE, type EnvoyNode, type StreamNode } from './envoy-node.ts';
 import { OutstandingAnswers } from './outstanding-answers.ts';
 import type { FieldTally } from './request-tally.ts';
 import type { EncodedResource, ResourceState, ResourceView } from './resource-view.ts';
@@ -72,7 +72,7 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
   readonly #outstanding = new OutstandingAnswers();
   /** Versions of names let go while answers were under way: asked for again before those are read, they are held. */
   readonly #inFlight = new Map<string, string>();
-  #node: EnvoyNode | undefined;
+  readonly #stream: StreamNode;
   #names: ReadonlySet<string> = new Set();
   #isStarted = false;
   #wildcard = false;
@@ -82,10 +82,11 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#stream = options.streamNode ?? { node: undefined };
   }
 
   get node(): EnvoyNode {
-    return this.#node ?? UNKNOWN_NODE;
+    return this.#stream.node ?? UNKNOWN_NODE;
   }
 
   get names(): ReadonlySet<string> {
@@ -104,7 +105,7 @@ export class DeltaSession implements DiscoverySession<DeltaRequest> {
   }
 
   receive(request: DeltaRequest): Received {
-    this.#node ??= request.node;
+    this.#stream.node ??= request.node;
     const isFirst = !this.#isStarted;
     this.#isStarted = true;
     const reply = this.#replyTo(request);

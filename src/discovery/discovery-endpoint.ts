@@ -6,6 +6,7 @@ import type { CallContext, GrpcMethod, PeerProcess, StreamMethod, UnaryMethod } 
 import { streamAggregated, type AggregatedLane } from './aggregated-stream.ts';
 import { CallerLimits, type DiscoveryLimits } from './caller-limits.ts';
 import { readTypeUrl, type Variant } from './discovery-request.ts';
+import type { StreamNode } from './envoy-node.ts';
 import type { SessionOptions } from './sotw-session.ts';
 import { deltaProtocol, sotwProtocol, type CallerContext, type StreamContext } from './resource-stream.ts';
 import type { ServedType } from './serve-type.ts';
@@ -127,11 +128,12 @@ function aggregatedMethod(
   const { variant } = kind;
   return streamMethod(kind, parts, (requests, { context, process, nextNonce }, signal) => {
     const hold = shareOf(context.stream);
+    const streamNode: StreamNode = { node: undefined };
     const lanes = types.map((type): AggregatedLane => ({
       typeUrl: type.typeUrl,
       async *open(ofType) {
         using ownBooks = books.open(process);
-        const protocol = createProtocol(type, variant, { context, nextNonce, isAggregated: true });
+        const protocol = createProtocol(type, variant, { context, nextNonce, isAggregated: true, streamNode });
         const own = { ...context, books: ownBooks, stream: hold() };
         yield* type.stream(protocol, { requests: ofType, signal }, own);
       },
@@ -143,11 +145,14 @@ function aggregatedMethod(
 function createProtocol(
   { typeUrl, unknownName }: ServedType,
   variant: Variant,
-  own: Pick<SessionOptions, 'nextNonce' | 'isAggregated'> & { readonly context: Pick<CallerContext, 'allowance'> },
+  own: Pick<SessionOptions, 'nextNonce' | 'isAggregated' | 'streamNode'> & {
+    readonly context: Pick<CallerContext, 'allowance'>;
+  },
 ): ReturnType<typeof sotwProtocol> {
-  const { nextNonce, isAggregated, context } = own;
+  const { context, ...options } = own;
   const { names } = context.allowance;
-  return PROTOCOLS[variant]({ typeUrl, unknownName, isAggregated, nextNonce }, { typeUrl, isAggregated, names });
+  const { isAggregated } = options;
+  return PROTOCOLS[variant]({ typeUrl, unknownName, ...options }, { typeUrl, isAggregated, names });
 }
 
 /** Each type's names count on the one stream. */

@@ -8,6 +8,11 @@ export interface EnvoyNode {
   readonly disableSpiffeCertValidation: boolean | undefined;
 }
 
+/** What the Envoy of one stream has said of itself, in its first message, whatever type of resources that was for. */
+export interface StreamNode {
+  node: EnvoyNode | undefined;
+}
+
 export const UNKNOWN_NODE: EnvoyNode = {
   id: '',
   cluster: '',

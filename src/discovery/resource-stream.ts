@@ -3,6 +3,7 @@ import type { CallerAllowance, CountedStream } from './caller-limits.ts';
 import { DeltaSession } from './delta-session.ts';
 import { readDeltaRequest, readSotwRequest, type RequestRules } from './discovery-request.ts';
 import type { DiscoverySession, OutgoingMessage, Received } from './discovery-session.ts';
+import { UNKNOWN_NODE } from './envoy-node.ts';
 import { LeaseTimer } from './lease-timer.ts';
 import { Leases } from './leases.ts';
 import type { ResourceSignals, ResourceType } from './resource-type.ts';
@@ -91,7 +92,9 @@ export async function* streamResources<Subject>(
   using timer = new LeaseTimer(context.clock, input.timeUp);
   const lane: Lane = { ...context, session, followed, signals: type.signals, leases: new Leases() };
   const { books, metrics, monotonicNow } = context;
-  let { node, names } = session;
+  // What is named already, the books learn at once.
+  let node = UNKNOWN_NODE;
+  let { names } = session;
   let event: StreamEvent | undefined;
   while ((event = await input.next()) !== undefined) {
     if (event.request !== undefined) receive(protocol, event.request, lane);

@@ -12,7 +12,7 @@ import {
   type UnknownName,
 } from './discovery-session.ts';
 import { encodeSotwAnswer, type LeasedResource } from './encode-answer.ts';
-import { UNKNOWN_NODE, type EnvoyNode } from './envoy-node.ts';
+import { UNKNOWN_NODE, type EnvoyNode, type StreamNode } from './envoy-node.ts';
 import { findResources, type FoundResources } from './find-resources.ts';
 import type { EncodedResource, ResourceView } from './resource-view.ts';
 
@@ -35,6 +35,8 @@ export interface SessionOptions {
   readonly isAggregated: boolean;
   /** Never gives the same twice. */
   readonly nextNonce: () => string;
+  /** Of the whole stream, where several sessions share it; default: of this session alone. */
+  readonly streamNode?: StreamNode;
 }
 
 interface SentAnswer {
@@ -65,7 +67,7 @@ const NO_NAMES: ReadonlySet<string> = new Set();
  */
 export class SotwSession implements DiscoverySession<SotwRequest> {
   readonly #options: SessionOptions;
-  #node: EnvoyNode | undefined;
+  readonly #stream: StreamNode;
   /** As received; undefined before the first request. */
   #received: ReadonlySet<string> | undefined;
   #names: ReadonlySet<string> = NO_NAMES;
@@ -81,10 +83,11 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#stream = options.streamNode ?? { node: undefined };
   }
 
   get node(): EnvoyNode {
-    return this.#node ?? UNKNOWN_NODE;
+    return this.#stream.node ?? UNKNOWN_NODE;
   }
 
   get names(): ReadonlySet<string> {
@@ -92,7 +95,7 @@ export class SotwSession implements DiscoverySession<SotwRequest> {
   }
 
   receive(request: SotwRequest): Received {
-    this.#node ??= request.node;
+    this.#stream.node ??= request.node;
     const sent = this.#sent;
     if (sent !== undefined && request.responseNonce !== sent.nonce) {
       const isFree = this.#superseded.delete(request.responseNonce);

@@ -37,6 +37,9 @@ const FILTER_TYPE_URL = 'type.googleapis.com/envoy.extensions.filters.http.rbac.
 /** Rules as encoded RBAC messages of one policy each. Sets of several callers have most of their rules in common. */
 const POLICIES = new WeakMap<OffloadRule, Uint8Array | undefined>();
 const ENCODED = new WeakMap<OffloadSet, EncodedRules>();
+/** By policy; callers can make up names of policies. */
+const NO_RULES = new Map<string, EncodedRules>();
+const MAX_NO_RULES = 256;
 
 /**
  * The RBAC filter that allows what the set allows, in its shadow rules: they are told and not enforced. Throws `internal` for
@@ -52,7 +55,16 @@ export function encodeRules(set: OffloadSet): EncodedRules {
 
 /** Of a policy that allows nothing without a call: every request is asked about. */
 export function encodeNoRules(policy: string): EncodedRules {
-  return encodeSet({ policy, policyDigest: '', allow: [] });
+  let encoded = NO_RULES.get(policy);
+  if (encoded === undefined) {
+    encoded = encodeSet({ policy, policyDigest: '', allow: [] });
+    for (const oldest of NO_RULES.keys()) {
+      if (NO_RULES.size < MAX_NO_RULES) break;
+      NO_RULES.delete(oldest);
+    }
+    NO_RULES.set(policy, encoded);
+  }
+  return encoded;
 }
 
 function encodeSet({ policy, allow, outer }: OffloadSet): EncodedRules {

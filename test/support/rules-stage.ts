@@ -1,7 +1,7 @@
 import { SvidgateError, Watchable } from '../../src/core/index.ts';
 import { createDiscoveryEndpoint, serveType } from '../../src/discovery/index.ts';
 import { createRulesType } from '../../src/endpoints/ecds/index.ts';
-import { createSecretType } from '../../src/endpoints/sds/index.ts';
+import { createSecretType, usesSpiffeValidator } from '../../src/endpoints/sds/index.ts';
 import type { OffloadRule, OffloadSet } from '../../src/offload/index.ts';
 import { EXTENSION_CONFIG_DISCOVERY_SERVICE } from '../../src/proto/index.ts';
 import { parseSelector, parseSpiffeId, type RegistrationEntry, type SpiffeId } from '../../src/spiffe/index.ts';
@@ -36,6 +36,8 @@ export interface RulesStage {
   readonly metrics: Map<string, number>;
   /** `policy of ids`, of each set that is followed. */
   readonly followed: string[];
+  /** Whether there are foreign trust domains. */
+  readonly hasForeign: Watchable<boolean>;
   isAlive: boolean;
   stream(path: string): DrivenStream;
   fetch(request: Uint8Array): Promise<Uint8Array>;
@@ -62,6 +64,7 @@ export async function rulesStage(): Promise<RulesStage> {
     lines: [] as SdsStage['lines'],
     metrics: new Map<string, number>(),
     followed: [] as string[],
+    hasForeign: new Watchable(false),
     isAlive: true,
   };
   const methods = createDiscoveryEndpoint({
@@ -92,7 +95,8 @@ export async function rulesStage(): Promise<RulesStage> {
   });
 }
 
-function rulesOf({ sets, ids, followed, lines }: Pick<RulesStage, 'sets' | 'ids' | 'followed' | 'lines'>) {
+function rulesOf(stage: Pick<RulesStage, 'sets' | 'ids' | 'followed' | 'lines' | 'hasForeign'>) {
+  const { sets, ids, followed, lines, hasForeign } = stage;
   const entries = new Watchable(snapshotOf(ids.value));
   ids.subscribe((now) => entries.set(snapshotOf(now)));
   return createRulesType({
@@ -115,6 +119,7 @@ function rulesOf({ sets, ids, followed, lines }: Pick<RulesStage, 'sets' | 'ids'
     leaseMs: LEASE_MS,
     entries,
     logger: recordLines(lines),
+    trust: { hasForeign, usesValidator: (node) => usesSpiffeValidator(node, false) },
   });
 }
 

@@ -1,4 +1,4 @@
-import { SvidgateError, type Logger } from '../../core/index.ts';
+import { SvidgateError, type Logger, type ReadonlyWatchable } from '../../core/index.ts';
 import {
   isSaidToBeSince,
   type EncodedResource,
@@ -24,6 +24,15 @@ export interface FollowRulesOptions {
   /** How long an Envoy may go by rules after it heard of us last. */
   readonly leaseMs: number;
   readonly logger: Logger;
+  readonly trust: RulesTrust;
+}
+
+/** Whether an Envoy verifies its peers so that a foreign authority cannot sign for our SPIFFE IDs. */
+export interface RulesTrust {
+  /** Whether there are bundles of foreign trust domains. */
+  readonly hasForeign: ReadonlyWatchable<boolean>;
+  /** Whether the node keeps trust domains apart, by the SPIFFE certificate validator. */
+  readonly usesValidator: (node: EnvoyNode) => boolean;
 }
 
 /** The oldest Envoy that the leases and matchers were tried with: a minor version of Envoy 1. */
@@ -42,12 +51,14 @@ export class FollowedRules implements FollowedResources<readonly SpiffeId[]> {
   readonly #sets = new Map<string, FollowedSet>();
   /** What the Envoy has refused last, by resource name: nothing is offloaded until that changes. */
   readonly #refused = new Map<string, string>();
+  readonly #unsubscribe: () => void;
   #names: ReadonlySet<string> = new Set();
   #callerIds: readonly SpiffeId[] = [];
 
   constructor(options: FollowRulesOptions, onChange: () => void) {
     this.#options = options;
     this.#onChange = onChange;
+    this.#unsubscribe = options.trust.hasForeign.subscribe(onChange);
   }
 
   ask(names: ReadonlySet<string>): void {
@@ -81,6 +92,7 @@ export class FollowedRules implements FollowedResources<readonly SpiffeId[]> {
   }
 
   [Symbol.dispose](): void {
+    this.#unsubscribe();
     this.#letGo();
   }
 
@@ -90,7 +102,7 @@ export class FollowedRules implements FollowedResources<readonly SpiffeId[]> {
     // Who is not registered gets nothing, and keeps nothing.
     if (this.#callerIds.length === 0 && !isHeld) return UNKNOWN;
     const set = this.#follow(name, policy)?.set;
-    const rules = set === undefined || !takesLeases(node) ? undefined : this.#encode(set);
+    const rules = set === undefined || !takesLeases(node) || !this.#keepsApart(node) ? undefined : this.#encode(set);
     const resource = resourceOf(name, rules ?? encodeNoRules(policy), {
       leaseMs: this.#options.leaseMs,
       policyDigest: rules === undefined ? '' : (set?.policyDigest ?? ''),
@@ -100,6 +112,11 @@ export class FollowedRules implements FollowedResources<readonly SpiffeId[]> {
     }
     const none = resourceOf(name, encodeNoRules(policy), { leaseMs: this.#options.leaseMs, policyDigest: '' });
     return { kind: 'ready', resource: none };
+  }
+
+  #keepsApart(node: EnvoyNode): boolean {
+    const { hasForeign, usesValidator } = this.#options.trust;
+    return !hasForeign.value || usesValidator(node);
   }
 
   /** Of what is not asked for nothing is followed. */

@@ -5,6 +5,7 @@ import { EXTENSION_CONFIG_DISCOVERY_SERVICE, EXTENSION_CONFIG_TYPE_URL } from '.
 import type { RegistrySnapshot } from '../../registration/index.ts';
 import type { SpiffeId } from '../../spiffe/index.ts';
 import { watchCallerIds } from './caller-ids.ts';
+import type { RulesTrust } from './follow-rules.ts';
 
 export interface RulesTypeOptions {
   /** Undefined while no policy is offloaded: nobody is answered, and what an Envoy has from before ends by itself. */
@@ -13,6 +14,7 @@ export interface RulesTypeOptions {
   readonly leaseMs: number;
   readonly entries: ReadonlyWatchable<Pick<RegistrySnapshot, 'match' | 'concerns'>>;
   readonly logger: Logger;
+  readonly trust: RulesTrust;
 }
 
 type FollowIds = FollowResources<readonly SpiffeId[]>;
@@ -50,12 +52,13 @@ async function followersOf({
   source,
   leaseMs,
   logger,
+  trust,
 }: RulesTypeOptions): Promise<{ readonly follow: FollowIds; readonly followFetched: FollowIds }> {
   if (source === undefined) return { follow: followNothing, followFetched: followNothing };
   const { FollowedRules } = await import('./follow-rules.ts');
   return {
-    follow: (_caller, onChange) => new FollowedRules({ source, leaseMs, logger }, onChange),
-    followFetched: (_caller, onChange) => new FollowedRules({ source: NO_RULES, leaseMs, logger }, onChange),
+    follow: (_caller, onChange) => new FollowedRules({ source, leaseMs, logger, trust }, onChange),
+    followFetched: (_caller, onChange) => new FollowedRules({ source: NO_RULES, leaseMs, logger, trust }, onChange),
   };
 }
 

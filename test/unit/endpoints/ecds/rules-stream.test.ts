@@ -36,6 +36,7 @@ interface Answer {
 
 interface NodeInit {
   readonly id: string;
+  readonly metadata?: { readonly fields: Readonly<Record<string, { readonly boolValue: boolean }>> };
   readonly userAgentBuildVersion?: { readonly version: { readonly majorNumber: number; readonly minorNumber: number } };
 }
 
@@ -43,7 +44,8 @@ interface Variant {
   readonly name: string;
   readonly path: string;
   readonly typeUrl: string;
-  ask(names: readonly string[], node?: NodeInit): Uint8Array;
+  /** `null`: without one, as in all messages of a stream but the first. */
+  ask(names: readonly string[], node?: NodeInit | null): Uint8Array;
   reply(answer: Answer, names: readonly string[], refusal?: string): Uint8Array;
   read(bytes: Uint8Array): Answer;
 }
@@ -294,7 +296,7 @@ for (const [of, rules, secrets] of [
         : decodeMessage(DeltaDiscoveryResponse, bytes, MAX).typeUrl;
     const secret = (await stream.next()) ?? assert.fail();
     assert.equal(typeOf(secret), SECRET_TYPE_URL);
-    stream.send(rules.ask([NAME]));
+    stream.send(rules.ask([NAME], null));
     const first = await answerOf(stream, rules);
     assert.deepEqual(first.holds, [`${NAME}: one for ${LEASE_MS}`]);
     stream.send(rules.reply(first, [NAME]));
@@ -311,6 +313,49 @@ for (const [of, rules, secrets] of [
     if (rules.name.startsWith('Stream')) await assert.rejects(stream.next(), { code: 'not_authorized' });
     else await stream.cancel();
     assert.deepEqual(stage.followed, []);
+  });
+}
+
+for (const [of, rules, secrets] of [
+  ['the state of the world', VARIANTS[2], sotw(streamAggregatedResources.path, SECRET_TYPE_URL)],
+  ['delta', VARIANTS[3], delta(deltaAggregatedResources.path, SECRET_TYPE_URL)],
+] as const) {
+  test(`the Envoy of an aggregated stream of ${of} is named for both by its first message, for rules`, async () => {
+    assert.ok(rules !== undefined);
+    const stage = await rulesStage();
+    stage.sets.set(new Map([setOf('orders', 'one')]));
+    stage.stock.set(new Map([['cert', '1']]));
+    const stream = stage.stream(rules.path);
+    stream.send(rules.ask([NAME]));
+    await answerOf(stream, rules);
+    stream.send(secrets.ask(['cert'], null));
+    assert.ok((await stream.next()) !== undefined);
+    assert.deepEqual(
+      stage.books.filter((entry) => entry.startsWith('named')),
+      ['named gateway-1', 'named gateway-1'],
+    );
+    await stream.cancel();
+  });
+}
+
+for (const { what, metadata, isLeft } of [
+  { what: 'plain roots', metadata: { fields: { disable_spiffe_cert_validation: { boolValue: true } } }, isLeft: true },
+  { what: 'the SPIFFE validator', metadata: undefined, isLeft: false },
+]) {
+  test(`with foreign trust domains, an Envoy with ${what} ${isLeft ? 'is sent no rules' : 'goes by rules'}`, async () => {
+    const stage = await rulesStage();
+    stage.sets.set(new Map([setOf('orders', 'one')]));
+    const variant = delta(deltaExtensionConfigs.path);
+    const stream = stage.stream(variant.path);
+    stream.send(variant.ask([NAME], { ...NEWEST, ...(metadata === undefined ? {} : { metadata }) }));
+    const first = await answerOf(stream, variant);
+    assert.deepEqual(first.holds, [`${NAME}: one for ${LEASE_MS}`]);
+    stream.send(variant.reply(first, [NAME]));
+    stage.hasForeign.set(true);
+    const next = stream.next();
+    if (isLeft) assert.deepEqual(variant.read((await next) ?? assert.fail()).holds, [`${NAME}: none`]);
+    else await nothingComes(next);
+    await stream.cancel();
   });
 }
 
