@@ -19,14 +19,18 @@ default allow := false
 allow if {
 	input.svidgate.peer.spiffe_id == "${WEB}"
 	input.attributes.request.http.method == "GET"
-	input.parsed_path[0] == "orders"
+	input.parsed_path[0] in {"orders", "quiet"}
 }
 
 allow if input.attributes.request.http.path == "/never"
 `;
+const LOG_RULES = `package system.log
+
+drop if input.input.parsed_path[0] == "quiet"
+`;
 const CONFIG = `authz:
   listen: unix:./authz.sock
-  policies: { default: { path: ./policy.rego, offload: on } }
+  policies: { default: { path: ./policy, offload: on } }
 decision_log: {}
 telemetry: { listen: 127.0.0.1:0 }
 `;
@@ -38,7 +42,7 @@ interface StatusJson {
 }
 
 test('records of a whole server are replayed, and count as use of the rules that Envoy decided by', async () => {
-  const files = { 'policy.rego': POLICY };
+  const files = { 'policy/authz.rego': POLICY, 'policy/log.rego': LOG_RULES };
   await using server = await startTestServer({ entries: entriesFor('/orders', '/web'), config: CONFIG, files });
   const run = cliOf(server);
   await using mesh = await startOffloadedMesh({
@@ -55,6 +59,7 @@ test('records of a whole server are replayed, and count as use of the rules that
   });
   const asked = await mesh.asked();
   for (let count = 0; count < 50; count += 1) assert.equal(await web.get(`/orders/${count}`), 200);
+  for (let count = 0; count < 3; count += 1) assert.equal(await web.get('/quiet'), 200);
   assert.equal(await web.get('/other'), 403);
   assert.equal(await mesh.asked(), asked + 1);
   const told = await waitUntil('the status to tell all of them', LIMIT_MS, async () => {
@@ -64,9 +69,10 @@ test('records of a whole server are replayed, and count as use of the rules that
   });
   assert.ok(told.received >= 51);
 
-  const { records } = await logOf(server);
+  const { records, losses } = await logOf(server);
   const offloaded = records.filter(({ svidgate }) => svidgate.offloaded === true);
-  assert.equal(offloaded.length, told.received);
+  assert.equal(offloaded.length, told.received - 3);
+  assert.equal(losses.get('sampled')?.records, 3, 'the policy drops them');
   const [record] = offloaded;
   assert.deepEqual(
     [record?.svidgate.principal, record?.svidgate.principal_verified_by, record?.svidgate.replayable],
@@ -77,7 +83,7 @@ test('records of a whole server are replayed, and count as use of the rules that
     [['data.envoy.authz.allow', 5]],
   );
   const log = join(server.folder, 'data', 'decisions');
-  const policy = join(server.folder, 'policy.rego');
+  const policy = join(server.folder, 'policy');
   const replayed = (await tool('replay', policy, log)) as { readonly replayed: number; readonly changed: number };
   assert.deepEqual([replayed.replayed, replayed.changed], [records.length, 0]);
   const usage = (await tool('unused', policy, log)) as {
