@@ -48,6 +48,7 @@ interface StatusJson {
     readonly resources: readonly {
       readonly kind: string;
       readonly acknowledged: boolean;
+      readonly policy_digest?: string;
       readonly last_nack?: string;
     }[];
   }[];

@@ -78,12 +78,8 @@ attestation:
 federation: { bundles: ./bundles }
 revocation: { on_workload_exit: true }
 audit: { file: /var/log/audit.jsonl, max_bytes: 65536, max_files: 2, required: true }
-sds:
-  default_svid_name: mine
-  default_bundle_name: ours
-  default_all_bundles_name: every
-  disable_spiffe_cert_validation: true
-  unknown_name: wait
+sds: { default_svid_name: mine, default_bundle_name: ours, default_all_bundles_name: every, unknown_name: wait,
+  disable_spiffe_cert_validation: true }
 authz:
   listen: unix:./run/authz.sock
   drain_time: 7s
