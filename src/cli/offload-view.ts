@@ -100,17 +100,37 @@ function formatRule(view: RuleView, { path, explain, translated }: RuleOptions):
   ];
 }
 
-/** The policy of the filter alone, without texts that nobody reads. */
+/** The policy of the filter alone, without what takes many lines and says little; `--output yaml` has all of it. */
 function formatRbac(rule: TranslatedRule, translated: TranslatedPolicy): readonly string[] {
   const { shadow_rules: rules } = showRules(setOf(translated, [rule])) as {
     readonly shadow_rules: { readonly policies: object };
   };
   const some = rule.caller === undefined ? [] : [`    # for ${callerText(rule.caller)}`];
-  const text = yamlText(rules.policies)
+  const text = yamlText(brief(rules.policies))
     .trimEnd()
     .split('\n')
     .map((line) => `    ${line.length <= LONG ? line : `${line.slice(0, LONG)}…`}`);
-  return [...some, ...text];
+  const headers = (rule.headers ?? []).map(
+    ({ name, oneOf }) =>
+      `      # condition: header ${name} is ${oneOf.map((each) => JSON.stringify(each)).join(' or ')}`,
+  );
+  return [...some, ...text, ...headers];
+}
+
+/** Without the syntax tree of conditions, and how Envoy is told of other SPIFFE IDs. */
+function brief(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(brief);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([key]) => key !== 'condition')
+      .map(([key, each]) => [key, key === 'not_id' && isOthers(each) ? 'any other URI SAN' : brief(each)]),
+  );
+}
+
+function isOthers(value: unknown): boolean {
+  const text = JSON.stringify(value);
+  return text.includes('mtls_authenticated') && text.includes('safe_regex');
 }
 
 /** Which Envoys are sent it. */

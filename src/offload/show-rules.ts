@@ -22,6 +22,8 @@ export function showRules(set: OffloadSet): ShownRules {
 function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== 'object' || value === null) return value;
+  // 64 bits.
+  if ('unsigned' in value && 'low' in value) return Number(value);
   const { type_url: type, value: bytes } = value as { readonly type_url?: string; readonly value?: unknown };
   const codec = type === undefined ? undefined : TYPES[type];
   if (codec !== undefined && bytes instanceof Uint8Array) {

@@ -22,7 +22,6 @@ const SET: OffloadSet = {
           { kind: 'header', name: ':method', match: { kind: 'exact', text: 'GET' } },
           { kind: 'path', match: { kind: 'prefix', text: '/orders/' } },
           { kind: 'not', of: { kind: 'header', name: 'x-debug', match: 'present' } },
-          { kind: 'header', name: 'x-team', match: { kind: 'exact', text: 'blue' } },
           {
             kind: 'any',
             of: [
@@ -38,6 +37,7 @@ const SET: OffloadSet = {
         of: [{ kind: 'exact', text: 'spiffe://mesh.test/web' }],
         except: [{ kind: 'exact', text: 'spiffe://mesh.test/no "one"\n' }],
       },
+      headers: [{ name: 'x-team', oneOf: ['blue', 'green'] }],
       origin: [],
     },
   ],
@@ -52,6 +52,7 @@ describe('rules as they are shown', () => {
     assert.ok(text.includes('{"url_path":{"path":{"prefix":"/orders/"}}}'), text);
     assert.ok(text.includes('{"destination_ip":{"address_prefix":"10.0.0.0","prefix_len":8}}'), text);
     assert.ok(text.includes('"san_type":"URI","matcher":{"exact":"spiffe://mesh.test/web"}'), text);
+    assert.match(text, /"condition":\{.*"string_value":"green"/);
     assert.ok(text.includes('"policies":{"shop@0123456789ab#0":{'), text);
     assert.equal(shown['shadow_rules_stat_prefix'], 'svidgate_shop_');
   });
