@@ -1,4 +1,4 @@
-import type { Clock, Logger, Metrics, ReadonlyWatchable } from '../core/index.ts';
+import { describeError, type Clock, type Logger, type Metrics, type ReadonlyWatchable } from '../core/index.ts';
 import type { LiveSnapshots, PolicySnapshot } from '../policy/index.ts';
 import type { SpiffeId } from '../spiffe/index.ts';
 import { OFFLOAD_NAMES, type OffloadKey, type OffloadSet } from './offload-rules.ts';
@@ -149,11 +149,11 @@ class PolicyOffload {
 
   /** From the translation and the facts as they are now; whoever has another set from now on is told. */
   refresh(): void {
-    const { facts, metrics, origins } = this.#options;
+    const { metrics, origins } = this.#options;
     const { name: policy } = this.#policy;
     const translated = this.#translation.current;
     origins.inForce(policy, translated);
-    this.#restricted = translated && restrict(translated, facts.value, this.#restricted);
+    this.#restricted = translated && this.#restrict(translated);
     metrics.gauge('svidgate_offload_rules', { policy }, this.#restricted?.rules.length ?? 0);
     metrics.gauge('svidgate_offload_withheld_rules', { policy }, this.#restricted?.withheld ?? 0);
     const before = [...this.#followers].map((follower) => [follower, follower.set] as const);
@@ -219,7 +219,18 @@ class PolicyOffload {
     }
   }
 
-  /** Empty for who may not ask. */
+  /** Whatever happens here, a revocation goes on: then all is left to the call. */
+  #restrict(translated: TranslatedPolicy): RestrictedPolicy | undefined {
+    const { facts, logger } = this.#options;
+    try {
+      return restrict(translated, facts.value, this.#restricted);
+    } catch (error) {
+      logger.error({ policy: this.#policy.name, reason: describeError(error) }, 'offload rules cannot be restricted');
+      return undefined;
+    }
+  }
+
+  /** Undefined for who may not ask. */
   #setOf(callerIds: readonly SpiffeId[], before: OffloadSet | undefined): OffloadSet | undefined {
     const { facts, mayHave } = this.#options;
     const { name, fastDeny } = this.#policy;

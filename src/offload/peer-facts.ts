@@ -125,7 +125,27 @@ class RootBook {
   }
 }
 
+type Root = readonly [digest: string, notAfter: number];
+
+/** Bundles change with each revocation list, and their roots hardly ever. */
+const known = new WeakMap<Uint8Array, Root>();
+
 /** Each with its end. */
 function rootsOf({ x509Authorities }: TrustBundle): ReadonlyMap<string, number> {
-  return new Map(x509Authorities.map((der) => [hash('sha256', der, 'base64'), parseCertificate(der).notAfter]));
+  return new Map(x509Authorities.map(rootOf));
+}
+
+function rootOf(der: Uint8Array): Root {
+  const root = known.get(der) ?? [hash('sha256', der, 'base64'), endOf(der)];
+  known.set(der, root);
+  return root;
+}
+
+/** What cannot be read never ends. */
+function endOf(der: Uint8Array): number {
+  try {
+    return parseCertificate(der).notAfter;
+  } catch {
+    return Infinity;
+  }
 }

@@ -169,6 +169,16 @@ test('a revocation is in the sets when it is told, and callers that are not conc
   assert.deepEqual([one.seen.at(-1), two.seen.at(-1)], ['d1: web', 'none'], 'who has gone hears nothing');
 });
 
+test('rules that cannot be restricted are a call, and hold up no revocation', async () => {
+  using here = stage({}, { inForce: snapshot('d1') });
+  await settled();
+  await here.finish('d1', translated([rule('r', peers({ kind: 'regex', regex: 'spiffe://td\\.test/[' }))]));
+  const { seen } = follow(here);
+  here.facts.set(facts({ revokedIds: new Set([API]) }));
+  assert.deepEqual(seen, ['d1: r', 'none']);
+  assert.equal(here.offload.report('default')?.state, 'nothing');
+});
+
 test('equal sets are one object', async () => {
   using here = stage({}, { inForce: snapshot('d1') });
   await settled();

@@ -105,6 +105,15 @@ test('a trust domain that loses a root before its end is out for a day: what it 
   assert.deepEqual([here.domains(), here.source.notes()], [['other.test', 'td.test'], []]);
 });
 
+test('a root that cannot be read is one like any other', () => {
+  using here = stage();
+  const odd = bundleOf(FOREIGN, new Uint8Array([1, 2, 3]));
+  here.foreignBundles.set(new Map([[FOREIGN, { ...odd, x509Authorities: [...odd.x509Authorities, first] }]]));
+  assert.deepEqual(here.domains(), ['other.test', 'td.test']);
+  here.foreignBundles.set(new Map([[FOREIGN, bundleOf(FOREIGN, first)]]));
+  assert.deepEqual(here.domains(), ['td.test']);
+});
+
 test('a root that has ended may go', async () => {
   using here = stage();
   here.bundle.set(bundleOf(OWN, first, short));
