@@ -53,9 +53,13 @@ describe('what a real Envoy answered by itself', () => {
         await using stage = await startAccessLogStage(folder.path);
         await using gate = await startAccessLogEnvoy(folder.path, { binary: path, fastDeny: true });
         await ask(`${gate.url}/a/17?q=1`, 3000, { 'x-tenant': 'blue' });
+        assert.deepEqual(
+          await ask(`${gate.url}/a/rewritten`, 1, { 'x-envoy-original-path': '/forged' }),
+          new Set([200]),
+        );
         assert.deepEqual(await ask(`${gate.url}/b`, 5), new Set([200]), 'goes on to the next filter');
         assert.deepEqual(await ask(`${gate.url}/c`, 7), new Set([403]));
-        await told(stage, 3000, 3000);
+        await told(stage, 3001, 3001);
         const denied = await waitUntil('the denies', LIMIT_MS, () =>
           stage.books.status().find(({ outcome, received }) => outcome === 'deny' && received === 7),
         );
@@ -65,9 +69,11 @@ describe('what a real Envoy answered by itself', () => {
       }
       const records = await recordsIn(folder.path);
       const allowed = records.filter(({ svidgate }) => svidgate.outcome === 'allow');
-      assert.equal(allowed.length, 3000);
-      assert.equal(records.length, 3007);
-      assert.equal(new Set(records.map(({ svidgate }) => svidgate.request_id)).size, 3007);
+      assert.equal(allowed.length, 3001);
+      assert.equal(records.length, 3008);
+      assert.equal(new Set(records.map(({ svidgate }) => svidgate.request_id)).size, 3008);
+      const paths = new Set(allowed.map(({ input }) => JSON.stringify(input?.['parsed_path'])));
+      assert.deepEqual(paths, new Set(['["a","17"]', '["a","rewritten"]']), 'as the rules saw them');
       const [record] = allowed;
       assert.deepEqual(record?.input, {
         attributes: { request: { http: { method: 'GET' } } },

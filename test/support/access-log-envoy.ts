@@ -56,7 +56,7 @@ export async function startAccessLogEnvoy(
             ],
           },
         ],
-        clusters: [cluster(dir)],
+        clusters: [cluster(dir), answers({ address, port_value: adminPort })],
       },
     },
   });
@@ -76,6 +76,17 @@ function cluster(dir: string): YamlMap {
       },
     },
     load_assignment: { cluster_name: 'svidgate', endpoints: [{ lb_endpoints: [{ endpoint }] }] },
+  };
+}
+
+/** Answers `/ready`. */
+function answers(socketAddress: YamlMap): YamlMap {
+  const endpoint = { address: { socket_address: socketAddress } };
+  return {
+    name: 'answers',
+    type: 'STATIC',
+    connect_timeout: '1s',
+    load_assignment: { cluster_name: 'answers', endpoints: [{ lb_endpoints: [{ endpoint }] }] },
   };
 }
 
@@ -123,6 +134,21 @@ function rulesFor(names: readonly (readonly [string, string])[]): YamlMap {
   return { action: 'ALLOW', policies: Object.fromEntries(policies) as YamlMap };
 }
 
+/** What routes may rewrite, for the records. */
+function keepRequest(): YamlMap {
+  const rule = (header: string, key: string): YamlMap => {
+    return {
+      header,
+      on_header_present: { metadata_namespace: 'svidgate.request', key, type: 'STRING' },
+      remove: false,
+    };
+  };
+  return {
+    '@type': `${TYPE}.filters.http.header_to_metadata.v3.Config`,
+    request_rules: [rule(':path', 'path'), rule(':authority', 'host')],
+  };
+}
+
 function connectionManager(fastDeny: boolean): YamlMap {
   const outer = rulesFor([
     ['outer-a', '/a'],
@@ -135,10 +161,21 @@ function connectionManager(fastDeny: boolean): YamlMap {
     access_log: [logToSvidgate()],
     route_config: {
       virtual_hosts: [
-        { name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, direct_response: { status: 200 } }] },
+        {
+          name: 'all',
+          domains: ['*'],
+          routes: [
+            {
+              match: { prefix: '/a/rewritten' },
+              route: { cluster: 'answers', prefix_rewrite: '/ready', host_rewrite_literal: 'upstream.test' },
+            },
+            { match: { prefix: '/' }, direct_response: { status: 200 } },
+          ],
+        },
       ],
     },
     http_filters: [
+      { name: 'envoy.filters.http.header_to_metadata', typed_config: keepRequest() },
       {
         name: 'svidgate.offload.default',
         typed_config: {

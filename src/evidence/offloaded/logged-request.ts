@@ -38,8 +38,9 @@ export function loggedRequest(
   );
   const number = request?.requestMethod ?? 0;
   const method = number === 0 ? (headers.get(':method') ?? '') : (METHODS.get(number) ?? '');
-  const host = request?.authority ?? '';
-  const path = pathOf(request);
+  const kept = keptOf(commonProperties);
+  const host = kept('host') ?? request?.authority ?? '';
+  const path = kept('path') ?? pathOf(request);
   const shownPath = path ?? request?.path ?? '';
   const text = (name: string): string | undefined => headers.get(name)?.slice(0, MAX_SHORT);
   return {
@@ -65,6 +66,19 @@ export function loggedRequest(
 
 function present<K extends string>(key: K, value: string | undefined): { readonly [Key in K]?: string } {
   return value === undefined ? {} : ({ [key]: value } as { readonly [Key in K]: string });
+}
+
+/** Where a filter before the rules keeps what routes may rewrite: metadata that no client can write. */
+const KEPT = 'svidgate.request';
+
+function keptOf(common: Common): (name: 'host' | 'path') => string | undefined {
+  const all = common?.metadata?.filterMetadata ?? {};
+  const fields = Object.hasOwn(all, KEPT) ? (all[KEPT]?.fields ?? {}) : {};
+  return (name) => {
+    const value = Object.hasOwn(fields, name) ? fields[name] : undefined;
+    const text = (value?.kind === 'stringValue' ? value.stringValue : '') ?? '';
+    return text === '' || text.length > MAX_LONG ? undefined : text;
+  };
 }
 
 /**

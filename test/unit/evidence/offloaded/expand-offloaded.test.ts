@@ -106,6 +106,26 @@ describe('the input of a request that Envoy answered, from its log', () => {
       missing: ['/input/attributes/request/http/path', '/input/parsed_path'],
     },
     {
+      name: 'unless a filter has kept it',
+      parts: {
+        request: { originalPath: '/forged', path: '/rewritten', authority: 'upstream.test' },
+        common: {
+          metadata: {
+            filterMetadata: {
+              'svidgate.request': {
+                fields: { path: { stringValue: '/v1/orders' }, host: { stringValue: 'orders.test' } },
+              },
+            },
+          },
+        },
+      },
+      wanted: [[...HTTP, 'path'], ['parsed_path'], [...HTTP, 'host']],
+      input: {
+        attributes: { request: { http: { path: '/v1/orders', host: 'orders.test' } } },
+        parsed_path: ['v1', 'orders'],
+      },
+    },
+    {
       name: 'encoding is left to the gate',
       parts: { request: { path: '/orders/%2e?page=2&x=a+b' } },
       wanted: [[...HTTP, 'path'], ['parsed_path'], ['parsed_query']],
