@@ -4,6 +4,7 @@ import { readEnvoyDocument, type EnvoyNode } from './envoy-node.ts';
 import { findPairs, hasOffload, readFilters, type FilterPair } from './filter-pairs.ts';
 import { findManagers, findRouteConfigs, type FoundManager } from './find-managers.ts';
 import { Findings } from './findings.ts';
+import { findClusters, judgeClusters } from './judge-clusters.ts';
 import { judgeConnections } from './judge-connections.ts';
 import { judgeExtAuthz } from './judge-ext-authz.ts';
 import { judgeOtherFilters } from './judge-other-filters.ts';
@@ -43,8 +44,9 @@ export function checkEnvoyFiles(files: readonly EnvoyFile[], policies?: KnownPol
   const findings = new Findings();
   const roots = documents.map(({ root }) => root);
   const routeConfigs = new Map(roots.flatMap((root) => [...findRouteConfigs(root)]));
+  const clusters = new Map(roots.flatMap((root) => [...findClusters(root)]));
   const managers = roots.flatMap(findManagers);
-  const judged = managers.filter((found) => judgeManager(found, { findings, routeConfigs, policies })).length;
+  const judged = managers.filter((found) => judgeManager(found, { findings, routeConfigs, clusters, policies })).length;
   for (const root of roots) judgeRoot(root, judged > 0, findings);
   const inOrder = (found: readonly Mistake[]): readonly Mistake[] =>
     files.flatMap(({ file }) => sortMistakes(found.filter((each) => each.file === file)));
@@ -59,11 +61,12 @@ export function checkEnvoyFiles(files: readonly EnvoyFile[], policies?: KnownPol
 interface Judging {
   readonly findings: Findings;
   readonly routeConfigs: ReadonlyMap<string, EnvoyNode>;
+  readonly clusters: ReadonlyMap<string, EnvoyNode>;
   readonly policies: KnownPolicies | undefined;
 }
 
 /** False where it has nothing of the offload. */
-function judgeManager(found: FoundManager, { findings, routeConfigs, policies }: Judging): boolean {
+function judgeManager(found: FoundManager, { findings, routeConfigs, clusters, policies }: Judging): boolean {
   const { manager } = found;
   const lists = [
     manager.at('http_filters'),
@@ -76,6 +79,7 @@ function judgeManager(found: FoundManager, { findings, routeConfigs, policies }:
     for (const pair of pairs) {
       judgeRbac(pair, findings);
       judgeExtAuthz(pair, findings);
+      judgeClusters(pair, clusters, findings);
       judgePolicy(pair, policies, findings);
     }
     const chain = { filters, pairs };

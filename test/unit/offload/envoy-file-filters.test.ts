@@ -166,6 +166,15 @@ const pairCases: readonly Refusal[] = [
     message: /`type_urls` of `svidgate\.offload\.default` is not the RBAC filter alone/,
   },
   {
+    title: 'a gate over TCP',
+    edit: replaced(
+      '{ pipe: { path: ./run/authz.sock } }',
+      '{ socket_address: { address: 127.0.0.1, port_value: 9191 } }',
+    ),
+    at: 'envoy_grpc: { cluster_name: svidgate_authz',
+    message: /`envoy\.filters\.http\.ext_authz` asks `svidgate_authz`, which is no Unix socket/,
+  },
+  {
     title: 'rules from a file',
     edit: replaced('api_type: DELTA_GRPC', 'api_type: REST'),
     at: 'resource_api_version: V3\n                        api_config_source:\n                          # Delta',

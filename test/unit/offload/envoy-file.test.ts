@@ -43,7 +43,10 @@ describe('a configuration of Envoy', () => {
 
   test('has listeners in a file of LDS and routes in one of RDS judged with it', () => {
     const bootstrap = parse(BASE) as {
-      static_resources: { listeners: [{ filter_chains: [{ filters: [{ typed_config: Record<string, unknown> }] }] }] };
+      static_resources: {
+        clusters: unknown;
+        listeners: [{ filter_chains: [{ filters: [{ typed_config: Record<string, unknown> }] }] }];
+      };
     };
     const [listener] = bootstrap.static_resources.listeners;
     const manager = listener.filter_chains[0].filters[0].typed_config;
@@ -73,10 +76,19 @@ describe('a configuration of Envoy', () => {
       alone.notes.map(({ file, message }) => `${file}: ${message}`),
       [
         'envoy.yaml: listeners that come by discovery are not judged',
+        'lds.yaml: where `svidgate.offload.default` asks is not in these files: it has to be a Unix socket of svidgate',
+        'lds.yaml: where `envoy.filters.http.ext_authz` asks is not in these files: it has to be a Unix socket of svidgate',
         'lds.yaml: routes that come by discovery are not judged: they may turn filters off, or name another policy',
       ],
     );
-    assert.deepEqual(checkEnvoyFiles([lds, rds]).notes, []);
+    const withClusters = {
+      file: 'clusters.yaml',
+      text: stringify({ static_resources: { clusters: bootstrap.static_resources.clusters } }),
+    };
+    assert.deepEqual(
+      checkEnvoyFiles([lds, rds, withClusters]).notes.map(({ message }) => message),
+      ['how many requests that need no call were not recorded stays unknown'],
+    );
     const overridden = {
       ...routes,
       typed_per_filter_config: { 'svidgate.offload.default': { '@type': `${HTTP}.rbac.v3.RBACPerRoute` } },
