@@ -99,7 +99,7 @@ function exceptions(before: readonly TextMatch[], ids: readonly string[]): reado
 /** Within the trust domains that count, in which all IDs that it matches are. */
 function narrowed(match: TextMatch, facts: PeerFacts): readonly TextMatch[] {
   const { trustDomains, registered } = facts;
-  if (match.kind === 'exact') return isGood(match.text, facts) ? [match] : [];
+  if (match.kind === 'exact') return isGood(match, facts) ? [match] : [];
   // Which IDs of it are registered cannot be said.
   const open = [...trustDomains].filter((name) => name !== registered?.trustDomain).toSorted();
   switch (match.kind) {
@@ -118,11 +118,31 @@ function narrowed(match: TextMatch, facts: PeerFacts): readonly TextMatch[] {
   }
 }
 
-function isGood(id: string, { trustDomains, revokedIds, registered }: PeerFacts): boolean {
-  if (!isSpiffeId(id) || revokedIds.has(id)) return false;
-  const trustDomain = trustDomainOf(id);
-  if (!trustDomains.has(trustDomain)) return false;
-  return registered === undefined || trustDomain !== registered.trustDomain || registered.has(id);
+function isGood(match: ExactMatch, { trustDomains, revokedIds, registered }: PeerFacts): boolean {
+  const named = namedBy(match);
+  if (named === undefined || revokedIds.has(named.id) || !trustDomains.has(named.trustDomain)) return false;
+  return registered === undefined || named.trustDomain !== registered.trustDomain || registered.has(named.id);
+}
+
+type ExactMatch = Extract<TextMatch, { text: string }>;
+
+interface Named {
+  readonly id: SpiffeId;
+  readonly trustDomain: TrustDomain;
+}
+
+/** Matches never change, and are looked at again at each revocation. */
+const read = new WeakMap<ExactMatch, Named | null>();
+
+/** Undefined for what is no SPIFFE ID. */
+function namedBy(match: ExactMatch): Named | undefined {
+  let named = read.get(match);
+  if (named === undefined) {
+    const { text } = match;
+    named = isSpiffeId(text) ? { id: text, trustDomain: trustDomainOf(text) } : null;
+    read.set(match, named);
+  }
+  return named ?? undefined;
 }
 
 /** Whether whatever the regex matches begins with this root; false where that takes more than a look. */
