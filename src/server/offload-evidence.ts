@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describeError, untilAborted, writeFileAtomic } from '../core/index.ts';
 import { createAccessLogEndpoint, startTicksOf } from '../endpoints/access-log/index.ts';
 import { OffloadBooks, type OffloadEvidence, type SavedBooks } from '../evidence/index.ts';
-import type { OffloadSource } from '../offload/index.ts';
+import type { LiveOffload } from '../offload/index.ts';
 import type { StreamMethod } from '../transport/index.ts';
 import { rememberMatches } from './caller-entries.ts';
 import type { ServerParts } from './parts.ts';
@@ -20,6 +20,10 @@ export interface OffloadEvidenceParts {
 
 const FILE = 'offload-evidence.json';
 const SAVE_EVERY_MS = 1000;
+/** Until then a policy that is not in force may be one that is still being loaded. */
+const STARTING_MS = 60_000;
+const KNOWN_WITHIN_MS = 15_000;
+const LOOK_EVERY_MS = 50;
 
 /** Undefined where decisions are not recorded. */
 export async function openOffloadEvidence(
@@ -36,12 +40,13 @@ export async function openOffloadEvidence(
     | 'policies'
     | 'decisionLog'
   >,
-  source: Pick<OffloadSource, 'mayHave' | 'originOf'>,
+  source: Pick<LiveOffload, 'mayHave' | 'originOf' | 'report'>,
 ): Promise<OffloadEvidenceParts | undefined> {
   const { config, clock, metrics, audit, attestor, revocations, policies, decisionLog } = parts;
   if (decisionLog === undefined || policies === undefined) return undefined;
   const logger = parts.logger.child({ room: 'evidence' });
   const { books, run } = await openOffloadBooks(config.dataDir, { clock, logger, metrics });
+  const startingUntil = clock.now() + STARTING_MS;
   const remembered = rememberMatches(parts.registry.snapshot, clock);
   return {
     methods: createAccessLogEndpoint({
@@ -51,6 +56,18 @@ export async function openOffloadEvidence(
           remembered.match(selectors).filter(({ spiffeId }) => !revocations.snapshot.value.hasSpiffeId(spiffeId)),
       },
       source,
+      async whenKnown(policy, signal) {
+        const end = clock.now() + KNOWN_WITHIN_MS;
+        const isComing = (): boolean => {
+          const { state, digest } = source.report(policy) ?? {};
+          return (
+            state === 'translating' || (state === 'nothing' && digest === undefined && clock.now() < startingUntil)
+          );
+        };
+        while (isComing() && clock.now() < end && !signal.aborted) {
+          await untilAborted(signal, clock.sleep(LOOK_EVERY_MS, signal));
+        }
+      },
       recordingOf: (policy) => policies.recording(policy),
       books,
       recorder: decisionLog.recorder,

@@ -72,6 +72,24 @@ describe('an access log at the workload socket', () => {
     );
   });
 
+  it('waits for rules that are soon known, as after a restart, and for others only once', async () => {
+    await using folder = await tempFolder();
+    let isKnown = false;
+    let waited = 0;
+    const origin = { policy: 'default', policyDigest: 'd1', origin: [], peer: 'anyone' } as const;
+    await using stage = await startAccessLogStage(folder.path, {
+      originOf: (rule) => (isKnown && rule === 'rule-a' ? origin : undefined),
+      whenKnown: () => {
+        waited += 1;
+        isKnown = true;
+        return Promise.resolve();
+      },
+    });
+    const strange: EntryParts = { texts: { ...ALLOWED_BY_A, svidgate_default_shadow_effective_policy_id: 'x' } };
+    assert.deepEqual(await log(stage, [{}, {}, strange, strange]), { recorded: 2, ignored: 0, refused: 2 });
+    assert.equal(waited, 1);
+  });
+
   it('shows nothing of what the allow-list does not name', async () => {
     await using folder = await tempFolder();
     {

@@ -45,12 +45,19 @@ export interface AccessLogStageOptions {
   /** Default: one for each name that begins with `rule-`, of policy `default`. */
   readonly originOf?: (rule: string) => OffloadOrigin | undefined;
   readonly needs?: InputNeeds;
+  /** Default: at once. */
+  readonly whenKnown?: () => Promise<void>;
 }
 
 /** On the socket `api.sock` and the log `data/decisions` of the folder, which may be from before. */
 export async function startAccessLogStage(
   folder: string,
-  { policies = ['default'], originOf = originOfRule, needs = STAGE_NEEDS }: AccessLogStageOptions = {},
+  {
+    policies = ['default'],
+    originOf = originOfRule,
+    needs = STAGE_NEEDS,
+    whenKnown = async () => undefined,
+  }: AccessLogStageOptions = {},
 ): Promise<AccessLogStage> {
   await using open = new AsyncDisposableStack();
   const metrics = createMetrics();
@@ -86,6 +93,7 @@ export async function startAccessLogStage(
       attestor: createAttestor(parts),
       entries: { match: (selectors) => (selectors.size > 0 ? [entry] : []) },
       source: { mayHave: (policy, ids) => ids.includes(CALLER) && policies.includes(policy), originOf },
+      whenKnown,
       recordingOf: () => ({ digest: STAGE_DIGEST, needs, entrypoint: 'envoy/authz/allow' }),
       books,
       recorder,

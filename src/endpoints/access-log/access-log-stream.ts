@@ -6,11 +6,12 @@ import type { SpiffeId } from '../../spiffe/index.ts';
 import type { LoggingCaller } from './caller.ts';
 import type { FairTurns } from './fair-turns.ts';
 import type { PolicyRecordings } from './policy-recordings.ts';
-import { scanEntry, type LoggedDecision } from './scan-entry.ts';
+import { scanEntry, type LoggedDecision, type ScannedEntry } from './scan-entry.ts';
 import { eachField } from './wire-fields.ts';
 
 export interface AccessLogContext {
   readonly source: { originOf(ruleId: string): OffloadOrigin | undefined };
+  readonly whenKnown: (policy: string, signal: AbortSignal) => Promise<void>;
   readonly recordings: PolicyRecordings;
   readonly turns: FairTurns;
   readonly recorder: DecisionRecorder;
@@ -35,13 +36,21 @@ export async function takeLogs(message: Uint8Array, caller: LoggingCaller, conte
   await context.turns.take(caller.pid);
   const entries = entriesIn(message, caller);
   let rights = caller.rights();
+  let hasWaited = false;
   for (const [index, [from, to]] of entries.entries()) {
     if (index > 0 && index % ENTRIES_PER_TURN === 0) {
       await context.turns.take(caller.pid);
       rights = caller.rights();
     }
-    const entry = message.subarray(from, to);
-    const result = takeEntry(entry, { ...rights, caller }, context);
+    const bytes = message.subarray(from, to);
+    const entry = bytes.length > MAX_ENTRY_BYTES ? undefined : scanEntry(bytes, OFFLOAD_NAMES.metadataNamespace);
+    const unknown = hasWaited ? undefined : entry?.decisions.find((each) => isUnknown(each, rights, context));
+    if (unknown !== undefined) {
+      hasWaited = true;
+      await context.whenKnown(unknown.policy, caller.signal);
+      rights = caller.rights();
+    }
+    const result = takeEntry({ bytes, entry }, { ...rights, caller }, context);
     context.metrics.count('svidgate_offload_log_entries_total', { result });
   }
 }
@@ -80,8 +89,19 @@ interface Logging {
 
 type Result = 'recorded' | 'ignored' | 'refused';
 
-function takeEntry(bytes: Uint8Array, logging: Logging, context: AccessLogContext): Result {
-  const entry = bytes.length > MAX_ENTRY_BYTES ? undefined : scanEntry(bytes, OFFLOAD_NAMES.metadataNamespace);
+function isUnknown(
+  { policy, rule }: LoggedDecision,
+  { mayHave }: Pick<Logging, 'mayHave'>,
+  { source }: AccessLogContext,
+): boolean {
+  return rule !== undefined && mayHave(policy) && source.originOf(rule) === undefined;
+}
+
+function takeEntry(
+  { bytes, entry }: { readonly bytes: Uint8Array; readonly entry: ScannedEntry | undefined },
+  logging: Logging,
+  context: AccessLogContext,
+): Result {
   if (entry === undefined || entry.decisions.length > MAX_DECISIONS) return 'refused';
   if (entry.decisions.length === 0 || !entry.isLast) return 'ignored';
   let result: Result = 'recorded';

@@ -16,6 +16,8 @@ export interface CallerSources {
 /** The Envoy at the other end, by what the kernel says. */
 export interface LoggingCaller {
   readonly pid: number;
+  /** Of its stream. */
+  readonly signal: AbortSignal;
   readonly book: EnvoyBook;
   /** As they are now. Throws `attestation_failed` when the process is gone. */
   rights(): { readonly ids: readonly SpiffeId[]; readonly mayHave: (policy: string) => boolean };
@@ -35,6 +37,7 @@ export async function identify(call: CallContext, sources: CallerSources): Promi
   if (book === undefined) throw new SvidgateError('overloaded', 'too many processes send logs');
   return {
     pid,
+    signal: call.signal,
     book,
     rights() {
       attestation.assertAlive();

@@ -38,6 +38,7 @@ function take(bytes: Uint8Array): { readonly name: string; readonly told: readon
   let name = '';
   const caller: LoggingCaller = {
     pid: 1,
+    signal: new AbortController().signal,
     book: { name: (text) => (name = text), receive: () => undefined, count: (counters) => void told.push(counters) },
     rights: () => ({ ids: [], mayHave: (policy) => policy === 'default' }),
   };
