@@ -24,7 +24,6 @@ const HARMLESS = [
   'emit_filter_state_stats',
   'max_denied_response_body_bytes',
   'enforce_response_header_limits',
-  'deny_at_disable',
 ];
 
 /** Judged below. */
@@ -41,6 +40,7 @@ const UNSAFE: Readonly<Record<string, string>> = {
   failure_mode_allow: 'requests pass without any decision when svidgate is away',
   filter_enabled: 'requests are let through that neither Envoy nor the gate has judged',
   shadow_mode: 'what the gate denies is let through',
+  deny_at_disable: 'what needs no call would be denied',
   allowed_headers: 'the gate sees other headers than Envoy matches',
   disallowed_headers: 'the gate sees other headers than Envoy matches',
   encode_raw_headers: 'the gate sees headers in another form than Envoy matches',

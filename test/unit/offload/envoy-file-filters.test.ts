@@ -184,6 +184,12 @@ const pairCases: readonly Refusal[] = [
     [
       ['failure_mode_allow: false', 'failure_mode_allow: true', 'true', /requests pass without any decision/],
       ['failure_mode_allow: false', 'failureModeAllow: yes', 'yes', /requests pass without any decision/],
+      [
+        'validate_mutations: true',
+        'deny_at_disable: { default_value: true }',
+        '{ default_value',
+        /needs no call would be denied/,
+      ],
       ['validate_mutations: true', 'shadow_mode: true', 'true', /what the gate denies is let through/],
       ['validate_mutations: true', 'disallowed_headers: { patterns: [] }', '{ patterns:', /other headers than Envoy/],
       ['validate_mutations: true', 'allowed_headers: { patterns: [] }', '{ patterns:', /other headers than Envoy/],
