@@ -49,19 +49,29 @@ export function leftByEffects(
 
 export function leftByFindings(
   conjunction: Conjunction,
-  about: { readonly findings: readonly Finding[]; readonly rule: GrantRule | undefined; readonly isTooLarge: boolean },
+  about: {
+    readonly findings: readonly Finding[];
+    readonly rule: GrantRule | undefined;
+    readonly obstacle: 'too_large' | 'untold' | undefined;
+  },
 ): LeftRule {
   const [first] = about.findings;
   const rule = about.rule === undefined ? {} : { rule: about.rule };
   const common = { ...rule, conditions: conjunction.text };
   if (first !== undefined) return { ...common, ...first.cause, ...placed(first.condition) };
   const place = placed(conjunction.conditions[0] ?? {});
-  if (about.isTooLarge) {
+  if (about.obstacle === 'too_large') {
+    const message = 'peers and requests are mixed in more ways than rules can say';
+    return { ...common, ...place, reason: 'too_large', message };
+  }
+  if (about.obstacle === 'untold') {
+    const message = 'Envoy cannot be told that a certificate has a SPIFFE ID like this and no other';
     return {
       ...common,
       ...place,
-      reason: 'too_large',
-      message: 'peers and requests are mixed in more ways than rules can say',
+      reason: 'not_visible',
+      message,
+      hint: 'name the SPIFFE IDs, for instance as rows of data',
     };
   }
   return {

@@ -2,6 +2,7 @@ import type { GrantRule } from '../../policy/index.ts';
 import { isHop, type CallerCondition, type GateFacts } from '../translated-policy.ts';
 import type { PeerMatch, RequestMatch, TextMatch } from '../offload-rules.ts';
 import { all, any, callerCondition, formulaKey, subjectsOf, type Formula } from './formula.ts';
+import { canTellPeer } from '../encode-peers.ts';
 import { peerMatch } from './peers.ts';
 import { NO_FORWARDED_CLIENT, unrefused } from './plain-requests.ts';
 import { matcherOf, requestMatch, simplify } from './request-match.ts';
@@ -28,25 +29,36 @@ interface Alternative {
 
 /**
  * The rules that hold where the formula does, for requests that the gate would not refuse before it asks: never more. None, where
- * it can never hold; undefined where that is more than Envoy can be told.
+ * it can never hold; `untold` where Envoy cannot be told whom they are for.
  */
 export function draftRules(
   formula: Formula,
   { facts, origin }: { readonly facts: GateFacts; readonly origin: readonly GrantRule[] },
-): readonly DraftRule[] | undefined {
+): readonly DraftRule[] | 'too_large' | 'untold' {
   if (formula.kind === 'false') return [];
   const alternatives = alternativesOf(formula);
-  if (alternatives === undefined) return undefined;
+  if (alternatives === undefined) return 'too_large';
   const drafts: DraftRule[] = [];
+  let isUntold = false;
   for (const { request, peer, caller } of alternatives) {
     const peers = peerMatch(peer);
-    if (peers === undefined) return undefined;
+    if (peers === undefined) return 'untold';
     const match = simplify(all(request), 'under');
     if (peers === 'nobody' || match.kind === 'false') continue;
+    const told = tellable(peers);
+    isUntold ||= told !== peers;
+    if (told === undefined) continue;
     const condition = caller.length === 0 ? {} : { caller: callerCondition(all(caller)) };
-    drafts.push(...byHops(peers, facts).map((each) => ({ request: match, ...condition, origin, ...each })));
+    drafts.push(...byHops(told, facts).map((each) => ({ request: match, ...condition, origin, ...each })));
   }
-  return drafts;
+  return drafts.length === 0 && isUntold ? 'untold' : drafts;
+}
+
+/** Those that Envoy can be told: it looks for any SAN, so that it has to be told all other texts. */
+function tellable(peer: PeerMatch): PeerMatch | undefined {
+  if (peer.kind === 'anyone' || peer.of.every(canTellPeer)) return peer;
+  const [first, ...rest] = peer.of.filter(canTellPeer);
+  return first === undefined ? undefined : { ...peer, of: [first, ...rest] };
 }
 
 /** A formula as alternatives of which each is about the request, the peer and the caller apart. */

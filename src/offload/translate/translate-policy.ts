@@ -125,9 +125,10 @@ async function translateWays(
     const found = rulesOf(conjunction.conditions, entrypoint);
     const origin = found.length > 0 ? found : deciding.map(placeOf);
     const rules = draftRules(bounds.under, { facts, origin });
-    drafts.push(...(rules ?? []));
-    if (rules !== undefined && rules.length > 0) offloaded += 1;
-    else left.push(leftByFindings(conjunction, { findings, rule: origin[0], isTooLarge: rules === undefined }));
+    const obstacle = typeof rules === 'string' ? rules : undefined;
+    if (typeof rules !== 'string') drafts.push(...rules);
+    if (rules.length > 0 && obstacle === undefined) offloaded += 1;
+    else left.push(leftByFindings(conjunction, { findings, rule: origin[0], obstacle }));
   }
   return { drafts, left, offloaded };
 }

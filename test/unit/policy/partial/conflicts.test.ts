@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../../../../src/core/index.ts';
+import { createRegoProgram, evaluatePartially } from '../../../../src/policy/index.ts';
+
+/** By name: one that may have two values at once. */
+const MAY: Readonly<Record<string, string>> = {
+  true_and_text: 'x if input.a\nx := "t" if input.b',
+  true_and_false: 'x if input.a\nx := false if input.b',
+  iterates: 'x := y if some y in input.a',
+  by_pattern: 'x := y if [y, _] = input.a[_]',
+  member_of_row: 'x := row.v if {\n\tsome row in data.rows\n\trow.k == input.a\n}',
+  function_of_input: 'x if f(input.a) == 1\nf(a) := 1 if a > 0\nf(a) := 2 if a > 1',
+  function_iterates: 'x if f(input.a) == 1\nf(a) := b if some b in a',
+  walks: 'x := v if walk(input.a, [_, v])',
+  in_else: 'x := 1 if input.a else := y if some y in input.b',
+  chain_and_rule: 'x := 1 if input.a else := 2 if input.b\nx := 3 if input.c',
+  object_keys: 'x if o.a == 1\no[k] := v if some k, v in input.a',
+  negates_another: 'x := 1 if input.a == 1\nx := 2 if not input.a == 2',
+  with_input: 'x := 1 if y with input.a as 1\nx := 2 if input.b\ny if input.a',
+  deep: 'x if z\nz if y == 1\ny := 1 if input.a\ny := 2 if input.b',
+};
+
+/** One that never has. */
+const NEVER: Readonly<Record<string, string>> = {
+  all_true: 'default x := false\nx if input.a\nx if some y in input.b',
+  same_object: 'x := {"a": 1} if input.a\nx := {"a": 1} if input.b',
+  one_reference: 'x := input.a if input.b',
+  one_call: 'x := lower(y) if {\n\ty := input.a[0]\n\ty != "b"\n}',
+  in_order: 'x := 1 if input.a else := 2 if input.b else := lower(input.c)',
+  other_arguments: 'x if f(input.a) == 1\nf("a") := 1\nf("b") := 2',
+  negates: 'x := 1 if y\nx := 2 if {\n\tnot y\n\tinput.b\n}\ny if input.a',
+  collected: 'x := count([y | some y in input.a; y == 1])',
+  a_set: 'x contains y if some y in input.a',
+  of_data: 'x if y == 1\ny := 1 if data.rows\ny := 1 if data.other',
+};
+
+test('rules that may have two values at once', async () => {
+  const program = createRegoProgram({ clock: systemClock, timeLimitMs: 120_000 });
+  const all = Object.entries({ ...MAY, ...NEVER });
+  const modules = Object.fromEntries(all.map(([name, rego]) => [`${name}.rego`, `package all.${name}\n\n${rego}\n`]));
+  const data = { 'data.json': '{"rows": [{"k": 1, "v": 2}]}' };
+  const question = { queries: [], entrypoint: 'all', signal: new AbortController().signal };
+  const result = await evaluatePartially(program, { modules, data }, question);
+  assert.equal(result.kind, 'evaluated', JSON.stringify(result));
+  const found = result.kind === 'evaluated' ? result.conflicts : [];
+  assert.deepEqual(found.map(({ file }) => file.replace('.rego', '')).sort(), Object.keys(MAY).sort());
+  const [deep] = found.filter(({ file }) => file === 'deep.rego');
+  assert.deepEqual([deep?.line, deep?.message], [6, 'data.all.deep.y may have two values at once']);
+});
