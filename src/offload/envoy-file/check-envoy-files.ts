@@ -128,5 +128,20 @@ function judgeRoot(root: EnvoyNode, isOffloading: boolean, findings: Findings): 
   if (lds.isSet) {
     findings.note(lds, 'listeners that come by discovery are not judged', 'check their file with one more --envoy');
   }
-  if (isOffloading && root.at('static_resources').isSet) judgeStatsSinks(root, findings);
+  if (!isOffloading) return;
+  if (root.at('static_resources').isSet) judgeStatsSinks(root, findings);
+  refuseTwice(root, findings);
+}
+
+/** Envoy takes a field under both of its names, and the last one counts. */
+function refuseTwice(node: EnvoyNode, findings: Findings): void {
+  const seen = new Map<string, string>();
+  for (const [key, each] of node.entries) {
+    const name = key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    const other = seen.get(name);
+    if (other !== undefined) findings.refuse(each, `\`${key}\` is \`${other}\` once more`, 'keep one of them');
+    seen.set(name, key);
+    refuseTwice(each, findings);
+  }
+  for (const each of node.elements) refuseTwice(each, findings);
 }

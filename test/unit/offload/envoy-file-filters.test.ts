@@ -166,6 +166,15 @@ const pairCases: readonly Refusal[] = [
     message: /`type_urls` of `svidgate\.offload\.default` is not the RBAC filter alone/,
   },
   {
+    title: 'a field under both of its names',
+    edit: replaced(
+      'failure_mode_allow: false',
+      'failure_mode_allow: false\n                      failureModeAllow: true',
+    ),
+    at: 'true',
+    message: /`failureModeAllow` is `failure_mode_allow` once more/,
+  },
+  {
     title: 'a gate over TCP',
     edit: replaced(
       '{ pipe: { path: ./run/authz.sock } }',
