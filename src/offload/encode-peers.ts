@@ -9,7 +9,7 @@ import {
 } from '../proto/index.ts';
 import { encodeText } from './encode-text.ts';
 import type { PeerMatch, TextMatch } from './offload-rules.ts';
-import { hasOtherTexts, otherTexts } from './other-texts.ts';
+import { hasOtherIds, noSpiffeIds, otherIds } from './other-ids.ts';
 
 const MTLS_TYPE_URL = 'type.googleapis.com/envoy.extensions.rbac.principals.mtls_authenticated.v3.Config';
 
@@ -37,14 +37,18 @@ export function encodeOuterPeers(peer: PeerMatch): PrincipalInit {
 
 /** Whether Envoy can be told who that is. */
 export function canTellPeer(match: TextMatch): boolean {
-  return match.kind === 'exact' && hasOtherTexts(match.text);
+  return match.kind === 'exact' && hasOtherIds(match.text);
 }
 
 /** Verified, with this one URI SAN and no other. */
 function exactly(match: TextMatch): PrincipalInit | undefined {
   if (match.kind !== 'exact' || !canTellPeer(match)) return undefined;
-  const others = otherTexts(match.text).map(verified);
-  return allOf([verified({ exact: match.text }), { notId: { orIds: { ids: others } } }]);
+  // Names and the subject of a certificate are no SPIFFE IDs: for those the smaller form does, which looks at them, too.
+  const others = otherIds(match.text).map((principalName): PrincipalInit => ({ authenticated: { principalName } }));
+  return allOf([
+    verified({ exact: match.text }),
+    { notId: { orIds: { ids: [...others, ...noSpiffeIds().map(verified)] } } },
+  ]);
 }
 
 /** In a certificate, whether Envoy has verified it or not. */
@@ -54,7 +58,7 @@ function presented(match: TextMatch): PrincipalInit {
 
 function verified(matcher: StringMatcherInit): PrincipalInit {
   const config = encodeMessage(MtlsAuthenticated, { sanMatcher: { sanType: SanType.URI, matcher } });
-  return { custom: { name: 'envoy.rbac.principals.mtls_authenticated', typedConfig: packAny(MTLS_TYPE_URL, config) } };
+  return { custom: { name: 'mtls', typedConfig: packAny(MTLS_TYPE_URL, config) } };
 }
 
 function allOf(ids: readonly PrincipalInit[]): PrincipalInit {

@@ -73,7 +73,9 @@ export const RbacRules = envoy.config.rbac.v3.RBAC;
 export type RbacPolicyInit = envoy.config.rbac.v3.PolicyInit;
 export type CelExpressionInit = google.api.expr.v1alpha1.ExprInit;
 export type PermissionInit = envoy.config.rbac.v3.PermissionInit;
+export type Principal = envoy.config.rbac.v3.Principal;
 export type PrincipalInit = envoy.config.rbac.v3.PrincipalInit;
+export type StringMatcher = envoy.type.matcher.v3.StringMatcher;
 export type StringMatcherInit = envoy.type.matcher.v3.StringMatcherInit;
 
 export type TypedExtensionConfig = envoy.config.core.v3.TypedExtensionConfig;

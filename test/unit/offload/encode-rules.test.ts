@@ -19,6 +19,8 @@ import {
   TypedExtensionConfig,
   unpackAny,
   type Any,
+  type Principal,
+  type StringMatcher,
   type TypedExtensionConfig as Config,
 } from '../../../src/proto/index.ts';
 
@@ -120,11 +122,18 @@ describe('what a request has to be', () => {
 
 type Matches = (text: string) => boolean;
 
-/** The SAN matcher of an extension, as RE2 would have it if JavaScript were it. */
-function sanOf(custom: Config | null | undefined): Matches {
+/** The SAN matcher of a principal, as RE2 would have it if JavaScript were it. */
+function sanOf({ custom, authenticated }: Pick<Principal, 'custom' | 'authenticated'>): Matches {
+  return matcherOf(authenticated?.principalName ?? sanMatcherOf(custom));
+}
+
+function sanMatcherOf(custom: Config | null | undefined): StringMatcher {
   const { sanMatcher } = unpackAny(MtlsAuthenticated, custom?.typedConfig as Any, MAX);
   assert.equal(sanMatcher?.sanType, SanType.URI);
-  const { exact, safeRegex } = sanMatcher.matcher ?? {};
+  return sanMatcher.matcher ?? assert.fail();
+}
+
+function matcherOf({ exact, safeRegex }: StringMatcher): Matches {
   if (typeof exact === 'string') return (text) => text === exact;
   const pattern = new RegExp(`^(?:${safeRegex?.regex.replaceAll(String.raw`\C`, '[^]') ?? assert.fail()})$`);
   return (text) => pattern.test(text);
@@ -135,8 +144,8 @@ function isLetIn(id: string): (...sans: readonly string[]) => boolean {
   const { filter } = decode(encodeRules(setOf([ruleOf('r', { peer: peers(id) })])));
   const [principal] = filter.shadowRules?.policies['r']?.principals ?? [];
   const [only, not] = principal?.andIds?.ids ?? [];
-  const isOne = sanOf(only?.custom);
-  const others = not?.notId?.orIds?.ids.map(({ custom }) => sanOf(custom)) ?? assert.fail();
+  const isOne = sanOf(only ?? assert.fail());
+  const others = not?.notId?.orIds?.ids.map((id) => sanOf(id)) ?? assert.fail();
   return (...sans) => sans.some(isOne) && !sans.some((san) => others.some((matches) => matches(san)));
 }
 
@@ -154,8 +163,9 @@ describe('whom a rule is for', () => {
     ID,
     'spiffe://aaaa.test/aaaaaaaaaa',
     'spiffe://a/ababababab',
-    `spiffe://${'long-'.repeat(16)}x`,
-    'ab',
+    `spiffe://${'long-'.repeat(15)}x`,
+    'spiffe://a',
+    'spiffe://spiffe//spiffe',
   ]) {
     test(`a verified certificate with ${id} and no other URI SAN`, () => {
       const letsIn = isLetIn(id);
@@ -186,7 +196,7 @@ describe('whom a rule is for', () => {
     const { filter } = decode(encodeRules(setOf([ruleOf('r', { peer })])));
     const [principal] = filter.shadowRules?.policies['r']?.principals ?? [];
     const [any, except] = principal?.andIds?.ids ?? [];
-    const each = any?.orIds?.ids.map(({ andIds }) => sanOf(andIds?.ids[0]?.custom)) ?? [];
+    const each = any?.orIds?.ids.map(({ andIds }) => sanOf(andIds?.ids[0] ?? assert.fail())) ?? [];
     assert.deepEqual(
       each.map((matches) => [matches(ID), matches(`${ID}/b`)]),
       [
