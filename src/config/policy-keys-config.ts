@@ -1,4 +1,4 @@
-import { SvidgateError } from '../core/index.ts';
+import { JWS_ALGORITHMS, SvidgateError } from '../core/index.ts';
 import {
   choiceField,
   listField,
@@ -11,28 +11,12 @@ import {
 } from './fields.ts';
 import { exactlyOne, pathField } from './schema-fields.ts';
 
-const ALGORITHMS = [
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'HS256',
-  'HS384',
-  'HS512',
-  'EdDSA',
-] as const;
-
 /** A key whose signatures on bundles count. */
 export interface PolicyKeyConfig {
   readonly name: string;
   /** What signatures call it. */
   readonly id: string;
-  readonly algorithm: (typeof ALGORITHMS)[number];
+  readonly algorithm: (typeof JWS_ALGORITHMS)[number];
   /** PEM of a public key or a certificate; for HS, the secret. */
   readonly file: string;
 }
@@ -49,7 +33,7 @@ export interface PolicyVerifyConfig {
 export function policyKeysField(folder: string) {
   const key = sectionField(
     {
-      algorithm: choiceField(ALGORITHMS, {
+      algorithm: choiceField(JWS_ALGORITHMS, {
         description: 'The only algorithm that it counts with, whatever a signature says.',
         default: 'RS256',
       }),

@@ -17,6 +17,7 @@ export { isCredentialName } from './credential-name.ts';
 export { combine, derive } from './derive.ts';
 export { describeError, ERROR_CATALOGUE, SvidgateError, type ErrorCode, type GrpcStatusName } from './errors.ts';
 export { fileChanges } from './file-changes.ts';
+export { JWS_ALGORITHMS } from './jws-algorithms.ts';
 export {
   LOG_FIELD_CATALOGUE,
   LOG_FIELD_NAMES,
@@ -26,6 +27,7 @@ export {
   type Logger,
 } from './logger.ts';
 export { merge } from './merge.ts';
+export { MESSAGE_HEADERS } from './message-headers.ts';
 export { newest } from './newest.ts';
 export { METRIC_CATALOGUE, noMetrics, type MetricName, type Metrics } from './metrics.ts';
 export { isFresh, QUIET_MS, readSteady } from './read-steady.ts';

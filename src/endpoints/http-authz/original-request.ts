@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { MESSAGE_HEADERS } from '../../core/index.ts';
 import type { AskedHeaders } from './asked-headers.ts';
 import type { RequestScheme } from './asked-path.ts';
 
@@ -33,16 +34,7 @@ export const EXPECTED_TIMEOUT = 'x-envoy-expected-rq-timeout-ms';
 
 /** They are about the call to us, and not about the request. */
 const OF_THE_CALL = new Set([
-  'connection',
-  'content-length',
-  'expect',
-  'host',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
+  ...MESSAGE_HEADERS,
   // Of the time that Envoy waits for us, and of the hop to us, which is always an internal one.
   EXPECTED_TIMEOUT,
   'x-envoy-internal',

@@ -1,24 +1,10 @@
 import { createPublicKey, hash, X509Certificate, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { SvidgateError } from '../../core/index.ts';
+import { JWS_ALGORITHMS, SvidgateError } from '../../core/index.ts';
 import type { SnapshotSigner } from '../snapshot-source.ts';
 
 /** The algorithms of OPA's signatures. */
-export const BUNDLE_ALGORITHMS = [
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'HS256',
-  'HS384',
-  'HS512',
-  'EdDSA',
-] as const;
+export const BUNDLE_ALGORITHMS = JWS_ALGORITHMS;
 
 export type BundleAlgorithm = (typeof BUNDLE_ALGORITHMS)[number];
 

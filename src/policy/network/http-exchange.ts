@@ -3,6 +3,7 @@ import { Agent as HttpAgent, request as requestHttp, type IncomingMessage, type 
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { isIP } from 'node:net';
 import { getCACertificates } from 'node:tls';
+import { MESSAGE_HEADERS } from '../../core/index.ts';
 import type { Origin } from './http-send-rules.ts';
 
 /** A request as the builtins' program wants it: see tools/rego-compiler/builtins/send.go. Texts have one character for each byte. */
@@ -54,18 +55,7 @@ export interface ExchangeOptions {
 const IDLE_MS = 4000;
 const MAX_IDLE_CONNECTIONS = 16;
 /** What Go's transport says by itself, or what would change where the message ends. */
-const OWN_HEADERS: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'expect',
-  'host',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
+const OWN_HEADERS: ReadonlySet<string> = new Set(MESSAGE_HEADERS);
 const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 /** May be sent again when a connection was closed before the answer. */
 const REPEATABLE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
