@@ -64,11 +64,19 @@ export function encodeDeltaRenewal(leased: readonly LeasedResource[], { typeUrl,
   });
 }
 
+/** What has a time to live, wrapped once for all streams: by its bytes, which they share. */
+const WRAPPED = new WeakMap<Uint8Array, { readonly ttlMs: number; readonly any: AnyInit }>();
+
 /** Only what has a time to live is wrapped: that is the one use that Envoys have for it in this variant. */
 function sotwResource({ name, version, bytes, ttlMs }: EncodedResource, typeUrl: string): AnyInit {
   const resource = packAny(typeUrl, bytes);
   if (ttlMs === undefined) return resource;
-  return packAny(RESOURCE_TYPE_URL, encodeMessage(DiscoveryResource, { name, version, resource, ...lifetime(ttlMs) }));
+  const known = WRAPPED.get(bytes);
+  if (known?.ttlMs === ttlMs) return known.any;
+  const message = encodeMessage(DiscoveryResource, { name, version, resource, ...lifetime(ttlMs) });
+  const any = packAny(RESOURCE_TYPE_URL, message);
+  WRAPPED.set(bytes, { ttlMs, any });
+  return any;
 }
 
 function lifetime(ttlMs: number | undefined): { readonly ttl?: ReturnType<typeof msToDuration> } {
