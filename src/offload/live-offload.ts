@@ -1,9 +1,10 @@
 import { describeError, type Clock, type Logger, type Metrics, type ReadonlyWatchable } from '../core/index.ts';
 import type { LiveSnapshots, PolicySnapshot } from '../policy/index.ts';
 import type { SpiffeId } from '../spiffe/index.ts';
+import { encodeRules, type EncodedRules } from './encode-rules.ts';
 import { OFFLOAD_NAMES, type OffloadKey, type OffloadSet } from './offload-rules.ts';
 import type { FollowedSet, OffloadSource } from './offload-source.ts';
-import { restrict, sameSet, setFor, type PeerFacts, type RestrictedPolicy } from './restrict.ts';
+import { restrict, sameSet, setFor, setOf, type PeerFacts, type RestrictedPolicy } from './restrict.ts';
 import { RuleOrigins } from './rule-origins.ts';
 import type { TranslatedPolicy } from './translated-policy.ts';
 import { Translation, type TranslationState } from './translation.ts';
@@ -127,6 +128,8 @@ class PolicyOffload {
   #restricted: RestrictedPolicy | undefined;
   /** Those that some caller was given, so that equal ones are one. */
   #sets: OffloadSet[] = [];
+  /** For a caller that has all rules, for the report. */
+  #whole: OffloadSet | undefined;
 
   constructor(policy: OffloadedPolicy, options: PolicyOffloadOptions) {
     this.#policy = policy;
@@ -180,17 +183,17 @@ class PolicyOffload {
 
   report(): OffloadReport {
     const { obstacle, fastDeny } = this.#policy;
-    const translated = this.#translation.current;
+    const said = this.#said();
     const numbers = {
-      rules: this.#restricted?.rules.length ?? 0,
+      rules: said?.allowCount ?? 0,
       withheld: this.#restricted?.withheld ?? 0,
-      left: translated?.left.length ?? 0,
+      left: (this.#translation.current?.left.length ?? 0) + (said?.left.length ?? 0),
       fastDeny,
       resource: OFFLOAD_NAMES.resource(this.#policy.name),
       followers: this.#followers.size,
     };
     if (obstacle !== undefined) return { state: 'nothing', reason: obstacle, ...numbers };
-    return { ...numbers, ...this.#state(this.#translation.state) };
+    return { ...numbers, ...this.#state(this.#translation.state, said) };
   }
 
   close(): void {
@@ -199,7 +202,22 @@ class PolicyOffload {
     this.refresh();
   }
 
-  #state(state: TranslationState): Pick<OffloadReport, 'state' | 'reason' | 'digest' | 'tookMs'> {
+  /** What Envoy can be told of all rules. */
+  #said(): EncodedRules | undefined {
+    if (this.#restricted === undefined) return undefined;
+    const { fastDeny } = this.#policy;
+    try {
+      this.#whole = setOf(this.#restricted, { fastDeny, before: this.#whole });
+      return encodeRules(this.#whole);
+    } catch {
+      return undefined; // told where they are sent
+    }
+  }
+
+  #state(
+    state: TranslationState,
+    said: EncodedRules | undefined,
+  ): Pick<OffloadReport, 'state' | 'reason' | 'digest' | 'tookMs'> {
     switch (state.kind) {
       case 'no_policy':
         return { state: 'nothing', reason: 'no policy is in force' };
@@ -209,8 +227,8 @@ class PolicyOffload {
         return { state: 'nothing', digest: state.digest, reason: state.reason };
       case 'translated': {
         const { digest, tookMs } = state;
-        const { rules = [], withheld = 0 } = this.#restricted ?? {};
-        if (rules.length > 0) return { state: 'on', digest, tookMs };
+        const { withheld = 0 } = this.#restricted ?? {};
+        if (said?.isEmpty === false) return { state: 'on', digest, tookMs };
         const { obstacle = 'peers of its rules are revoked, not registered, or of no trust domain that is known' } =
           this.#options.facts.value;
         const reason = withheld > 0 ? obstacle : 'no rule of it can be said in the words of Envoy';

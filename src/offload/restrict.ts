@@ -49,14 +49,22 @@ export function restrict(translated: TranslatedPolicy, facts: PeerFacts, before?
   return { translated, rules, withheld: translated.rules.length - rules.length };
 }
 
-/** What a caller with these IDs is sent. `before` is given again where it says the same. */
-export function setFor(
-  { translated, rules }: RestrictedPolicy,
-  callerIds: readonly SpiffeId[],
-  own: { readonly fastDeny: boolean; readonly before?: OffloadSet | undefined },
-): OffloadSet {
+interface SetOptions {
+  readonly fastDeny: boolean;
+  /** Given again where it says the same. */
+  readonly before?: OffloadSet | undefined;
+}
+
+/** What a caller with these IDs is sent. */
+export function setFor(restricted: RestrictedPolicy, callerIds: readonly SpiffeId[], own: SetOptions): OffloadSet {
+  const rules = restricted.rules.filter(({ from }) => holdsForCaller(from.caller, callerIds));
+  return setOf({ ...restricted, rules }, own);
+}
+
+/** With all rules, whomever they are for. */
+export function setOf({ translated, rules }: RestrictedPolicy, own: SetOptions): OffloadSet {
   const { policy, digest: policyDigest, outer } = translated;
-  const allow = rules.filter(({ from }) => holdsForCaller(from.caller, callerIds)).map(({ rule }) => rule);
+  const allow = rules.map(({ rule }) => rule);
   const set = { policy, policyDigest, allow, ...(own.fastDeny && outer !== undefined ? { outer } : {}) };
   return own.before !== undefined && sameSet(own.before, set) ? own.before : set;
 }
