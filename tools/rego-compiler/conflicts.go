@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"sort"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -26,6 +27,9 @@ func mayConflict(compiler *ast.Compiler, entrypoints []ast.Ref) []problem {
 	}
 	problems := []problem{}
 	for _, name := range sortedKeys(groups) {
+		sort.SliceStable(groups[name], func(i, j int) bool {
+			return groups[name][i].Location.Compare(groups[name][j].Location) < 0
+		})
 		found := conflictIn(compiler, groups[name])
 		if found == nil {
 			continue

@@ -1,5 +1,5 @@
 import type { CallerCondition, CallerIdTest } from '../translated-policy.ts';
-import type { RequestMatch, TextMatch } from '../offload-rules.ts';
+import type { HeaderTest, RequestMatch, TextMatch } from '../offload-rules.ts';
 import { joinPaths, type PathShape } from './path-shape.ts';
 
 /** A condition in the terms of Envoy's rules, before it is known which rules it takes. */
@@ -12,7 +12,9 @@ export type Formula =
   | { readonly kind: 'path'; readonly shape: PathShape }
   /** The peer's SPIFFE ID; without a match, any. */
   | { readonly kind: 'peer'; readonly match?: TextMatch }
-  | { readonly kind: 'caller'; readonly test: CallerIdTest };
+  | { readonly kind: 'caller'; readonly test: CallerIdTest }
+  /** All headers of a name, joined. In `under` alone. */
+  | { readonly kind: 'header'; readonly test: HeaderTest };
 
 /** Two sides of one condition, for requests that are plain (see plain-requests.ts): `under` implies it, and it implies `over`. */
 export interface Bounds {
@@ -62,6 +64,7 @@ export function not(formula: Formula): Formula {
     case 'path':
     case 'peer':
     case 'caller':
+    case 'header':
       return { kind: 'not', of: formula };
   }
 }
@@ -86,7 +89,7 @@ export function negate(bounds: Bounds, defined: Bounds): Bounds {
 }
 
 /** Of what a formula speaks. */
-export type Subject = 'request' | 'peer' | 'caller';
+export type Subject = 'request' | 'peer' | 'caller' | 'header';
 
 export function subjectsOf(formula: Formula, found: Set<Subject> = new Set()): ReadonlySet<Subject> {
   switch (formula.kind) {
@@ -103,6 +106,7 @@ export function subjectsOf(formula: Formula, found: Set<Subject> = new Set()): R
       break;
     case 'peer':
     case 'caller':
+    case 'header':
       found.add(formula.kind);
       break;
     case 'true':
@@ -128,6 +132,7 @@ export function callerCondition(formula: Formula): CallerCondition {
     case 'request':
     case 'path':
     case 'peer':
+    case 'header':
       return { kind: 'any', of: [] };
   }
 }

@@ -31,6 +31,7 @@ function namedIds(formula: Formula): readonly string[] | undefined {
     case 'request':
     case 'path':
     case 'caller':
+    case 'header':
       return undefined;
   }
 }
@@ -51,6 +52,7 @@ function holdsFor(formula: Formula, id: string): boolean {
     case 'request':
     case 'path':
     case 'caller':
+    case 'header':
       return false;
   }
 }

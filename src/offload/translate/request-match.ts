@@ -69,6 +69,7 @@ function limit(formula: Formula, side: Side): Formula {
     // Not of the request.
     case 'peer':
     case 'caller':
+    case 'header':
       return lost;
   }
 }
@@ -106,6 +107,7 @@ function decide(formula: Formula, path: string): Formula {
     case 'path':
     case 'peer':
     case 'caller':
+    case 'header':
       return formula;
   }
 }
@@ -132,6 +134,7 @@ export function matcherOf(formula: Formula): RequestMatch {
     case 'path':
     case 'peer':
     case 'caller':
+    case 'header':
       return NEVER_MATCHES;
   }
 }
@@ -153,6 +156,7 @@ function cost(formula: Formula): number {
     case 'path':
     case 'peer':
     case 'caller':
+    case 'header':
       return 0;
   }
 }

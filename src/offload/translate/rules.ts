@@ -1,7 +1,7 @@
 import type { GrantRule } from '../../policy/index.ts';
 import { isHop, type CallerCondition, type GateFacts } from '../translated-policy.ts';
-import type { PeerMatch, RequestMatch, TextMatch } from '../offload-rules.ts';
-import { all, any, callerCondition, formulaKey, subjectsOf, type Formula } from './formula.ts';
+import type { HeaderTest, PeerMatch, RequestMatch, TextMatch } from '../offload-rules.ts';
+import { all, any, callerCondition, formulaKey, subjectsOf, type Formula, type Subject } from './formula.ts';
 import { canTellPeer } from '../encode-peers.ts';
 import { peerMatch } from './peers.ts';
 import { NO_FORWARDED_CLIENT, unrefused } from './plain-requests.ts';
@@ -12,6 +12,7 @@ export interface DraftRule {
   readonly request: Formula;
   readonly peer: PeerMatch;
   readonly caller?: CallerCondition;
+  readonly headers?: readonly [HeaderTest, ...HeaderTest[]];
   readonly origin: readonly GrantRule[];
   /** Whether the peers may speak for others, in a header that only the gate reads. */
   readonly mayForward: boolean;
@@ -25,6 +26,7 @@ interface Alternative {
   readonly request: readonly Formula[];
   readonly peer: readonly Formula[];
   readonly caller: readonly Formula[];
+  readonly header: readonly Formula[];
 }
 
 /**
@@ -40,7 +42,7 @@ export function draftRules(
   if (alternatives === undefined) return 'too_large';
   const drafts: DraftRule[] = [];
   let isUntold = false;
-  for (const { request, peer, caller } of alternatives) {
+  for (const { request, peer, caller, header } of alternatives) {
     const peers = peerMatch(peer);
     if (peers === undefined) return 'untold';
     const match = simplify(all(request), 'under');
@@ -48,10 +50,19 @@ export function draftRules(
     const told = tellable(peers);
     isUntold ||= told !== peers;
     if (told === undefined) continue;
-    const condition = caller.length === 0 ? {} : { caller: callerCondition(all(caller)) };
+    if (header.some((each) => headerTest(each) === undefined)) return 'too_large';
+    const condition = conditionsOf(caller, header);
     drafts.push(...byHops(told, facts).map((each) => ({ request: match, ...condition, origin, ...each })));
   }
   return drafts.length === 0 && isUntold ? 'untold' : drafts;
+}
+
+function conditionsOf(caller: readonly Formula[], header: readonly Formula[]): Pick<DraftRule, 'caller' | 'headers'> {
+  const [first, ...rest] = header.map(headerTest).filter((test) => test !== undefined);
+  return {
+    ...(caller.length === 0 ? {} : { caller: callerCondition(all(caller)) }),
+    ...(first === undefined ? {} : { headers: [first, ...rest] }),
+  };
 }
 
 /** Those that Envoy can be told: it looks for any SAN, so that it has to be told all other texts. */
@@ -63,7 +74,7 @@ function tellable(peer: PeerMatch): PeerMatch | undefined {
 
 /** A formula as alternatives of which each is about the request, the peer and the caller apart. */
 function alternativesOf(formula: Formula): readonly Alternative[] | undefined {
-  let found: readonly Alternative[] = [{ request: [], peer: [], caller: [] }];
+  let found: readonly Alternative[] = [NO_CONDITIONS];
   const parts = formula.kind === 'all' ? formula.of : [formula];
   for (const part of parts) {
     const choices = choicesOf(part);
@@ -73,12 +84,12 @@ function alternativesOf(formula: Formula): readonly Alternative[] | undefined {
   return found;
 }
 
+const NO_CONDITIONS: Alternative = { request: [], peer: [], caller: [], header: [] };
+
 function choicesOf(part: Formula): readonly Alternative[] | undefined {
   const [subject, ...more] = subjectsOf(part);
-  const isPeers = subject === 'peer' && part.kind === 'any' && peerMatch([part]) === undefined;
-  if (more.length === 0 && !isPeers) {
-    const none: Alternative = { request: [], peer: [], caller: [] };
-    return [subject === undefined ? none : { ...none, [subject]: [part] }];
+  if (more.length === 0 && !needsRules(part, subject)) {
+    return [subject === undefined ? NO_CONDITIONS : { ...NO_CONDITIONS, [subject]: [part] }];
   }
   if (part.kind !== 'any') return part.kind === 'all' ? alternativesOf(part) : undefined;
   const choices: Alternative[] = [];
@@ -90,11 +101,29 @@ function choicesOf(part: Formula): readonly Alternative[] | undefined {
   return choices;
 }
 
+/** Whether each of its alternatives has to be a rule. */
+function needsRules(part: Formula, subject: Subject | undefined): boolean {
+  if (subject === 'peer') return part.kind === 'any' && peerMatch([part]) === undefined;
+  return subject === 'header' && headerTest(part) === undefined;
+}
+
+/** One test of one header: several texts of it are one. */
+function headerTest(part: Formula): HeaderTest | undefined {
+  if (part.kind === 'header') return part.test;
+  if (part.kind !== 'any') return undefined;
+  const tests = part.of.map((each) => (each.kind === 'header' ? each.test : undefined));
+  const [first] = tests;
+  if (first === undefined || tests.some((each) => each?.name !== first.name)) return undefined;
+  const [text, ...more] = new Set(tests.flatMap((each) => each?.oneOf ?? []));
+  return text === undefined ? undefined : { name: first.name, oneOf: [text, ...more] };
+}
+
 function join(one: Alternative, other: Alternative): Alternative {
   return {
     request: [...one.request, ...other.request],
     peer: [...one.peer, ...other.peer],
     caller: [...one.caller, ...other.caller],
+    header: [...one.header, ...other.header],
   };
 }
 
@@ -123,8 +152,8 @@ export function mergeRules(drafts: readonly DraftRule[]): readonly DraftRule[] {
     texts.set(value, text);
     return text;
   };
-  const rest = ({ caller, origin, mayForward }: DraftRule): string =>
-    `${textOf(caller)} ${textOf(origin[0])} ${mayForward}`;
+  const rest = ({ caller, headers, origin, mayForward }: DraftRule): string =>
+    `${textOf(caller)} ${textOf(headers)} ${textOf(origin[0])} ${mayForward}`;
   const byRequest = Map.groupBy(drafts, (each) => {
     return `${formulaKey(each.request)} ${each.peer.kind} ${JSON.stringify(each.peer.except)} ${rest(each)}`;
   });
@@ -216,6 +245,7 @@ function forAnybody(formula: Formula): Formula {
       return subjectsOf(formula).has('request') ? formula : { kind: 'true' };
     case 'peer':
     case 'caller':
+    case 'header':
       return { kind: 'true' };
     case 'true':
     case 'false':

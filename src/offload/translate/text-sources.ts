@@ -65,7 +65,7 @@ export function singleHeaderText(name: string): TextSymbol {
 const SEVERAL: Cause = {
   reason: 'no_matcher',
   message: 'of several headers of a name Envoy looks at each, the gate at all of them, joined by commas',
-  hint: '`contains`, that the header is there, and what it is not can be offloaded',
+  hint: '`==`, `in`, `contains`, that the header is there, and what it is not can be offloaded',
 };
 
 /**
@@ -75,17 +75,19 @@ const SEVERAL: Cause = {
 export function headerText(name: string): TextSymbol {
   const atom = (match: TextMatch | 'present'): Formula => request({ kind: 'header', name, match });
   const present = atom('present');
+  const joined = (text: string): Formula => ({ kind: 'header', test: { name, oneOf: [text] } });
   return {
     kind: 'text',
     defined: exact(present),
     limits: SEVERAL,
     test(match) {
       if (match.kind === 'regex' || !isPrintable(match.text)) return { under: FALSE, over: present };
-      if (match.text === '') return match.kind === 'exact' ? { under: FALSE, over: atom(match) } : exact(present);
+      if (match.text === '') return match.kind === 'exact' ? { under: joined(''), over: atom(match) } : exact(present);
       const found = atom(match);
       // What has a comma may be made of several; what has `!`, of bytes that are not UTF-8.
       const over = /[,!]/.test(match.text) ? present : found;
-      return { under: match.kind === 'contains' ? found : FALSE, over };
+      const under = match.kind === 'exact' ? joined(match.text) : match.kind === 'contains' ? found : FALSE;
+      return { under, over };
     },
   };
 }

@@ -103,7 +103,36 @@ const ROWS: readonly Row[] = [
   { rego: 'headers["x-a"]', yes: [header('x-a', '1'), header('x-a', '')], no: [{}, header('x-b', '1')] },
   { rego: 'not headers["x-a"]', yes: [{}], no: [header('x-a', ''), header('x-a', '1', '2')] },
   { rego: 'headers["X-A"]', yes: [], no: [header('x-a', '1')] },
-  { rego: 'headers["x-a"] == "b"', yes: [], no: [header('x-a', 'c'), {}], left: [header('x-a', 'b')] },
+  {
+    rego: 'headers["x-a"] == "b"',
+    yes: [header('x-a', 'b')],
+    no: [header('x-a', 'c'), {}, header('x-a', 'B')],
+    refused: [header('x-a', 'c'), {}],
+  },
+  {
+    rego: 'headers["x-a"] == "b"; true',
+    yes: [header('x-a', 'b')],
+    no: [header('x-a', 'b', 'b'), header('x-a', 'b', '')],
+    refused: [],
+  },
+  {
+    rego: 'headers["x-a"] == "b"; http.method == "PUT"',
+    yes: [{ method: 'PUT', ...header('x-a', 'b') }],
+    no: [header('x-a', 'b')],
+  },
+  { rego: 'headers["x-a"] in {"b", "c"}', yes: [header('x-a', 'b'), header('x-a', 'c')], no: [{}, header('x-a', 'd')] },
+  {
+    rego: 'headers["x-a"] == "b"; headers["x-b"] == "c"',
+    yes: [
+      {
+        headers: [
+          ['x-a', 'b'],
+          ['x-b', 'c'],
+        ],
+      },
+    ],
+    no: [header('x-a', 'b')],
+  },
   {
     rego: 'headers["x-a"] != "b"',
     yes: [header('x-a', 'c'), header('x-a', '')],
@@ -123,7 +152,7 @@ const ROWS: readonly Row[] = [
     no: [header('x-a', 'b'), {}],
     refused: [],
   },
-  { rego: 'object.get(headers, "x-a", "") == ""', yes: [{}], no: [header('x-a', 'b')], left: [header('x-a', '')] },
+  { rego: 'object.get(headers, "x-a", "") == ""', yes: [{}, header('x-a', '')], no: [header('x-a', 'b')] },
   { rego: 'headers.host == "orders.test"', yes: [], no: [{}], refused: [] },
   { rego: 'peer == "spiffe://a.test/alice"', yes: [{ peer: ALICE }], no: [{}, { peer: BOB }], refused: [] },
   {
@@ -236,7 +265,11 @@ function isAllowed(ways: readonly Translated[], asked: Asked): boolean {
   const ids = [(asked.caller ?? ORDERS) as SpiffeId];
   const allow = drafts
     .filter(({ caller }) => holdsForCaller(caller, ids))
-    .map((draft, at) => ({ id: `r#${at}`, request: guardedMatch(draft, guards), peer: draft.peer, origin: [] }));
+    .map((draft, at) => {
+      const { peer, headers } = draft;
+      const match = { id: `r#${at}`, request: guardedMatch(draft, guards), peer, origin: [] };
+      return headers === undefined ? match : { ...match, headers };
+    });
   const matches = offloadMatcher({ policy: 'rows', policyDigest: '', allow });
   const answers = Object.values(ENVOY_READINGS).map(
     (reading) => matches(envoyRequest(asked), reading).allow !== undefined,
