@@ -71,7 +71,7 @@ export const FAULTS: readonly Fault[] = [
   { name: 'every peer is verified', shownBy: 'peer_unproven', translators: withReference('svidgate.peer.verified', () => ({ kind: 'constant', value: false })) },
   { name: 'of whatever says the caller', shownBy: 'callers', spoil: { translated: withoutCallers } },
   { name: 'a parameter is a header', shownBy: 'queries', translators: withReference('parsed_query.*', (_keys, about) => reference('parsed_path').meaning([], about)) },
-  { name: 'what is denied is forgotten', shownBy: 'deny_list_plain', spoil: { set: onRequests((match) => (match.kind === 'not' ? ALWAYS : match)) } },
+  { name: 'what is denied is forgotten', shownBy: 'not_prefix', spoil: { set: onRequests((match) => (match.kind === 'not' ? ALWAYS : match)) } },
   { name: 'regexes take any text', shownBy: 'split_parts', spoil: { set: onRequests((match) => (isRegex(match) ? ALWAYS : match)) } },
   { name: 'all of many is any of them', shownBy: 'parsed_not', spoil: { set: onRequests((match) => (match.kind === 'all' ? { ...match, kind: 'any' } : match)) } },
   { name: 'bodies are not parsed', shownBy: 'not_prefix', gate: (gate) => ({ ...gate, parsesBodies: false }) },

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { tempFolder } from '../../support/temp-folder.ts';
 import { FAULTS } from './faults.ts';
-import { hunt, sum, type HuntFigures, type Prepared } from './hunt.ts';
+import { hunt, NOTHING, sum, type Prepared } from './hunt.ts';
 import { createWorkshop, focusedOn, joinedPolicies, report } from './run-hunt.ts';
 import { createStage } from './stage.ts';
 
@@ -22,7 +22,7 @@ test('the hunt for a rule that allows what the gate denies', async (t) => {
   for (const policy of await joinedPolicies()) prepared.push(open.use(await workshop.prepare(policy)));
 
   await t.test('finds none', async () => {
-    let total: HuntFigures = { checks: 0, allowed: 0, offloaded: 0, refused: 0, failures: [] };
+    let total = NOTHING;
     for (const each of prepared) {
       const figures = await hunt(each, stage, { seed: SEED, requests: REQUESTS, maxFailures: 1 });
       const text = figures.failures.length === 0 ? '' : await report(figures.failures, { prepared: each, stage });

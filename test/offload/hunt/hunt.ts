@@ -48,11 +48,13 @@ export interface HuntFailure {
 
 export interface HuntFigures {
   readonly checks: number;
-  /** By the gate. */
+  /** Those that the gate was asked about whatever Envoy does. */
+  readonly sampled: number;
+  /** Of the sampled, by the gate. */
   readonly allowed: number;
-  /** Without a call. */
+  /** Of the sampled, without a call. */
   readonly offloaded: number;
-  /** Without a call. */
+  /** Of the sampled, without a call. */
   readonly refused: number;
   readonly failures: readonly HuntFailure[];
 }
@@ -65,6 +67,8 @@ export interface HuntOptions {
   readonly moments?: readonly MomentName[];
   /** After which it ends. Default 20. */
   readonly maxFailures?: number;
+  /** Of requests that Envoy asks about, one in so many is asked about here, too. Default 1. */
+  readonly askEvery?: number;
 }
 
 /** What is the case while a part of the requests is asked; most are asked in the first. */
@@ -94,11 +98,12 @@ export async function hunt(prepared: Prepared, stage: Stage, options: HuntOption
   return total;
 }
 
-const NOTHING: HuntFigures = { checks: 0, allowed: 0, offloaded: 0, refused: 0, failures: [] };
+export const NOTHING: HuntFigures = { checks: 0, sampled: 0, allowed: 0, offloaded: 0, refused: 0, failures: [] };
 
 export function sum(one: HuntFigures, other: HuntFigures): HuntFigures {
   return {
     checks: one.checks + other.checks,
+    sampled: one.sampled + other.sampled,
     allowed: one.allowed + other.allowed,
     offloaded: one.offloaded + other.offloaded,
     refused: one.refused + other.refused,
@@ -161,7 +166,7 @@ async function huntIn(scene: Scene, options: HuntOptions): Promise<HuntFigures> 
     const each = await Promise.all(
       Array.from({ length: count }, (_, index) => {
         const draw = drawNear(prepared.policy, createRandom(options.seed, from + index), vocabulary);
-        return tryOne(draw, scene);
+        return tryOne(draw, scene, (from + index) % (options.askEvery ?? 1) === 0);
       }),
     );
     total = each.reduce(sum, total);
@@ -170,16 +175,20 @@ async function huntIn(scene: Scene, options: HuntOptions): Promise<HuntFigures> 
   return total;
 }
 
-async function tryOne(draw: Draw, scene: Scene): Promise<HuntFigures> {
+async function tryOne(draw: Draw, scene: Scene, isSampled = true): Promise<HuntFigures> {
   const match = scene.match(draw);
+  if (!isSampled && match.allow === undefined && !match.refused) return { ...NOTHING, checks: 1 };
   const answer = await scene.ask(draw);
   const failure = failureOf(draw, { match, answer, scene });
+  const failures = failure === undefined ? [] : [failure];
+  if (!isSampled) return { ...NOTHING, checks: 1, failures };
   return {
     checks: 1,
+    sampled: 1,
     allowed: Number(answer.isAllowed),
     offloaded: Number(match.allow !== undefined),
     refused: Number(match.refused),
-    failures: failure === undefined ? [] : [failure],
+    failures,
   };
 }
 

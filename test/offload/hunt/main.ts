@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { tempFolder } from '../../support/temp-folder.ts';
-import { hunt, type HuntFigures } from './hunt.ts';
+import { hunt, NOTHING, sum, type HuntFigures } from './hunt.ts';
 import { allPolicies, createWorkshop, joinedPolicies, report } from './run-hunt.ts';
 import { createStage } from './stage.ts';
 
@@ -15,6 +15,7 @@ const [requests = 0, seed = randomInt(2 ** 31), processes = availableParallelism
   .slice(2, 5)
   .map(Number);
 const names = process.argv.slice(5);
+const ASK_EVERY = 8;
 if (!(requests > 0)) {
   console.error('usage: node test/offload/hunt/main.ts REQUESTS [SEED] [PROCESSES] [POLICY…]');
   process.exit(2);
@@ -47,10 +48,12 @@ async function alone(): Promise<number> {
   await using stage = await createStage(folder.path);
   const workshop = createWorkshop(stage.gate);
   let isGood = true;
+  let total = NOTHING;
   for (const policy of all) {
     await using prepared = await workshop.prepare(policy);
     const startedAt = performance.now();
-    const figures = await hunt(prepared, stage, { seed, requests });
+    const figures = await hunt(prepared, stage, { seed, requests, askEvery: ASK_EVERY });
+    total = sum(total, { ...figures, failures: [] });
     const { ways, rules } = prepared.translated;
     const speed = Math.round((figures.checks / (performance.now() - startedAt)) * 1000);
     console.log(
@@ -60,11 +63,12 @@ async function alone(): Promise<number> {
     isGood = false;
     console.log(await report(figures.failures, { prepared, stage }));
   }
+  console.log(`in all ${total.checks} requests: ${shown(total)}`);
   return isGood ? 0 : 1;
 }
 
-function shown({ checks, allowed, offloaded, refused, failures }: HuntFigures): string {
-  const share = (count: number, of = checks): string => `${of === 0 ? 0 : Math.round((count / of) * 100)} %`;
+function shown({ sampled, allowed, offloaded, refused, failures }: HuntFigures): string {
+  const share = (count: number, of = sampled): string => `${of === 0 ? 0 : Math.round((count / of) * 100)} %`;
   const faults = failures.length === 0 ? '' : `${failures.length} FAILURES, `;
   return `${faults}allowed ${share(allowed)}, of these offloaded ${share(offloaded, allowed)}, refused ${share(refused)}`;
 }
