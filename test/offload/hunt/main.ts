@@ -22,7 +22,12 @@ if (!(requests > 0)) {
 }
 const single = await allPolicies();
 const all =
-  names.length === 0 ? single : [...single, ...(await joinedPolicies())].filter(({ name }) => names.includes(name));
+  names.length === 0
+    ? single
+    : [
+        ...single,
+        ...(await joinedPolicies()).filter((joined) => !single.some(({ name }) => name === joined.name)),
+      ].filter(({ name }) => names.includes(name));
 process.exitCode = processes > 1 ? await inParts() : await alone();
 
 async function inParts(): Promise<number> {
