@@ -25,12 +25,21 @@ func mayConflict(compiler *ast.Compiler, entrypoints []ast.Ref) []problem {
 			groups[name] = append(groups[name], rule)
 		}
 	}
+	for _, rule := range reached {
+		if rule.Head.RuleKind() == ast.MultiValue && hasObjectComprehension(rule) {
+			name := rule.Ref().GroundPrefix().String()
+			groups[name] = append(groups[name], rule)
+		}
+	}
 	problems := []problem{}
 	for _, name := range sortedKeys(groups) {
 		sort.SliceStable(groups[name], func(i, j int) bool {
 			return groups[name][i].Location.Compare(groups[name][j].Location) < 0
 		})
 		found := conflictIn(compiler, groups[name])
+		if found == nil {
+			found = overlapIn(groups[name], reached)
+		}
 		if found == nil {
 			continue
 		}
@@ -41,6 +50,37 @@ func mayConflict(compiler *ast.Compiler, entrypoints []ast.Ref) []problem {
 		problems = append(problems, at)
 	}
 	return problems
+}
+
+// overlapIn finds a rule with variables in its name beside one whose name it may also have, and one with an object comprehension:
+// a key with two values is an error, too.
+func overlapIn(group, reached []*ast.Rule) *ast.Rule {
+	for _, rule := range group {
+		prefix := rule.Ref().GroundPrefix()
+		for _, other := range reached {
+			isOther := len(prefix) < len(rule.Ref()) && other.Ref().HasPrefix(prefix) && !other.Default
+			if isOther && other.Head.RuleKind() == ast.SingleValue && !sameConstant([]*ast.Rule{rule, other}) {
+				return rule
+			}
+		}
+	}
+	for _, rule := range group {
+		if hasObjectComprehension(rule) {
+			return rule
+		}
+	}
+	return nil
+}
+
+func hasObjectComprehension(rule *ast.Rule) bool {
+	found := false
+	ast.WalkTerms(rule, func(t *ast.Term) bool {
+		if _, is := t.Value.(*ast.ObjectComprehension); is {
+			found = true
+		}
+		return found
+	})
+	return found
 }
 
 // reachedRules are those of the entrypoints and all that they depend on, some else branches by themselves, too.
@@ -73,6 +113,9 @@ func reachedRules(compiler *ast.Compiler, entrypoints []ast.Ref) []*ast.Rule {
 // conflictIn is the definition that may give another value than one before it, or several itself.
 func conflictIn(compiler *ast.Compiler, group []*ast.Rule) *ast.Rule {
 	first := group[0]
+	if first.Head.RuleKind() == ast.MultiValue {
+		return first
+	}
 	if sameConstant(group) {
 		return nil
 	}

@@ -43,7 +43,7 @@ func splitElse(module *ast.Module) {
 // holds is a rule that is true where the branch has a value.
 func holds(branch *ast.Rule, name string) *ast.Rule {
 	body := copyExprs(branch.Body)
-	if branch.Head.Value != nil && !branch.Head.Value.IsGround() {
+	if branch.Head.Value != nil && (!branch.Head.Value.IsGround() || isComputed(branch.Head.Value)) {
 		body = append(body, ast.Equality.Expr(ast.VarTerm("__else_value__"), branch.Head.Value.Copy()))
 	}
 	helper := branch.Copy()

@@ -4,7 +4,7 @@ import type { Bounds } from './formula.ts';
 
 /** What a Rego term stands for, as far as Envoy can know it. Undefined terms pass no test. */
 export type Meaning =
-  | { readonly kind: 'constant'; readonly value: unknown }
+  | { readonly kind: 'constant'; readonly value: unknown; readonly isSet?: boolean }
   | TextSymbol
   | ListSymbol
   | NumberSymbol

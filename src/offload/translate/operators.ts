@@ -54,6 +54,7 @@ function withText(text: Meaning | undefined, test: (text: TextSymbol) => Bounds 
 
 function equals(left: Meaning | undefined, right: Meaning | undefined): Meaning | undefined {
   if (left === undefined || right === undefined) return undefined;
+  if ([left, right].some((each) => each.kind === 'constant' && each.isSet === true)) return undefined;
   if (left.kind === 'constant' && right.kind === 'constant') {
     return constant(JSON.stringify(left.value) === JSON.stringify(right.value));
   }
@@ -293,7 +294,8 @@ function lastSegment(left: Meaning | undefined, right: Meaning | undefined): Num
 
 /** `object.get(input.attributes.request.http.headers, name, other)`. */
 function withDefault(text: Meaning, other: unknown): Meaning {
+  if (typeof other !== 'string' || !isPrintable(other)) return noMatcher('a default that is no plain text');
   if (text.kind === 'nothing') return constant(other);
   if (text.kind !== 'text') return unknown('no_matcher', 'a default of this has no equal in Envoy');
-  return orElse(text, (match) => typeof other === 'string' && matchesText(match, other));
+  return orElse(text, (match) => matchesText(match, other));
 }

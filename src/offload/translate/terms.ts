@@ -30,10 +30,14 @@ export function meaningOf(term: Term, context: TermContext, depth = 0): Meaning 
   if (term.ref !== undefined) return referenceMeaning(term.ref, context, depth);
   if (term.var !== undefined) return variableMeaning(term.var, context, depth);
   if (term.call !== undefined) return callMeaning(term.call.operator, term.call.args, { context, depth });
-  if (term.kind === 'array' || term.kind === 'set') return constant([]);
+  if (term.kind === 'array') return constant([]);
+  if (term.kind === 'set') return { kind: 'constant', value: [], isSet: true };
   if (term.kind === 'object') return constant({});
   const members = term.array ?? term.set;
-  if (members !== undefined) return collection(members, context, depth);
+  if (members !== undefined) {
+    const found = collection(members, context, depth);
+    return found.kind === 'constant' && term.set !== undefined ? { ...found, isSet: true } : found;
+  }
   if (term.object !== undefined) return objectMeaning(term.object, context, depth);
   return noMatcher('a comprehension', 'say it with `in`, or with a rule of its own');
 }
@@ -83,6 +87,7 @@ function collection(members: readonly Term[], context: TermContext, depth: numbe
   const values: unknown[] = [];
   for (const each of meanings) {
     if (each.kind !== 'constant') return each.kind === 'unknown' ? each : noMatcher('a list with parts of the request');
+    if (each.isSet === true) return noMatcher('a set in a list');
     values.push(each.value);
   }
   return constant(values);
@@ -110,7 +115,7 @@ function referenceMeaning(ref: readonly Term[], context: TermContext, depth: num
 
 /** A rule of the residual holds where it is true. */
 function dataMeaning(keys: readonly Term[], { support }: TermContext): Meaning {
-  const isPath = keys.every(({ value }) => typeof value === 'string');
+  const isPath = keys.every(({ value }) => typeof value === 'string' && !value.includes('/'));
   const found = isPath ? support(keys.map(({ value }) => String(value)).join('/')) : undefined;
   const hint =
     'rules with a default other than `false`, and sets, are looked at where they are asked: name their conditions instead';

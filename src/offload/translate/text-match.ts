@@ -48,6 +48,7 @@ export function searchRegex(pattern: string): string | undefined {
 const TOKEN = /\\[dwsDWS.\\/^$*+?()[\]{}|]|\(\?:|\[\^?(?:\\[dws.\\/^$*+?()[\]{}|-]|[^\\[\]])+\]|[^\\]/g;
 
 function hasPlainSyntax(body: string): boolean {
+  if (body.includes('[^]') || body.includes('[]')) return false;
   const tokens = body.match(TOKEN) ?? [];
   if (tokens.join('') !== body) return false;
   let depth = 0;
