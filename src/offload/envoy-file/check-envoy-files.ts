@@ -9,7 +9,7 @@ import { judgeConnections } from './judge-connections.ts';
 import { judgeExtAuthz } from './judge-ext-authz.ts';
 import { judgeOtherFilters } from './judge-other-filters.ts';
 import { judgeRbac } from './judge-rbac.ts';
-import { judgeRoutes } from './judge-routes.ts';
+import { judgeGateAlone, judgeRoutes } from './judge-routes.ts';
 import { judgeStatsSinks } from './judge-stats-sinks.ts';
 
 export interface EnvoyFile {
@@ -72,9 +72,13 @@ function judgeManager(found: FoundManager, { findings, routeConfigs, clusters, p
     manager.at('http_filters'),
     ...manager.at('upgrade_configs').elements.map((upgrade) => upgrade.at('filters')),
   ];
-  const all = lists.map(readFilters).filter(hasOffload);
-  if (all.length === 0) return false;
-  for (const filters of all) {
+  const all = lists.map((list) => ({ list, filters: readFilters(list) }));
+  if (!all.some(({ filters }) => hasOffload(filters))) return false;
+  for (const { list, filters } of all) {
+    if (!hasOffload(filters)) {
+      judgeGateAlone(manager, { list, filters }, { findings, routeConfigs });
+      continue;
+    }
     const pairs = findPairs(filters, findings);
     for (const pair of pairs) {
       judgeRbac(pair, findings);

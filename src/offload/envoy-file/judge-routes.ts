@@ -1,9 +1,10 @@
 import { OFFLOAD_NAMES } from '../offload-rules.ts';
 import type { EnvoyNode, TypedMessage } from './envoy-node.ts';
 import { EXT_AUTHZ, type ChainFilter, type FilterChain, type FilterPair } from './filter-pairs.ts';
+import { routesOf } from './find-routes.ts';
 import type { Findings } from './findings.ts';
 import { writerProblem } from './judge-other-filters.ts';
-import { routeLeaves, type RouteLeaf } from './route-leaves.ts';
+import { routeLeaves, unknownActions, type RouteLeaf } from './route-leaves.ts';
 
 const FILTER_CONFIG = 'envoy.config.route.v3.FilterConfig';
 const AUTHZ_PER_ROUTE = 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute';
@@ -19,22 +20,40 @@ export function judgeRoutes(
   { filters, pairs }: FilterChain,
   { findings, routeConfigs }: { readonly findings: Findings; readonly routeConfigs: ReadonlyMap<string, EnvoyNode> },
 ): void {
-  const inline = manager.at('route_config');
-  const discovered = manager.at('rds');
-  const config = inline.isSet ? inline : routeConfigs.get(discovered.at('route_config_name').text ?? '');
-  if (config === undefined) {
-    findings.note(
-      discovered.isSet ? discovered : manager,
+  const { configs, unseen } = routesOf(manager, routeConfigs);
+  // What no route turns on is open.
+  const tell = pairs.some(({ rbac, authz }) => rbac.isDisabled || authz.isDisabled) ? 'refuse' : 'note';
+  for (const node of unseen) {
+    findings[tell](
+      node,
       'routes that come by discovery are not judged: they may turn filters off, or name another policy',
       'check them in a file of their own, with one more --envoy',
     );
+  }
+  for (const config of configs) {
+    for (const action of unknownActions(config)) {
+      findings.refuse(action, 'a matcher whose action is neither a Route nor a RouteList', 'write one of the two');
+    }
+    for (const overrides of perFilterConfigs(config)) judgeOverrides(overrides, { filters, pairs }, findings);
+    for (const leaf of routeLeaves(config)) judgeLeaf(leaf, { filters, pairs }, findings);
+  }
+}
+
+/** That filters of upgrades, or those beside them, have a gate where others have an offload. */
+export function judgeGateAlone(
+  manager: EnvoyNode,
+  { list, filters }: { readonly list: EnvoyNode; readonly filters: readonly ChainFilter[] },
+  { findings, routeConfigs }: { readonly findings: Findings; readonly routeConfigs: ReadonlyMap<string, EnvoyNode> },
+): void {
+  if (filters.length === 0) return;
+  if (!filters.some(({ types }) => types.includes(EXT_AUTHZ))) {
+    const message = 'filters without ext_authz beside those of the offload: what goes through them has no decision';
+    findings.refuse(list, message, 'write the filters of the offload here, too');
     return;
   }
-  if (config.at('vhds').isSet) {
-    findings.note(config.at('vhds'), 'virtual hosts that come by discovery are not judged', 'write them in the file');
+  for (const config of routesOf(manager, routeConfigs).configs) {
+    for (const leaf of routeLeaves(config)) judgeGate(leaf, { filters, pairs: [] }, findings);
   }
-  for (const overrides of perFilterConfigs(config)) judgeOverrides(overrides, { filters, pairs }, findings);
-  for (const leaf of routeLeaves(config)) judgeLeaf(leaf, { filters, pairs }, findings);
 }
 
 /** Wherever routes may say something about filters, also where routeLeaves does not look. */
@@ -126,16 +145,18 @@ interface OnRoute {
 }
 
 function onRoute({ name, isDisabled }: ChainFilter, { overrides }: RouteLeaf): OnRoute {
-  let [isOn, policy] = [!isDisabled, DEFAULT_POLICY];
+  let [isOn, isSkipped, policy] = [!isDisabled, false, DEFAULT_POLICY];
   for (const each of overrides) {
     const given = each.entry(name);
     if (!given.isSet) continue;
     const { type, node } = given.message;
     isOn = !(type === FILTER_CONFIG && isTrue(node.at('disabled')));
-    const settings = unwrap(given.message)?.node.at('check_settings', 'context_extensions');
-    policy = settings?.entry(POLICY).text ?? policy;
+    const own = unwrap(given.message);
+    if (own === undefined) continue;
+    isSkipped = isTrue(own.node.at('disabled'));
+    policy = own.node.at('check_settings', 'context_extensions').entry(POLICY).text ?? policy;
   }
-  return { isOn, policy };
+  return { isOn: isOn && !isSkipped, policy };
 }
 
 function judgeLeaf(leaf: RouteLeaf, { filters, pairs }: FilterChain, findings: Findings): void {
@@ -149,10 +170,14 @@ function judgeLeaf(leaf: RouteLeaf, { filters, pairs }: FilterChain, findings: F
       `write \`context_extensions: { ${POLICY}: ${policy} }\`, or use \`${OFFLOAD_NAMES.resource(asked.policy)}\``,
     );
   }
+  judgeGate(leaf, { filters, pairs }, findings);
+}
+
+function judgeGate(leaf: RouteLeaf, { filters, pairs }: FilterChain, findings: Findings): void {
   const gates = filters.filter(({ types }) => types.includes(EXT_AUTHZ));
   if (gates.some((gate) => onRoute(gate, leaf).isOn)) return;
-  // Where one is on by default, what turned it off is refused; so is a chain with none.
-  if (gates.length === 0 || gates.some(({ isDisabled }) => !isDisabled)) return;
+  // Where that of a pair is on by default, what turned it off is refused; so is a chain with none.
+  if (gates.length === 0 || pairs.some(({ authz }) => !authz.isDisabled)) return;
   findings.refuse(
     leaf.node,
     'no ext_authz filter is on for this route: its requests pass without a decision',

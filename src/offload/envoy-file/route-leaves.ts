@@ -8,6 +8,7 @@ export interface RouteLeaf {
 }
 
 const ROUTE = 'envoy.config.route.v3.Route';
+const ROUTES = 'envoy.config.route.v3.RouteList';
 
 /** Every route of a route configuration, once for each of its weighted clusters. */
 export function routeLeaves(config: EnvoyNode): readonly RouteLeaf[] {
@@ -35,5 +36,20 @@ function ownOverrides(node: EnvoyNode): readonly EnvoyNode[] {
 function routesOfMatcher(node: EnvoyNode): readonly EnvoyNode[] {
   const { type, node: message } = node.message;
   if (type === ROUTE) return [message];
+  if (type === ROUTES) return message.at('routes').elements;
   return [...node.elements, ...node.entries.map(([, each]) => each)].flatMap(routesOfMatcher);
+}
+
+/** What matchers of virtual hosts do that is no route which routeLeaves has. */
+export function unknownActions(config: EnvoyNode): readonly EnvoyNode[] {
+  return config.at('virtual_hosts').elements.flatMap((host) => unknownIn(host.at('matcher')));
+}
+
+function unknownIn(node: EnvoyNode): readonly EnvoyNode[] {
+  const { type } = node.message;
+  if (type === ROUTE || type === ROUTES) return [];
+  const action = node.at('action');
+  const isKnown = [ROUTE, ROUTES].includes(action.at('typed_config').message.type);
+  const below = [...node.elements, ...node.entries.map(([, each]) => each)].flatMap(unknownIn);
+  return action.isSet && !isKnown ? [action, ...below] : below;
 }

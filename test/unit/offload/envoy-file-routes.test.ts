@@ -125,6 +125,93 @@ const routeCases: readonly Refusal[] = [
   },
 ];
 
+const scope = (config: string): string =>
+  `                scoped_routes:
+                  name: scopes
+                  scope_key_builder: { fragments: [{ header_value_extractor: { name: x-scope, index: 0 } }] }
+                  ${config}
+`;
+const scopes = (config: string): string =>
+  scope(`scoped_route_configurations_list: { scoped_route_configurations: [{ name: a, key: {}, ${config} }] }`);
+const ROUTE_CONFIG = / {16}route_config:\n[^]*?(?= {16}http_filters:)/;
+const GATE = `{ name: gate, typed_config: { '@type': ${HTTP}.ext_authz.v3.ExtAuthz } }`;
+const off = both(
+  replaced(RBAC, `${RBAC}                    disabled: true\n`),
+  replaced(AUTHZ, `${AUTHZ}                    disabled: true\n`),
+);
+const upgrade = (filters: string): ((text: string) => string) =>
+  added(
+    '                stat_prefix: shop\n',
+    `                upgrade_configs: [{ upgrade_type: websocket, filters: [${filters}] }]\n`,
+  );
+const matcher = (action: string): ((text: string) => string) =>
+  replaced(
+    VIRTUAL_HOST,
+    `${VIRTUAL_HOST}                      matcher: { on_no_match: { action: { name: x, typed_config: ${action} } } }\n`,
+  );
+const ROUTE_TYPE = "'@type': type.googleapis.com/envoy.config.route.v3";
+
+const wayCases: readonly Refusal[] = [
+  {
+    title: 'filters of an upgrade without a gate',
+    edit: upgrade(`{ name: router, typed_config: { '@type': ${HTTP}.router.v3.Router } }`),
+    at: '[{ name: router',
+    message: /what goes through them has no decision/,
+  },
+  {
+    title: 'filters of an upgrade whose gate is off',
+    edit: upgrade(GATE.replace('{ name: gate,', '{ name: gate, disabled: true,')),
+    at: 'match: { prefix: / }',
+    message: /no ext_authz filter is on for this route/,
+  },
+  {
+    title: 'a list of routes without a gate, by a matcher',
+    edit: both(
+      off,
+      onRoute(
+        `svidgate.offload.default: { ${CONFIG}, config: {} }, envoy.filters.http.ext_authz: { ${PER_ROUTE}, check_settings: { context_extensions: { svidgate.policy: default } } }`,
+      ),
+      matcher(`{ ${ROUTE_TYPE}.RouteList, routes: [{ match: { prefix: /open } }] }`),
+    ),
+    at: '{ match: { prefix: /open }',
+    message: /no ext_authz filter is on for this route/,
+  },
+  {
+    title: 'an action of a matcher that is no route',
+    edit: matcher(`{ ${ROUTE_TYPE}.Other }`),
+    at: `{ name: x, typed_config: { ${ROUTE_TYPE}.Other`,
+    message: /a matcher whose action is neither a Route nor a RouteList/,
+  },
+  ...[`{ ${CONFIG}, disabled: true }`, `{ ${PER_ROUTE}, disabled: true }`].map((config) => ({
+    title: `another gate for all that a route turns off: ${config}`,
+    edit: both(off, before(RBAC, GATE), onRoute(`gate: ${config}`)),
+    at: 'match: { prefix: / }',
+    message: /no ext_authz filter is on for this route/,
+  })),
+  {
+    title: 'routes of a scope without a decision',
+    edit: (text) =>
+      text.replace(
+        ROUTE_CONFIG,
+        scopes(
+          `route_configuration: { name: r, typed_per_filter_config: { envoy.filters.http.ext_authz: { ${PER_ROUTE}, disabled: true } } }`,
+        ),
+      ),
+    at: `{ ${PER_ROUTE}`,
+    message: /turns `envoy\.filters\.http\.ext_authz` off/,
+  },
+  ...[
+    ['a scope', scopes('route_configuration_name: elsewhere'), '{ name: a, key'],
+    ['scopes', scope('scoped_rds: {}'), 'name: scopes'],
+    ['RDS', '                rds: { route_config_name: elsewhere }\n', '{ route_config_name'],
+  ].map(([title = '', routes = '', at = '']) => ({
+    title: `pairs that are off, and routes elsewhere: ${title}`,
+    edit: both(off, (text) => text.replace(ROUTE_CONFIG, routes)),
+    at,
+    message: /routes that come by discovery are not judged/,
+  })),
+];
+
 const connectionCases: readonly Refusal[] = [
   {
     title: 'clients without a certificate',
@@ -192,6 +279,10 @@ const connectionCases: readonly Refusal[] = [
 
 describe('a configuration of Envoy is refused for routes', () => {
   testRefusals(routeCases);
+});
+
+describe('a configuration of Envoy is refused for other ways to the service', () => {
+  testRefusals(wayCases);
 });
 
 describe('a configuration of Envoy is refused for connections', () => {
