@@ -95,10 +95,11 @@ export class SvidSlot {
     this.#stop = undefined;
   }
 
-  /** Has the SVID replaced within `withinMs`, unless it is replaced earlier anyway. */
+  /** Has the SVID replaced within `withinMs`, unless it is replaced earlier anyway. Who comes to one that nobody holds is given another. */
   replaceWithin(withinMs: number): void {
     const { clock, random } = this.#options;
-    this.#rotateAt = Math.min(this.#rotateAt, clock.now() + withinMs * random());
+    const spreadMs = this.#holders === 0 ? 0 : withinMs * random();
+    this.#rotateAt = Math.min(this.#rotateAt, clock.now() + spreadMs);
     this.#wake.abort(LOOK_AGAIN);
   }
 

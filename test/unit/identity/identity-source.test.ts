@@ -225,6 +225,22 @@ test('what a tainted CA signed is replaced within a minute, not at once; JWT-SVI
   await stage.stop();
 });
 
+test('what a tainted CA signed and nobody holds is shown to nobody who comes later', async () => {
+  const stage = await watchCaller([entry('a', '/x')]);
+  await stage.stop();
+  stage.signer = 'bb';
+  stage.tainted.set(new Set(['aa']));
+  const later = new AbortController();
+  for await (const { svids } of stage.source.watch(SELECTORS, later.signal)) {
+    assert.deepEqual(
+      svids.map(({ svid }) => svid.authorityId),
+      ['bb'],
+    );
+    break;
+  }
+  later.abort();
+});
+
 test('foreign bundles reach the holders of entries that federate with their domains, and nobody else', async () => {
   const partner = parseTrustDomain('partner.test');
   const other = parseTrustDomain('other.test');
