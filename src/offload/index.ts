@@ -27,6 +27,7 @@ export {
   checkEnvoyFiles,
   type EnvoyFile,
   type EnvoyFileFindings,
+  type KnownConfig,
   type KnownPolicies,
 } from './envoy-file/check-envoy-files.ts';
 export type { EnvoyPeer, EnvoyRequest } from './model/envoy-request.ts';

@@ -1,5 +1,5 @@
 import { formatMistake, readConfig, readTextFile } from '../../config/index.ts';
-import { checkEnvoyFiles, type EnvoyFileFindings, type KnownPolicies } from '../../offload/index.ts';
+import { checkEnvoyFiles, type EnvoyFileFindings, type KnownConfig } from '../../offload/index.ts';
 import { EXIT, type ExitCode } from '../exit-code.ts';
 import { formatMistakes } from '../print-mistakes.ts';
 import type { OutputFormat, Terminal } from '../terminal.ts';
@@ -9,7 +9,7 @@ const LIMITS = { maxBytes: 16 * 1024 * 1024 };
 export interface CheckEnvoyOptions {
   /** Configurations of one Envoy. */
   readonly files: readonly string[];
-  /** Of svidgate, for the names of policies. */
+  /** Of svidgate, for the names of policies and of trust bundles. */
   readonly config?: string;
   readonly output: OutputFormat;
   readonly terminal: Terminal;
@@ -25,20 +25,24 @@ export async function checkEnvoy({ files, config, output, terminal }: CheckEnvoy
     terminal.out(formatMistakes(config, parsed.mistakes, output));
     return EXIT.wrongUsage;
   }
-  const found = await judge(files, parsed?.value?.authz?.policies ?? (parsed === undefined ? undefined : new Map()));
+  const value = parsed?.value;
+  const found = await judge(
+    files,
+    value === undefined ? {} : { policies: value.authz?.policies ?? new Map(), bundles: value.sds },
+  );
   for (const note of found.notes) terminal.err(`${formatMistake(note)}\n`);
   terminal.err(`${judgedLine(found)}\n`);
   terminal.out(formatMistakes(files.join(', '), found.mistakes, output));
   return found.mistakes.length === 0 ? EXIT.done : EXIT.failed;
 }
 
-async function judge(files: readonly string[], policies: KnownPolicies | undefined): Promise<EnvoyFileFindings> {
+async function judge(files: readonly string[], known: KnownConfig): Promise<EnvoyFileFindings> {
   const read = await Promise.all(files.map(async (file) => ({ file, ...(await readTextFile(file, LIMITS)) })));
   const unread = read.flatMap(({ mistake }) => (mistake === undefined ? [] : [mistake]));
   if (unread.length > 0) return { mistakes: unread, notes: [], judged: 0, others: 0 };
   return checkEnvoyFiles(
     read.map(({ file, text = '' }) => ({ file, text })),
-    policies,
+    known,
   );
 }
 

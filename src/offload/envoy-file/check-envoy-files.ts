@@ -5,7 +5,7 @@ import { findPairs, hasOffload, readFilters, type FilterPair } from './filter-pa
 import { findManagers, findRouteConfigs, type FoundManager } from './find-managers.ts';
 import { Findings } from './findings.ts';
 import { findClusters, judgeClusters } from './judge-clusters.ts';
-import { judgeConnections } from './judge-connections.ts';
+import { judgeConnections, type BundleNames } from './judge-connections.ts';
 import { judgeExtAuthz } from './judge-ext-authz.ts';
 import { judgeOtherFilters } from './judge-other-filters.ts';
 import { judgeRbac } from './judge-rbac.ts';
@@ -32,12 +32,24 @@ export interface EnvoyFileFindings {
 /** Policies by name, and whether they are offloaded. */
 export type KnownPolicies = ReadonlyMap<string, { readonly offload?: unknown }>;
 
+/** What is known of svidgate's own configuration. */
+export interface KnownConfig {
+  readonly policies?: KnownPolicies;
+  /** Those by default, where absent. */
+  readonly bundles?: BundleNames;
+}
+
+const BUNDLES: BundleNames = { defaultBundleName: 'ROOTCA', defaultAllBundlesName: 'ALL' };
+
 /**
  * What in the configuration of an Envoy would let a request through that neither its rules nor the gate allow, or would keep
  * the offload from working. Files are judged together: routes of one may be for a listener of another. Never throws because of
  * their text.
  */
-export function checkEnvoyFiles(files: readonly EnvoyFile[], policies?: KnownPolicies): EnvoyFileFindings {
+export function checkEnvoyFiles(
+  files: readonly EnvoyFile[],
+  { policies, bundles = BUNDLES }: KnownConfig = {},
+): EnvoyFileFindings {
   const documents = files.map(({ file, text }) => readEnvoyDocument(text, file));
   const broken = documents.flatMap(({ mistakes }) => mistakes);
   if (broken.length > 0) return { mistakes: sortMistakes(broken), notes: [], judged: 0, others: 0 };
@@ -46,7 +58,8 @@ export function checkEnvoyFiles(files: readonly EnvoyFile[], policies?: KnownPol
   const routeConfigs = new Map(roots.flatMap((root) => [...findRouteConfigs(root)]));
   const clusters = new Map(roots.flatMap((root) => [...findClusters(root)]));
   const managers = roots.flatMap(findManagers);
-  const judged = managers.filter((found) => judgeManager(found, { findings, routeConfigs, clusters, policies })).length;
+  const judging = { findings, routeConfigs, clusters, policies, bundles };
+  const judged = managers.filter((found) => judgeManager(found, judging)).length;
   for (const root of roots) judgeRoot(root, judged > 0, findings);
   const inOrder = (found: readonly Mistake[]): readonly Mistake[] =>
     files.flatMap(({ file }) => sortMistakes(found.filter((each) => each.file === file)));
@@ -63,10 +76,11 @@ interface Judging {
   readonly routeConfigs: ReadonlyMap<string, EnvoyNode>;
   readonly clusters: ReadonlyMap<string, EnvoyNode>;
   readonly policies: KnownPolicies | undefined;
+  readonly bundles: BundleNames;
 }
 
 /** False where it has nothing of the offload. */
-function judgeManager(found: FoundManager, { findings, routeConfigs, clusters, policies }: Judging): boolean {
+function judgeManager(found: FoundManager, { findings, routeConfigs, clusters, policies, bundles }: Judging): boolean {
   const { manager } = found;
   const lists = [
     manager.at('http_filters'),
@@ -89,7 +103,7 @@ function judgeManager(found: FoundManager, { findings, routeConfigs, clusters, p
     const chain = { filters, pairs };
     judgeOtherFilters(chain, findings);
     judgeRoutes(manager, chain, { findings, routeConfigs });
-    judgeConnections(found, pairs, findings);
+    judgeConnections(found, { pairs, bundles }, findings);
   }
   judgeManagerItself(manager, findings);
   return true;

@@ -1,3 +1,4 @@
+import { isSpiffeId, pathOf } from '../../spiffe/index.ts';
 import type { EnvoyNode } from './envoy-node.ts';
 import type { FilterPair } from './filter-pairs.ts';
 import type { FoundManager } from './find-managers.ts';
@@ -15,12 +16,19 @@ const STRICTER = [
 ];
 const LONG_SECONDS = 3600;
 
+/** Names of svidgate's own trust bundles by SDS, as `sds` of its configuration has them. */
+export interface BundleNames {
+  readonly defaultBundleName: string;
+  readonly defaultAllBundlesName: string;
+}
+
+interface PeersOf {
+  readonly pairs: readonly FilterPair[];
+  readonly bundles: BundleNames;
+}
+
 /** That peers are those whom the gate would verify: the rules of an offload trust Envoy's own check. */
-export function judgeConnections(
-  { manager, chain }: FoundManager,
-  pairs: readonly FilterPair[],
-  findings: Findings,
-): void {
+export function judgeConnections({ manager, chain }: FoundManager, peersOf: PeersOf, findings: Findings): void {
   const socket = chain?.at('transport_socket', 'typed_config');
   const { type, node } = socket?.message ?? { type: '', node: manager };
   const tls = type === QUIC ? node.at('downstream_tls_context') : node;
@@ -28,12 +36,12 @@ export function judgeConnections(
     const remedy = 'give its filter chain a DownstreamTlsContext with `require_client_certificate: true`';
     findings.refuse(chain ?? manager, 'offload on connections whose peers Envoy does not verify', remedy);
   } else {
-    judgeTls(tls, pairs, findings);
+    judgeTls(tls, peersOf, findings);
   }
   judgeLife(manager, findings);
 }
 
-function judgeTls(tls: EnvoyNode, pairs: readonly FilterPair[], findings: Findings): void {
+function judgeTls(tls: EnvoyNode, peersOf: PeersOf, findings: Findings): void {
   const flag = (field: string, message: string): void => {
     if (tls.at(field).value !== true) {
       findings.refuse(tls.at(field).isSet ? tls.at(field) : tls, message, `write \`${field}: true\``);
@@ -52,7 +60,7 @@ function judgeTls(tls: EnvoyNode, pairs: readonly FilterPair[], findings: Findin
   }
   if (combined.isSet) judgeValidation(combined.at('default_validation_context'), findings);
   const secret = (combined.isSet ? combined : common).at('validation_context_sds_secret_config');
-  judgeSource(secret, { common, pairs }, findings);
+  judgeSource(secret, { common, ...peersOf }, findings);
 }
 
 /** What Envoy adds to the context by SDS; fields of both are merged. */
@@ -68,7 +76,7 @@ function judgeValidation(context: EnvoyNode, findings: Findings): void {
 
 function judgeSource(
   secret: EnvoyNode,
-  { common, pairs }: { readonly common: EnvoyNode; readonly pairs: readonly FilterPair[] },
+  { common, pairs, bundles }: PeersOf & { readonly common: EnvoyNode },
   findings: Findings,
 ): void {
   const cluster = clusterOf(secret.at('sds_config'));
@@ -76,6 +84,14 @@ function judgeSource(
     const remedy = 'take it by `validation_context_sds_secret_config` from svidgate';
     findings.refuse(secret.isSet ? secret : common, 'the validation context does not come from svidgate', remedy);
     return;
+  }
+  const name = secret.at('name');
+  if (!isBundle(name.text ?? '', bundles)) {
+    findings.refuse(
+      name.isSet ? name : secret,
+      `\`${name.text ?? ''}\` is no trust bundle of svidgate: Envoy would take peers that the gate would not`,
+      `write ${bundles.defaultBundleName}, ${bundles.defaultAllBundlesName} or spiffe://TRUST_DOMAIN; name svidgate's configuration by --config where it has other names`,
+    );
   }
   for (const { rbac } of pairs) {
     const source = clusterOf(rbac.node.at('config_discovery', 'config_source'));
@@ -86,6 +102,13 @@ function judgeSource(
       'take both from svidgate: the rules hold for peers that its bundles verify',
     );
   }
+}
+
+/** A secret by any other name may be a file with a CA of its own. */
+function isBundle(secret: string, { defaultBundleName, defaultAllBundlesName }: BundleNames): boolean {
+  const name = secret.replace(/\?peers=[\w.-]+$/, '');
+  if (name === defaultBundleName || name === defaultAllBundlesName) return true;
+  return isSpiffeId(name) && pathOf(name) === '';
 }
 
 /** A connection may live on when the certificate has ended that it was begun with. */

@@ -8,7 +8,7 @@ describe('a configuration of Envoy', () => {
   const policies: KnownPolicies = new Map([['default', { offload: {} }]]);
 
   test('that does all as it should has no mistakes and no notes', () => {
-    const found = checkEnvoyFiles([{ file: 'envoy.yaml', text: BASE }], policies);
+    const found = checkEnvoyFiles([{ file: 'envoy.yaml', text: BASE }], { policies });
     assert.deepEqual(found, { mistakes: [], notes: [], judged: 1, others: 0 });
   });
 
@@ -139,12 +139,29 @@ describe('a configuration of Envoy', () => {
 
   test('is compared with the policies that there are', () => {
     const check = (known: KnownPolicies): readonly string[] => {
-      const { mistakes, notes } = checkEnvoyFiles([{ file: 'envoy.yaml', text: BASE }], known);
+      const { mistakes, notes } = checkEnvoyFiles([{ file: 'envoy.yaml', text: BASE }], { policies: known });
       return [...mistakes, ...notes].map(({ message }) => message);
     };
     assert.deepEqual(check(policies), []);
     assert.deepEqual(check(new Map()), ['svidgate has no policy `default`']);
     assert.deepEqual(check(new Map([['default', {}]])), ['policy `default` is not offloaded: every request is a call']);
+  });
+
+  test('has peers verified by trust bundles of svidgate alone', () => {
+    const named = (name: string): string => replaced('{ name: ROOTCA, ', `{ name: '${name}', `)(BASE);
+    const check = (name: string, known = {}): readonly string[] =>
+      checkEnvoyFiles([{ file: 'envoy.yaml', text: named(name) }], known).mistakes.map(({ message }) => message);
+    for (const name of ['ALL', 'ALL?peers=web', 'spiffe://prod.acme.test', 'spiffe://prod.acme.test?peers=web']) {
+      assert.deepEqual(check(name), [], name);
+    }
+    for (const name of ['corporate-ca', 'spiffe://prod.acme.test/web', 'ROOTCA?other=web', 'default', '']) {
+      assert.deepEqual(check(name), [
+        `\`${name}\` is no trust bundle of svidgate: Envoy would take peers that the gate would not`,
+      ]);
+    }
+    const known = { bundles: { defaultBundleName: 'own', defaultAllBundlesName: 'every' } };
+    assert.deepEqual([...check('own', known), ...check('every?peers=web', known)], []);
+    assert.equal(check('ROOTCA', known).length, 1);
   });
 
   test('has told what may not be meant', () => {
