@@ -104,7 +104,7 @@ export async function openOffloadBooks(
     async run(signal) {
       while (!signal.aborted) {
         await untilAborted(signal, own.clock.sleep(SAVE_EVERY_MS, signal));
-        books.sweep(({ pid, startTicks }) => startTicks === undefined || startTicksOf(pid) === startTicks);
+        books.sweep(({ pid, startTicks }) => startTicksOf(pid) === startTicks);
         await save();
       }
     },

@@ -90,6 +90,24 @@ describe('an access log at the workload socket', () => {
     assert.equal(waited, 1);
   });
 
+  it('is refused to a process without an entry, and has a book for those alone who tell what counts', async () => {
+    await using folder = await tempFolder();
+    let isRegistered = false;
+    await using stage = await startAccessLogStage(folder.path, { isRegistered: () => isRegistered });
+    using client = connect(stage.socket);
+    for (const path of [LOGS, METRICS]) {
+      const stranger = client.open(path, Status);
+      stranger.sendBytes(logMessage({}));
+      assert.equal((await stranger.ended).code, 7, path);
+    }
+    isRegistered = true;
+    const strange = { texts: { svidgate_other_enforced_engine_result: 'denied' } };
+    assert.equal((await log(stage, [strange, { texts: {} }])).refused, 1);
+    assert.deepEqual(stage.books.save().processes, []);
+    await log(stage, [{}]);
+    assert.equal(stage.books.save().processes.length, 1);
+  });
+
   it('shows nothing of what the allow-list does not name', async () => {
     await using folder = await tempFolder();
     {

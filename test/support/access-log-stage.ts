@@ -45,6 +45,8 @@ export interface AccessLogStageOptions {
   /** Default: one for each name that begins with `rule-`, of policy `default`. */
   readonly originOf?: (rule: string) => OffloadOrigin | undefined;
   readonly needs?: InputNeeds;
+  /** Default: it has an entry. */
+  readonly isRegistered?: () => boolean;
   /** Default: at once. */
   readonly whenKnown?: () => Promise<void>;
 }
@@ -56,6 +58,7 @@ export async function startAccessLogStage(
     policies = ['default'],
     originOf = originOfRule,
     needs = STAGE_NEEDS,
+    isRegistered = () => true,
     whenKnown = async () => undefined,
   }: AccessLogStageOptions = {},
 ): Promise<AccessLogStage> {
@@ -91,7 +94,7 @@ export async function startAccessLogStage(
   const methods = [
     ...createAccessLogEndpoint({
       attestor: createAttestor(parts),
-      entries: { match: (selectors) => (selectors.size > 0 ? [entry] : []) },
+      entries: { match: (selectors) => (selectors.size > 0 && isRegistered() ? [entry] : []) },
       source: { mayHave: (policy, ids) => ids.includes(CALLER) && policies.includes(policy), originOf },
       whenKnown,
       recordingOf: () => ({ digest: STAGE_DIGEST, needs, entrypoint: 'envoy/authz/allow' }),

@@ -32,7 +32,7 @@ const MAX_STREAMS = 256;
 
 /** envoy.service.accesslog.v3 and envoy.service.metrics.v3 for the attested socket: what Envoys answered by themselves. */
 export function createAccessLogEndpoint(options: AccessLogOptions): readonly StreamMethod[] {
-  const { clock, recordingOf } = options;
+  const { recordingOf } = options;
   const turns = new FairTurns();
   const context = { ...options, turns, recordings: new PolicyRecordings(recordingOf) };
   const open = new Map<number, number>();
@@ -53,10 +53,7 @@ export function createAccessLogEndpoint(options: AccessLogOptions): readonly Str
   });
   return [
     method(ACCESS_LOG_SERVICE.streamAccessLogs.path, (message, caller) => takeLogs(message, caller, context)),
-    method(METRICS_SERVICE.streamMetrics.path, async (message, caller) => {
-      await turns.take(caller.pid);
-      takeMetrics(message, caller, clock);
-    }),
+    method(METRICS_SERVICE.streamMetrics.path, (message, caller) => takeMetrics(message, caller, context)),
   ];
 }
 

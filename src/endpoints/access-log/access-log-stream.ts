@@ -4,10 +4,10 @@ import { MAX_ENTRY_BYTES, type AnsweredCheck, type DecisionRecorder } from '../.
 import { OFFLOAD_NAMES, type OffloadOrigin } from '../../offload/index.ts';
 import type { SpiffeId } from '../../spiffe/index.ts';
 import type { LoggingCaller } from './caller.ts';
-import type { FairTurns } from './fair-turns.ts';
+import { Turn, type FairTurns } from './fair-turns.ts';
 import type { PolicyRecordings } from './policy-recordings.ts';
 import { scanEntry, type LoggedDecision, type ScannedEntry } from './scan-entry.ts';
-import { eachField } from './wire-fields.ts';
+import { eachField, Fields } from './wire-fields.ts';
 
 export interface AccessLogContext {
   readonly source: { originOf(ruleId: string): OffloadOrigin | undefined };
@@ -25,23 +25,23 @@ const HTTP_LOGS = 2;
 const LOG_ENTRY = 1;
 const NODE = 1;
 const NODE_ID = 1;
-/** Each takes some microseconds of the thread that answers checks. */
-const ENTRIES_PER_TURN = 64;
 const MAX_DECISIONS = 8;
 
 type Range = readonly [number, number];
 
-/** Takes what one message logs. Throws `invalid_request` for bytes that are no such message. */
+/** Takes what one message logs. Throws `invalid_request` at bytes that are no such message; what was before them counts. */
 export async function takeLogs(message: Uint8Array, caller: LoggingCaller, context: AccessLogContext): Promise<void> {
-  await context.turns.take(caller.pid);
-  const entries = entriesIn(message, caller);
+  const turn = new Turn(context.turns, caller.pid);
+  await turn.begin();
   let rights = caller.rights();
   let hasWaited = false;
-  for (const [index, [from, to]] of entries.entries()) {
-    if (index > 0 && index % ENTRIES_PER_TURN === 0) {
-      await context.turns.take(caller.pid);
+  for (const range of rangesIn(message, caller)) {
+    const [from, to] = range ?? [0, 0];
+    if (turn.isOver(to - from)) {
+      await turn.begin();
       rights = caller.rights();
     }
+    if (range === undefined) continue;
     const bytes = message.subarray(from, to);
     const entry = bytes.length > MAX_ENTRY_BYTES ? undefined : scanEntry(bytes, OFFLOAD_NAMES.metadataNamespace);
     const unknown = hasWaited ? undefined : entry?.decisions.find((each) => isUnknown(each, rights, context));
@@ -55,18 +55,20 @@ export async function takeLogs(message: Uint8Array, caller: LoggingCaller, conte
   }
 }
 
-function entriesIn(message: Uint8Array, { book }: LoggingCaller): readonly Range[] {
-  const entries: Range[] = [];
+/** Entries, as they are asked for; undefined for each other field. */
+function* rangesIn(message: Uint8Array, { book }: LoggingCaller): Generator<Range | undefined> {
+  const fields = new Fields(message, [0, message.length]);
   let isWhole = true;
-  const inside = (range: Range, onField: Parameters<typeof eachField>[2]): void => {
-    isWhole = eachField(message, range, onField) && isWhole;
-  };
-  inside([0, message.length], (field, from, to) => {
-    if (field === HTTP_LOGS) inside([from, to], (inner, at, end) => inner === LOG_ENTRY && entries.push([at, end]));
+  while (isWhole && fields.next()) {
+    const { field, from, to } = fields;
+    yield undefined;
     if (field === IDENTIFIER) book.name(nodeIdIn(message, [from, to]));
-  });
-  if (!isWhole) throw new SvidgateError('invalid_request', 'not a message of an access log');
-  return entries;
+    if (field !== HTTP_LOGS) continue;
+    const logs = new Fields(message, [from, to]);
+    while (logs.next()) yield logs.field === LOG_ENTRY ? [logs.from, logs.to] : undefined;
+    isWhole = logs.isWhole;
+  }
+  if (!isWhole || !fields.isWhole) throw new SvidgateError('invalid_request', 'not a message of an access log');
 }
 
 /** Of an identifier. */

@@ -37,3 +37,34 @@ export class FairTurns {
     resolve?.();
   }
 }
+
+/** Each takes some microseconds of the thread that answers checks. */
+const STEPS_PER_TURN = 64;
+const BYTES_PER_TURN = 32 * 1024;
+
+/** What one message is given of the event loop at once. */
+export class Turn {
+  readonly #turns: FairTurns;
+  readonly #pid: number;
+  #steps = 0;
+  #bytes = 0;
+
+  constructor(turns: FairTurns, pid: number) {
+    this.#turns = turns;
+    this.#pid = pid;
+  }
+
+  /** Waits for it. */
+  async begin(): Promise<void> {
+    await this.#turns.take(this.#pid);
+    this.#steps = 0;
+    this.#bytes = 0;
+  }
+
+  /** Whether something of this size is for the next one. */
+  isOver(bytes: number): boolean {
+    this.#steps += 1;
+    this.#bytes += bytes;
+    return this.#steps > STEPS_PER_TURN || this.#bytes > BYTES_PER_TURN;
+  }
+}

@@ -3,7 +3,8 @@ import type { ToldCounters } from '../../evidence/index.ts';
 import { decodeMessage, int64ToBigInt, MetricFamily } from '../../proto/index.ts';
 import { nodeIdIn } from './access-log-stream.ts';
 import type { LoggingCaller } from './caller.ts';
-import { eachField } from './wire-fields.ts';
+import { Turn, type FairTurns } from './fair-turns.ts';
+import { eachField, Fields } from './wire-fields.ts';
 
 // Numbers of fields in service/metrics/v3 and io/prometheus/client.
 const IDENTIFIER = 1;
@@ -18,30 +19,53 @@ const MAX_FAMILY_BYTES = 4096;
 const MAX_COUNTERS = 1000;
 
 /** Takes what an Envoy tells of itself: of some thousand metrics, those of our filters. Throws `invalid_request`. */
-export function takeMetrics(message: Uint8Array, caller: LoggingCaller, clock: { now(): number }): void {
-  const told = { at: 0, active: undefined as number | undefined, counters: new Map<string, Counter>() };
-  const { mayHave } = caller.rights();
-  const isWhole = eachField(message, [0, message.length], (field, from, to) => {
+export async function takeMetrics(message: Uint8Array, caller: LoggingCaller, context: MetricsContext): Promise<void> {
+  const told: Told = { at: 0, active: undefined, counters: new Map() };
+  const turn = new Turn(context.turns, caller.pid);
+  await turn.begin();
+  let { mayHave } = caller.rights();
+  const fields = new Fields(message, [0, message.length]);
+  while (fields.next()) {
+    const { field, from, to } = fields;
+    if (turn.isOver(to - from)) {
+      await turn.begin();
+      mayHave = caller.rights().mayHave;
+    }
     if (field === IDENTIFIER) caller.book.name(nodeIdIn(message, [from, to]));
-    if (field !== ENVOY_METRICS) return;
-    const name = nameOf(message, from, to);
-    const isActive = ACTIVE.test(name);
-    const { policy, what } = COUNTER.exec(name)?.groups ?? {};
-    if (!isActive && (policy === undefined || !mayHave(policy))) return;
-    const metric = familyIn(message.subarray(from, to));
-    if (metric === undefined) return;
-    if (metric.at !== undefined) told.at = metric.at;
-    if (isActive) told.active = (told.active ?? 0) + metric.value;
-    else if (policy !== undefined)
-      add(told.counters, { policy, outcome: what === 'denied' ? 'deny' : 'allow', ...metric });
-  });
-  if (!isWhole) throw new SvidgateError('invalid_request', 'not a message of metrics');
+    if (field === ENVOY_METRICS) takeFamily(message.subarray(from, to), told, mayHave);
+  }
+  if (!fields.isWhole) throw new SvidgateError('invalid_request', 'not a message of metrics');
   if (told.counters.size === 0 && told.active === undefined) return;
-  const now = clock.now();
+  const now = context.clock.now();
   // A clock that is not ours would make nothing or everything lost.
   const at = Math.abs(told.at - now) < MAX_SKEW_MS ? told.at : now;
   const counters = [...told.counters.values()].map(({ policy, outcome, value }) => ({ policy, outcome, value }));
   caller.book.count({ at, active: told.active, counters });
+}
+
+interface MetricsContext {
+  readonly turns: FairTurns;
+  readonly clock: { now(): number };
+}
+
+interface Told {
+  at: number;
+  active: number | undefined;
+  readonly counters: Map<string, Counter>;
+}
+
+function takeFamily(bytes: Uint8Array, told: Told, mayHave: (policy: string) => boolean): void {
+  const name = nameOf(bytes);
+  const isActive = ACTIVE.test(name);
+  const { policy, what } = COUNTER.exec(name)?.groups ?? {};
+  if (!isActive && (policy === undefined || !mayHave(policy))) return;
+  const metric = familyIn(bytes);
+  if (metric === undefined) return;
+  if (metric.at !== undefined) told.at = metric.at;
+  if (isActive) told.active = (told.active ?? 0) + metric.value;
+  else if (policy !== undefined) {
+    add(told.counters, { policy, outcome: what === 'denied' ? 'deny' : 'allow', ...metric });
+  }
 }
 
 const MAX_SKEW_MS = 60_000;
@@ -56,10 +80,10 @@ function add(counters: Map<string, Counter>, counter: Counter): void {
   counters.set(key, { ...counter, value: counter.value + (before?.value ?? 0) });
 }
 
-function nameOf(message: Uint8Array, from: number, to: number): string {
+function nameOf(family: Uint8Array): string {
   let name = '';
-  eachField(message, [from, to], (field, at, end) => {
-    if (field === FAMILY_NAME && end - at <= MAX_NAME) name = Buffer.from(message.subarray(at, end)).toString('latin1');
+  eachField(family, [0, family.length], (field, at, end) => {
+    if (field === FAMILY_NAME && end - at <= MAX_NAME) name = Buffer.from(family.subarray(at, end)).toString('latin1');
   });
   return name;
 }

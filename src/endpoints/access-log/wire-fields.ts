@@ -6,21 +6,53 @@ const FIXED_32 = 5;
 /** Called for each field; `from` to `to` is its content, or a varint that begins at `from`. */
 export type OnField = (field: number, from: number, to: number) => void;
 
+/** Of one message that is looked at in one go: none of those that Envoy sends has nearly as many. */
+const MAX_FIELDS = 4096;
+
 /**
  * Goes through the fields of a message without decoding it: of what an Envoy streams, little is read. False at the first byte
- * that is wrong: then nothing of the message counts.
+ * that is wrong, or where there are too many: then nothing of the message counts.
  */
-export function eachField(bytes: Uint8Array, [from, to]: readonly [number, number], onField: OnField): boolean {
-  const cursor = { at: from };
-  while (cursor.at < to) {
-    const tag = readVarint(bytes, cursor);
-    const start = cursor.at;
+export function eachField(bytes: Uint8Array, range: readonly [number, number], onField: OnField): boolean {
+  const fields = new Fields(bytes, range);
+  for (let count = 0; fields.next(); count += 1) {
+    if (count === MAX_FIELDS) return false;
+    onField(fields.field, fields.from, fields.to);
+  }
+  return fields.isWhole;
+}
+
+/** The same, however many there are, one at a time. */
+export class Fields {
+  field = 0;
+  from = 0;
+  to = 0;
+  readonly #bytes: Uint8Array;
+  readonly #end: number;
+  readonly #cursor: { at: number };
+
+  constructor(bytes: Uint8Array, [from, to]: readonly [number, number]) {
+    this.#bytes = bytes;
+    this.#end = to;
+    this.#cursor = { at: from };
+  }
+
+  /** Whether all of it was read. */
+  get isWhole(): boolean {
+    return this.#cursor.at === this.#end;
+  }
+
+  /** False at the end, and at the first byte that is wrong. */
+  next(): boolean {
+    const cursor = this.#cursor;
+    if (cursor.at >= this.#end) return false;
+    const tag = readVarint(this.#bytes, cursor);
+    this.field = tag >>> 3;
+    this.from = cursor.at;
     switch (tag & 7) {
       case VARINT:
-        readVarint(bytes, cursor);
-        if (cursor.at > to) return false;
-        onField(tag >>> 3, start, cursor.at);
-        continue;
+        readVarint(this.#bytes, cursor);
+        break;
       case FIXED_64:
         cursor.at += 8;
         break;
@@ -28,20 +60,17 @@ export function eachField(bytes: Uint8Array, [from, to]: readonly [number, numbe
         cursor.at += 4;
         break;
       case LENGTH_DELIMITED: {
-        const length = readVarint(bytes, cursor);
-        const content = cursor.at;
+        const length = readVarint(this.#bytes, cursor);
+        this.from = cursor.at;
         cursor.at += length;
-        if (cursor.at > to) return false;
-        onField(tag >>> 3, content, cursor.at);
-        continue;
+        break;
       }
       default:
-        return false;
+        cursor.at = NaN;
     }
-    if (cursor.at > to) return false;
-    onField(tag >>> 3, start, cursor.at);
+    this.to = cursor.at;
+    return cursor.at <= this.#end;
   }
-  return cursor.at === to;
 }
 
 /** Exact to 2^53. */

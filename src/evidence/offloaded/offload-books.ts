@@ -5,8 +5,8 @@ import { LineBook, type LineStatus, type SavedLine } from './line-book.ts';
 export interface BookedProcess {
   readonly pid: number;
   readonly uid: number;
-  /** When it began, in clock ticks since the start of the machine; undefined where that cannot be read. */
-  readonly startTicks: number | undefined;
+  /** When it began, in clock ticks since the start of the machine. */
+  readonly startTicks: number;
   /** Whether it began after svidgate: then nothing was counted before. */
   readonly isYounger: boolean;
 }
@@ -63,6 +63,7 @@ export interface OffloadBooksOptions {
 }
 
 const MAX_PROCESSES = 1000;
+const MAX_PROCESSES_OF_USER = 500;
 /** Of one process: whoever may ask for a policy is known, so these are few. */
 const MAX_LINES = 200;
 const MAX_NAME = 256;
@@ -91,7 +92,7 @@ export class OffloadBooks {
     const key = keyOf(process);
     const known = this.#books.get(key);
     if (known !== undefined) return known;
-    if (this.#books.size >= MAX_PROCESSES) return undefined;
+    if (this.#books.size >= MAX_PROCESSES || this.#countOf(process.uid) >= MAX_PROCESSES_OF_USER) return undefined;
     const book = new ProcessBook(process, this.#saved.get(key), {
       ...this.#options,
       onChange: () => (this.#changes += 1),
@@ -118,7 +119,11 @@ export class OffloadBooks {
 
   /** What a restart of svidgate has to know: the counters of Envoys go on meanwhile. */
   save(): SavedBooks {
-    return { version: 1, processes: [...this.#books.values()].flatMap((book) => book.saved() ?? []) };
+    return { version: 1, processes: [...this.#books.values()].map((book) => book.saved()) };
+  }
+
+  #countOf(uid: number): number {
+    return [...this.#books.values()].filter(({ process }) => process.uid === uid).length;
   }
 
   #close(key: string, book: ProcessBook): void {
@@ -225,9 +230,8 @@ class ProcessBook implements EnvoyBook {
     return this.#all((book) => book.end());
   }
 
-  saved(): SavedProcess | undefined {
+  saved(): SavedProcess {
     const { pid, startTicks } = this.process;
-    if (startTicks === undefined) return undefined;
     return { pid, startTicks, lines: Object.fromEntries([...this.#lines].map(([key, { book }]) => [key, book.saved])) };
   }
 
@@ -259,7 +263,7 @@ class ProcessBook implements EnvoyBook {
 }
 
 function keyOf({ pid, startTicks }: Pick<BookedProcess, 'pid' | 'startTicks'>): string {
-  return `${pid} ${startTicks ?? ''}`;
+  return `${pid} ${startTicks}`;
 }
 
 function sum(one: number | undefined, other: number | undefined): number | undefined {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { LoggingCaller } from '../../../../src/endpoints/access-log/caller.ts';
+import { FairTurns } from '../../../../src/endpoints/access-log/fair-turns.ts';
 import { takeMetrics } from '../../../../src/endpoints/access-log/metrics-stream.ts';
 import type { ToldCounters } from '../../../../src/evidence/index.ts';
 import { encodeMessage, StreamMetricsMessage } from '../../../../src/proto/index.ts';
@@ -33,7 +34,9 @@ function message(families: readonly Family[], at = AT): Uint8Array {
 }
 
 /** What the book was told; the caller may have `default` alone. */
-function take(bytes: Uint8Array): { readonly name: string; readonly told: readonly ToldCounters[] } {
+async function take(
+  bytes: Uint8Array,
+): Promise<{ readonly name: string; readonly told: readonly ToldCounters[]; readonly turns: number }> {
   const told: ToldCounters[] = [];
   let name = '';
   const caller: LoggingCaller = {
@@ -42,12 +45,19 @@ function take(bytes: Uint8Array): { readonly name: string; readonly told: readon
     book: { name: (text) => (name = text), receive: () => undefined, count: (counters) => void told.push(counters) },
     rights: () => ({ ids: [], mayHave: (policy) => policy === 'default' }),
   };
-  takeMetrics(bytes, caller, { now: () => NOW });
-  return { name, told };
+  let taken = 0;
+  const turns = new (class extends FairTurns {
+    override take(): Promise<void> {
+      taken += 1;
+      return Promise.resolve();
+    }
+  })();
+  await takeMetrics(bytes, caller, { clock: { now: () => NOW }, turns });
+  return { name, told, turns: taken };
 }
 
 describe('what an Envoy tells of its own counters', () => {
-  it('is taken of policies that it may have, of all its listeners, and of nothing else', () => {
+  it('is taken of policies that it may have, of all its listeners, and of nothing else', async () => {
     const families = [
       { name: ALLOWED, counter: 40 },
       { name: 'http.out.rbac.svidgate_default_.shadow_allowed', counter: 2 },
@@ -59,8 +69,9 @@ describe('what an Envoy tells of its own counters', () => {
       { name: 'http.admin.downstream_rq_active', gauge: 1 },
       { name: 'cluster.x.upstream_rq_total', counter: 1 },
     ];
-    assert.deepEqual(take(message(families)), {
+    assert.deepEqual(await take(message(families)), {
       name: 'orders',
+      turns: 1,
       told: [
         {
           at: AT,
@@ -74,38 +85,47 @@ describe('what an Envoy tells of its own counters', () => {
     });
   });
 
-  it('is told at our time where its own cannot be', () => {
-    const [told] = take(message([{ name: ALLOWED, counter: 1 }], NOW + 3_600_000)).told;
+  it('is told at our time where its own cannot be', async () => {
+    const {
+      told: [told],
+    } = await take(message([{ name: ALLOWED, counter: 1 }], NOW + 3_600_000));
     assert.equal(told?.at, NOW);
     assert.equal(told?.active, undefined);
   });
 
-  it('is nothing where it is about others alone', () => {
-    assert.deepEqual(take(message([{ name: 'cluster.x.upstream_rq_total', counter: 1 }])).told, []);
+  it('is nothing where it is about others alone', async () => {
+    assert.deepEqual((await take(message([{ name: 'cluster.x.upstream_rq_total', counter: 1 }]))).told, []);
   });
 
-  it('counts no value that no counter has', () => {
+  it('counts no value that no counter has', async () => {
     for (const counter of [NaN, Infinity, -1]) {
-      assert.deepEqual(take(message([{ name: ALLOWED, counter }])).told, []);
+      assert.deepEqual((await take(message([{ name: ALLOWED, counter }]))).told, []);
     }
   });
 
-  it('is refused with an error of ours and no other, whatever the bytes', () => {
+  it('is refused with an error of ours and no other, whatever the bytes', async () => {
     const whole = message([{ name: ALLOWED, counter: 40 }]);
-    const attempt = (bytes: Uint8Array): void => {
+    const attempt = async (bytes: Uint8Array): Promise<void> => {
       try {
-        take(bytes);
+        await take(bytes);
       } catch (error) {
         assert.ok(['invalid_request', 'too_large'].includes((error as { readonly code: string }).code));
       }
     };
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 40 }), fc.nat(whole.length - 1), (noise, at) => {
-        attempt(noise);
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 40 }), fc.nat(whole.length - 1), async (noise, at) => {
+        await attempt(noise);
         const mixed = Uint8Array.from(whole);
         mixed.set(noise.subarray(0, whole.length - at), at);
-        attempt(mixed);
+        await attempt(mixed);
       }),
     );
+  });
+
+  it('is read in turns, so that nobody waits for a large one', async () => {
+    const families = Array.from({ length: 640 }, () => ({ name: 'cluster.x.upstream_rq_total', counter: 1 }));
+    assert.equal((await take(message([...families, { name: ALLOWED, counter: 3 }]))).turns, 10);
+    const noise = new Uint8Array(1 << 20).map((_, at) => (at % 2 === 0 ? 0x0a : 0));
+    assert.ok((await take(noise)).turns > 8000);
   });
 });

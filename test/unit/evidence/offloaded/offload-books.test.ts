@@ -87,8 +87,10 @@ describe('the books of Envoys', () => {
 
   it('are not opened without end', () => {
     const { books } = stage();
-    for (let pid = 1; pid <= 1000; pid += 1) assert.ok(books.of(envoy(pid)) !== undefined);
-    assert.equal(books.of(envoy(1001)), undefined);
+    for (let pid = 1; pid <= 500; pid += 1) assert.ok(books.of(envoy(pid)) !== undefined);
+    assert.equal(books.of(envoy(501)), undefined, 'of one user');
+    for (let pid = 501; pid <= 1000; pid += 1) assert.ok(books.of(envoy(pid, { uid: 1001 })) !== undefined);
+    assert.equal(books.of(envoy(1001, { uid: 1002 })), undefined);
     assert.ok(books.of(envoy(5)) !== undefined);
   });
 });
