@@ -115,7 +115,7 @@ export async function openOffloadBooks(
 async function readSaved(path: string): Promise<SavedBooks | undefined> {
   try {
     const value = JSON.parse(await readFile(path, 'utf8')) as SavedBooks;
-    return value.version === 1 && Array.isArray(value.processes) ? value : undefined;
+    return value.version === 2 && Array.isArray(value.processes) ? value : undefined;
   } catch {
     return undefined;
   }

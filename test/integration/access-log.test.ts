@@ -102,7 +102,7 @@ describe('an access log at the workload socket', () => {
     }
     isRegistered = true;
     const strange = { texts: { svidgate_other_enforced_engine_result: 'denied' } };
-    assert.equal((await log(stage, [strange, { texts: {} }])).refused, 1);
+    assert.equal((await log(stage, [strange, { texts: {} }]))['refused'], 1);
     assert.deepEqual(stage.books.save().processes, []);
     await log(stage, [{}]);
     assert.equal(stage.books.save().processes.length, 1);

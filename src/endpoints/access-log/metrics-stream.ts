@@ -39,8 +39,7 @@ export async function takeMetrics(message: Uint8Array, caller: LoggingCaller, co
   const now = context.clock.now();
   // A clock that is not ours would make nothing or everything lost.
   const at = Math.abs(told.at - now) < MAX_SKEW_MS ? told.at : now;
-  const counters = [...told.counters.values()].map(({ policy, outcome, value }) => ({ policy, outcome, value }));
-  caller.book.count({ at, active: told.active, counters });
+  caller.book.count({ at, active: told.active, counters: [...told.counters.values()] });
 }
 
 interface MetricsContext {
@@ -51,6 +50,7 @@ interface MetricsContext {
 interface Told {
   at: number;
   active: number | undefined;
+  /** By the names of the counters. */
   readonly counters: Map<string, Counter>;
 }
 
@@ -63,22 +63,15 @@ function takeFamily(bytes: Uint8Array, told: Told, mayHave: (policy: string) => 
   if (metric === undefined) return;
   if (metric.at !== undefined) told.at = metric.at;
   if (isActive) told.active = (told.active ?? 0) + metric.value;
-  else if (policy !== undefined) {
-    add(told.counters, { policy, outcome: what === 'denied' ? 'deny' : 'allow', ...metric });
+  else if (policy !== undefined && (told.counters.has(name) || told.counters.size < MAX_COUNTERS)) {
+    const outcome = what === 'denied' ? 'deny' : 'allow';
+    told.counters.set(name, { stat: name, policy, outcome, value: metric.value });
   }
 }
 
 const MAX_SKEW_MS = 60_000;
 
 type Counter = ToldCounters['counters'][number];
-
-/** Of several listeners. */
-function add(counters: Map<string, Counter>, counter: Counter): void {
-  const key = `${counter.policy} ${counter.outcome}`;
-  const before = counters.get(key);
-  if (before === undefined && counters.size >= MAX_COUNTERS) return;
-  counters.set(key, { ...counter, value: counter.value + (before?.value ?? 0) });
-}
 
 function nameOf(family: Uint8Array): string {
   let name = '';

@@ -1,19 +1,28 @@
 /** As it is kept over a restart of svidgate. */
 export interface SavedLine {
-  readonly base: number;
-  readonly before: number;
-  readonly last: number | undefined;
+  readonly counted: number | undefined;
   readonly received: number;
+  /** What each counter said last. */
+  readonly counters: Readonly<Record<string, number>>;
 }
 
 /** What Envoy says at one moment. */
 export interface Counted {
-  /** Its counter, which begins anew when it is reset. */
+  /** Name of the counter: one of each listener. */
+  readonly stat: string;
+  /** Begins anew when it is reset. */
   readonly value: number;
-  /** When, by its clock, epoch milliseconds. */
+  /** When, by Envoy's clock, epoch milliseconds. */
   readonly at: number;
-  /** Requests that it had begun and not ended, which are counted and logged at their end; undefined where it does not say. */
-  readonly active?: number | undefined;
+  /** Whether the counter began when the book did; else what it says first is from before. */
+  readonly isWhole: boolean;
+}
+
+interface Pending {
+  readonly value: number;
+  readonly at: number;
+  /** Requests that Envoy had begun and not ended, which are counted and logged at their end; undefined where it did not say. */
+  active?: number;
 }
 
 export interface LineStatus {
@@ -29,30 +38,28 @@ const MAX_BUCKETS = 2048;
 /** By then a request that has ended is in the log: Envoys send what they have at least once a second. */
 const SETTLE_MS = 3000;
 const MAX_PENDING = 64;
+const MAX_COUNTERS = 100;
 
 /** Of one Envoy, one policy and one answer: how many requests it counted, and how many records came. */
 export class LineBook {
-  /** The counter where the book begins. */
-  #base = 0;
-  /** What the counter came to before it was reset. */
-  #before = 0;
-  #last: number | undefined;
+  /** By each counter; what it said last is not told by the sum, which goes on when one is reset or goes away. */
+  readonly #counters = new Map<string, number>();
+  #counted: number | undefined;
   #received = 0;
   /** Of the newest ones, by when their request came. */
   readonly #buckets = new Map<number, number>();
-  #pending: Counted[] = [];
-  #settled: Counted | undefined;
+  readonly #pending: Pending[] = [];
+  #settled: Pending | undefined;
 
   constructor(saved?: SavedLine) {
     if (saved === undefined) return;
-    this.#base = saved.base;
-    this.#before = saved.before;
-    this.#last = saved.last;
+    this.#counted = saved.counted;
     this.#received = saved.received;
+    this.#counters = new Map(Object.entries(saved.counters));
   }
 
   get saved(): SavedLine {
-    return { base: this.#base, before: this.#before, last: this.#last, received: this.#received };
+    return { counted: this.#counted, received: this.#received, counters: Object.fromEntries(this.#counters) };
   }
 
   /** A record of a request that came at this time, by Envoy's clock. */
@@ -65,13 +72,23 @@ export class LineBook {
     for (const key of this.#buckets.keys()) if (key < oldest) this.#buckets.delete(key);
   }
 
-  /** @param isWhole whether the counter began when the book did; else what it says first is from before. */
-  count({ value, at, active }: Counted, isWhole: boolean): void {
-    if (this.#last === undefined && !isWhole) this.#base = value - this.#receivedBefore(at);
-    else if (this.#last !== undefined && value < this.#last) this.#before += this.#last;
-    this.#last = value;
-    this.#pending.push({ value: this.#before + value - this.#base, at, active });
+  count({ stat, value, at, isWhole }: Counted): void {
+    const last = this.#counters.get(stat);
+    if (last === undefined && this.#counters.size >= MAX_COUNTERS) return;
+    this.#counters.set(stat, value);
+    if (last !== undefined) this.#counted = (this.#counted ?? 0) + (value < last ? value : value - last);
+    else if (isWhole) this.#counted = (this.#counted ?? 0) + value;
+    else this.#counted ??= this.#receivedBefore(at);
+    const newest = this.#pending.at(-1);
+    if (newest?.at === at) this.#pending.pop();
+    this.#pending.push({ ...(newest?.at === at ? newest : {}), value: this.#counted ?? 0, at });
     if (this.#pending.length > MAX_PENDING) this.#pending.splice(1, 1);
+  }
+
+  /** How many requests Envoy was answering at a time that it tells counters of. */
+  countActive(at: number, active: number): void {
+    const newest = this.#pending.at(-1);
+    if (newest?.at === at) newest.active = active;
   }
 
   /** @param now by the clock of `count` */
@@ -91,10 +108,6 @@ export class LineBook {
   #lost(): number | undefined {
     const { value, at, active = Infinity } = this.#settled ?? { value: 0, at: 0 };
     return active === Infinity ? undefined : Math.max(0, value - active - this.#receivedBefore(at));
-  }
-
-  get #counted(): number | undefined {
-    return this.#last === undefined ? undefined : this.#before + this.#last - this.#base;
   }
 
   #receivedBefore(at: number): number {

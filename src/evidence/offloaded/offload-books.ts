@@ -17,9 +17,11 @@ export type OffloadedOutcome = 'allow' | 'deny';
 export interface ToldCounters {
   /** Epoch milliseconds, by its clock. */
   readonly at: number;
-  /** Requests that it has begun and not ended; undefined where it does not tell. */
+  /** Requests that it has begun and not ended, of some of its listeners; undefined where it does not tell, or in another message. */
   readonly active: number | undefined;
   readonly counters: readonly {
+    /** Its name with Envoy. */
+    readonly stat: string;
     readonly policy: string;
     readonly outcome: OffloadedOutcome;
     readonly value: number;
@@ -45,7 +47,7 @@ export interface OffloadEvidence extends LineStatus {
 
 /** As they are kept in a file. */
 export interface SavedBooks {
-  readonly version: 1;
+  readonly version: 2;
   readonly processes: readonly SavedProcess[];
 }
 
@@ -68,6 +70,8 @@ const MAX_PROCESSES_OF_USER = 500;
 const MAX_LINES = 200;
 const MAX_NAME = 256;
 const WARN_EVERY_MS = 60_000;
+/** By then an Envoy has told all counters that it had when it began to tell. */
+const FIRST_ROUND_MS = 900;
 
 /** The books of all Envoys that log what they answered by themselves. */
 export class OffloadBooks {
@@ -96,19 +100,22 @@ export class OffloadBooks {
     const book = new ProcessBook(process, this.#saved.get(key), {
       ...this.#options,
       onChange: () => (this.#changes += 1),
-      tell: (policy) => this.#tell(policy),
     });
     this.#saved.delete(key);
     this.#books.set(key, book);
     return book;
   }
 
-  /** Closes the books of processes that are gone, the second time that they are: what they sent last may be on its way. */
+  /**
+   * To be called about once a second: sums up, and closes the books of processes that are gone, the second time that they are:
+   * what they sent last may be on its way.
+   */
   sweep(isAlive: (process: Pick<BookedProcess, 'pid' | 'startTicks'>) => boolean): void {
     for (const [key, book] of this.#books) {
       if (isAlive(book.process)) book.missed = 0;
       else if ((book.missed += 1) > 1) this.#close(key, book);
     }
+    this.#tell();
   }
 
   status(): readonly OffloadEvidence[] {
@@ -119,7 +126,7 @@ export class OffloadBooks {
 
   /** What a restart of svidgate has to know: the counters of Envoys go on meanwhile. */
   save(): SavedBooks {
-    return { version: 1, processes: [...this.#books.values()].map((book) => book.saved()) };
+    return { version: 2, processes: [...this.#books.values()].map((book) => book.saved()) };
   }
 
   #countOf(uid: number): number {
@@ -139,24 +146,28 @@ export class OffloadBooks {
         counted: sum(before.counted, status.counted),
         lost: sum(before.lost, status.lost),
       });
-      this.#tell(policy);
     }
   }
 
-  #tell(policy: string): void {
-    const own = this.status().filter((line) => line.policy === policy);
-    const total = (of: (line: OffloadEvidence) => number | undefined): number =>
-      own.reduce((all, line) => all + (of(line) ?? 0), 0);
-    this.#options.metrics.gauge(
-      'svidgate_offload_answered',
-      { policy },
-      total(({ counted }) => counted),
-    );
-    this.#options.metrics.gauge(
-      'svidgate_offload_records_lost',
-      { policy },
-      total(({ lost }) => lost),
-    );
+  #tell(): void {
+    const totals = new Map<string, { counted: number; lost: number }>();
+    const add = (lines: readonly Totals[]): void => {
+      for (const { policy, counted = 0, lost = 0 } of lines) {
+        const total = totals.get(policy) ?? { counted: 0, lost: 0 };
+        totals.set(policy, { counted: total.counted + counted, lost: total.lost + lost });
+      }
+    };
+    add([...this.#ended.values()]);
+    for (const book of this.#books.values()) {
+      const lines = book.status();
+      add(lines);
+      book.warn(lines);
+    }
+    const { metrics } = this.#options;
+    for (const [policy, { counted, lost }] of totals) {
+      metrics.gauge('svidgate_offload_answered', { policy }, counted);
+      metrics.gauge('svidgate_offload_records_lost', { policy }, lost);
+    }
   }
 }
 
@@ -167,7 +178,6 @@ interface Totals extends LineStatus {
 
 interface ProcessContext extends OffloadBooksOptions {
   readonly onChange: () => void;
-  readonly tell: (policy: string) => void;
 }
 
 interface Line {
@@ -183,15 +193,17 @@ class ProcessBook implements EnvoyBook {
   readonly #context: ProcessContext;
   readonly #lines = new Map<string, Line>();
   #name = '';
-  /** Whether counters that were not there before begin at nothing. */
-  #isWhole: boolean;
+  /** When counters began that are not there yet: those that were before have been told by then. */
+  #wholeFrom: number;
+  /** Requests that are being answered, by what it told at one moment, maybe in several messages. */
+  #active: { readonly at: number; readonly value: number } | undefined;
   #warnedAt = 0;
   #warnedOf = 0;
 
   constructor(process: BookedProcess, saved: SavedProcess | undefined, context: ProcessContext) {
     this.process = process;
     this.#context = context;
-    this.#isWhole = process.isYounger || saved !== undefined;
+    this.#wholeFrom = process.isYounger || saved !== undefined ? -Infinity : Infinity;
     for (const [key, line] of Object.entries(saved?.lines ?? {})) {
       const [policy = '', outcome] = key.split(' ');
       if (outcome === 'allow' || outcome === 'deny')
@@ -209,15 +221,15 @@ class ProcessBook implements EnvoyBook {
   }
 
   count({ at, active, counters }: ToldCounters): void {
-    const policies = new Set<string>();
-    for (const { policy, outcome, value } of counters) {
-      policies.add(policy);
-      this.#line(policy, outcome)?.count({ value, at, active }, this.#isWhole);
+    for (const { stat, policy, outcome, value } of counters) {
+      this.#line(policy, outcome)?.count({ stat, value, at, isWhole: at > this.#wholeFrom });
     }
-    this.#isWhole = true;
+    if (counters.length > 0 && this.#wholeFrom === Infinity) this.#wholeFrom = at + FIRST_ROUND_MS;
+    if (active !== undefined) {
+      this.#active = { at, value: active + (this.#active?.at === at ? this.#active.value : 0) };
+    }
+    if (this.#active?.at === at) for (const { book } of this.#lines.values()) book.countActive(at, this.#active.value);
     if (counters.length > 0) this.#context.onChange();
-    for (const policy of policies) this.#context.tell(policy);
-    this.#warn();
   }
 
   status(): readonly OffloadEvidence[] {
@@ -249,10 +261,10 @@ class ProcessBook implements EnvoyBook {
   }
 
   /** When more were lost than was said. */
-  #warn(): void {
+  warn(lines: readonly LineStatus[]): void {
     const now = this.#context.clock.now();
     if (now - this.#warnedAt < WARN_EVERY_MS) return;
-    const lost = this.status().reduce((all, line) => all + (line.lost ?? 0), 0);
+    const lost = lines.reduce((all, line) => all + (line.lost ?? 0), 0);
     if (lost <= this.#warnedOf) return;
     this.#warnedAt = now;
     this.#warnedOf = lost;

@@ -77,8 +77,9 @@ describe('what an Envoy tells of its own counters', () => {
           at: AT,
           active: 3,
           counters: [
-            { policy: 'default', outcome: 'allow', value: 42 },
-            { policy: 'default', outcome: 'deny', value: 5 },
+            { stat: ALLOWED, policy: 'default', outcome: 'allow', value: 40 },
+            { stat: ALLOWED.replace('in', 'out'), policy: 'default', outcome: 'allow', value: 2 },
+            { stat: 'http.in.rbac.svidgate_default_.denied', policy: 'default', outcome: 'deny', value: 5 },
           ],
         },
       ],

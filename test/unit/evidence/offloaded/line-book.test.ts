@@ -12,13 +12,25 @@ function bookOf(received: readonly number[]): LineBook {
   return book;
 }
 
+interface Told {
+  readonly value: number;
+  readonly at?: number;
+  readonly active?: number | undefined;
+  readonly stat?: string;
+}
+
+function tell(book: LineBook, { value, at = T, active, stat = 'in' }: Told, isWhole = true): void {
+  book.count({ stat, value, at, isWhole });
+  if (active !== undefined) book.countActive(at, active);
+}
+
 const before = (count: number): readonly number[] => Array.from({ length: count }, (_, index) => T - 1000 + index);
 
 describe('records of one Envoy', () => {
   const CASES: readonly {
     readonly name: string;
     readonly received: readonly number[];
-    readonly told: readonly { readonly value: number; readonly at?: number; readonly active?: number | undefined }[];
+    readonly told: readonly Told[];
     readonly isWhole?: boolean;
     readonly expected: { readonly counted: number | undefined; readonly lost: number | undefined };
   }[] = [
@@ -84,18 +96,37 @@ describe('records of one Envoy', () => {
       ],
       expected: { counted: 105, lost: 5 },
     },
+    {
+      name: 'a listener that is gone is no reset of the others',
+      received: before(100),
+      told: [
+        { stat: 'in', value: 60, at: T - 5000, active: 0 },
+        { stat: 'out', value: 40, at: T - 5000, active: 0 },
+        { stat: 'in', value: 62, active: 0 },
+      ],
+      expected: { counted: 102, lost: 2 },
+    },
+    {
+      name: 'what is being answered is told after the counters, in messages of their own',
+      received: before(90),
+      told: [
+        { stat: 'in', value: 60 },
+        { stat: 'out', value: 40, active: 4 },
+      ],
+      expected: { counted: 100, lost: 6 },
+    },
   ];
   for (const { name, received, told, isWhole = true, expected } of CASES) {
     it(name, () => {
       const book = bookOf(received);
-      for (const { value, at = T, active } of told) book.count({ value, at, active }, isWhole);
+      for (const each of told) tell(book, each, isWhole);
       assert.deepEqual(book.status(LATER), { received: received.length, ...expected });
     });
   }
 
   it('that come late after all are no loss any more', () => {
     const book = bookOf(before(90));
-    book.count({ value: 100, at: T, active: 0 }, true);
+    tell(book, { value: 100, at: T, active: 0 });
     assert.equal(book.status(LATER).lost, 10);
     for (let count = 0; count < 10; count += 1) book.receive(T - 10);
     assert.equal(book.status(LATER).lost, 0);
@@ -103,23 +134,23 @@ describe('records of one Envoy', () => {
 
   it('are lost when it ends and they have not come', () => {
     const book = bookOf(before(90));
-    book.count({ value: 100, at: T, active: 10 }, true);
+    tell(book, { value: 100, at: T, active: 10 });
     assert.deepEqual(book.end(), { received: 90, counted: 100, lost: 10 });
   });
 
   it('go on in a book that was kept', () => {
     const book = bookOf(before(90));
-    book.count({ value: 100, at: T - 100, active: 0 }, true);
+    tell(book, { value: 100, at: T - 100, active: 0 });
     const kept = new LineBook(JSON.parse(JSON.stringify(book.saved)) as LineBook['saved']);
     kept.receive(T - 1);
-    kept.count({ value: 120, at: T, active: 0 }, true);
+    tell(kept, { value: 120, at: T, active: 0 });
     assert.deepEqual(kept.status(LATER), { received: 91, counted: 120, lost: 29 });
   });
 
   it('take no more room for hours of them', () => {
     const book = new LineBook();
     for (let count = 0; count < 20_000; count += 1) book.receive(T + count * 100);
-    book.count({ value: 20_001, at: T + 2_000_000, active: 0 }, true);
+    tell(book, { value: 20_001, at: T + 2_000_000, active: 0 });
     assert.equal(book.status(T + 2_100_000).lost, 1);
   });
 });

@@ -23,7 +23,7 @@ const envoy = (pid: number, more: Partial<BookedProcess> = {}): BookedProcess =>
 };
 
 const allowed = (value: number, at: number, active: number | undefined = 0) => {
-  return { at, active, counters: [{ policy: 'default', outcome: 'allow' as const, value }] };
+  return { at, active, counters: [{ stat: 'in', policy: 'default', outcome: 'allow' as const, value }] };
 };
 
 describe('the books of Envoys', () => {
@@ -51,9 +51,13 @@ describe('the books of Envoys', () => {
     const book = books.of(envoy(7));
     for (let count = 0; count < 8; count += 1) book?.receive('default', 'allow', T - 100);
     book?.count(allowed(10, T));
+    books.sweep(() => true);
     assert.equal(warnings.length, 0, 'they may be on their way');
     clock.time += 5000;
-    for (const value of [10, 11, 12]) book?.count(allowed(value, clock.time));
+    for (const value of [10, 11, 12]) {
+      book?.count(allowed(value, clock.time));
+      books.sweep(() => true);
+    }
     assert.deepEqual(warnings, [{ caller_pid: 7, caller_uid: 1000, node_id: '', count: 2 }]);
     assert.equal(gauges.get('svidgate_offload_answered default'), 12);
     assert.equal(gauges.get('svidgate_offload_records_lost default'), 2);
@@ -83,6 +87,22 @@ describe('the books of Envoys', () => {
         [8, 0, 0, 0],
       ],
     );
+  });
+
+  it('understand counters and what is being answered in messages of one moment, also of a process from before', () => {
+    const { books, clock } = stage();
+    const book = books.of(envoy(7, { isYounger: false }));
+    const counter = (stat: string, value: number) => ({ stat, policy: 'default', outcome: 'allow' as const, value });
+    book?.count({ at: T, active: undefined, counters: [counter('in', 500)] });
+    book?.count({ at: T, active: undefined, counters: [counter('out', 300)] });
+    book?.count({ at: T, active: 2, counters: [] });
+    book?.count({ at: T + 1000, active: undefined, counters: [counter('in', 510), counter('out', 300)] });
+    book?.count({ at: T + 1000, active: undefined, counters: [counter('new', 5)] });
+    book?.count({ at: T + 1000, active: 2, counters: [] });
+    book?.count({ at: T + 1000, active: 1, counters: [] });
+    clock.time += 10_000;
+    const [line] = books.status();
+    assert.deepEqual([line?.counted, line?.lost], [15, 12]);
   });
 
   it('are not opened without end', () => {
