@@ -44,6 +44,17 @@ const KEEP_TO_THEIR_OWN = new Set([
 /** Filters that write metadata where their configuration says. */
 const WRITE_WHERE_TOLD = new Set(['ext_proc', 'header_to_metadata', 'json_to_metadata', 'set_metadata']);
 
+/** Of these, those that always, or where they are told to, have the route chosen anew. */
+const REROUTE = new Set([
+  'connect_grpc_bridge',
+  'ext_proc',
+  'grpc_http1_bridge',
+  'grpc_http1_reverse_bridge',
+  'grpc_json_transcoder',
+  'ip_tagging',
+  'json_to_metadata',
+]);
+
 /** Filters that may do anything. */
 const WRITE_ANYWHERE: Readonly<Record<string, string>> = {
   composite: 'it may run any filter',
@@ -69,18 +80,37 @@ export function judgeOtherFilters({ filters, pairs }: FilterChain, findings: Fin
     // What stands between the two is refused, whatever it does.
     if (pairs.some(({ rbac, authz }) => filters.indexOf(rbac) <= index && index <= filters.indexOf(authz))) continue;
     judgeFilter(filter, findings);
-    if (isRouteDependent(pairs)) refuseRouteChange(filter, findings);
+  }
+  if (!isRouteDependent(pairs)) return;
+  for (const filter of filters) {
+    if (!pairs.some(({ rbac }) => rbac === filter) && mayReroute(filter)) refuseReroute(filter, findings);
   }
 }
 
 /** Whether routes choose among policies: then the route must be the same one throughout. */
-function isRouteDependent(pairs: FilterChain['pairs']): boolean {
+export function isRouteDependent(pairs: FilterChain['pairs']): boolean {
   return pairs.length > 1 || pairs.some(({ rbac, authz }) => rbac.isDisabled || authz.isDisabled);
 }
 
-function refuseRouteChange({ node, name, config, types }: ChainFilter, findings: Findings): void {
-  const clears = config.mentions('clear_route_cache') || config.mentions('clearRouteCache');
-  if (!clears && !types.some((type) => type.includes('.grpc_json_transcoder.') || type.includes('.ext_proc.'))) return;
+/** Filters without an effect on the choice of the route, but by `clear_route_cache`. */
+function keepsRoute(type: string): boolean {
+  const name = HTTP_FILTER.exec(type)?.groups?.['name'] ?? '';
+  if (REROUTE.has(name)) return false;
+  return KEEP_TO_THEIR_OWN.has(name) || WRITE_WHERE_TOLD.has(name) || name === 'rbac' || name === 'router';
+}
+
+function mayReroute({ node, config, types }: ChainFilter): boolean {
+  return node.at('config_discovery').isSet || !types.every(keepsRoute) || clearsRoute(config);
+}
+
+/** Whether it, or anything in it, has `clear_route_cache`. */
+export function clearsRoute(node: EnvoyNode): boolean {
+  const given = node.at('clear_route_cache');
+  if (given.isSet && given.value !== false) return true;
+  return [...node.elements, ...node.entries.map(([, each]) => each)].some(clearsRoute);
+}
+
+function refuseReroute({ node, name }: ChainFilter, findings: Findings): void {
   findings.refuse(
     node,
     `\`${name}\` may have the route chosen anew, while the filters are those of the first one`,

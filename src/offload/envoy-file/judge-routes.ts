@@ -3,7 +3,8 @@ import type { EnvoyNode, TypedMessage } from './envoy-node.ts';
 import { EXT_AUTHZ, type ChainFilter, type FilterChain, type FilterPair } from './filter-pairs.ts';
 import { routesOf } from './find-routes.ts';
 import type { Findings } from './findings.ts';
-import { writerProblem } from './judge-other-filters.ts';
+import { clearsRoute, isRouteDependent, writerProblem } from './judge-other-filters.ts';
+import { judgeRewrites } from './judge-rewrites.ts';
 import { routeLeaves, unknownActions, type RouteLeaf } from './route-leaves.ts';
 
 const FILTER_CONFIG = 'envoy.config.route.v3.FilterConfig';
@@ -31,6 +32,7 @@ export function judgeRoutes(
     );
   }
   for (const config of configs) {
+    judgeRewrites(config, filters, findings);
     for (const action of unknownActions(config)) {
       findings.refuse(action, 'a matcher whose action is neither a Route nor a RouteList', 'write one of the two');
     }
@@ -75,6 +77,9 @@ function judgeOverrides(overrides: EnvoyNode, { filters, pairs }: FilterChain, f
     if (filter === undefined && TYPE_NAMES.includes(name)) {
       const remedy = 'name the filter as the chain does, or remove it';
       findings.refuse(node, `no filter of the chain is called \`${name}\``, remedy);
+    }
+    if (isRouteDependent(pairs) && clearsRoute(node)) {
+      findings.refuse(node, `a route has \`${name}\` choose another one`, 'remove `clear_route_cache`');
     }
     const message = unwrap(node.message);
     const why = filter === undefined || message === undefined ? undefined : writerProblem(message);

@@ -11,9 +11,9 @@ export function judgeStatsSinks(root: EnvoyNode, findings: Findings): void {
     findings.note(root, 'how many requests that need no call were not recorded stays unknown', remedy);
     return;
   }
-  for (const field of ['report_counters_as_deltas', 'emit_tags_as_labels']) {
+  for (const field of ['report_counters_as_deltas', 'emit_tags_as_labels', 'batch_size']) {
     const given = sink.node.at(field);
-    if (!given.isSet || given.value === false) continue;
+    if (!given.isSet || given.value === false || given.value === 0) continue;
     findings.note(given, `\`${field}\` keeps svidgate from counting what was lost`, 'leave it out');
   }
 }

@@ -125,6 +125,59 @@ const routeCases: readonly Refusal[] = [
   },
 ];
 
+const off = both(
+  replaced(RBAC, `${RBAC}                    disabled: true\n`),
+  replaced(AUTHZ, `${AUTHZ}                    disabled: true\n`),
+);
+const ROUTER = '                  - name: envoy.filters.http.router\n';
+/** A pair that is off, and the route that turns it on. */
+const byRoute = both(
+  off,
+  onRoute(
+    `svidgate.offload.default: { ${CONFIG}, config: {} }, envoy.filters.http.ext_authz: { ${PER_ROUTE}, check_settings: { context_extensions: { svidgate.policy: default } } }`,
+  ),
+);
+
+const rerouteCases: readonly Refusal[] = [
+  {
+    title: 'by the gate itself',
+    edit: both(byRoute, replaced('validate_mutations: true', 'clear_route_cache: true')),
+    at: 'name: envoy.filters.http.ext_authz\n                    disabled',
+    message: /`envoy\.filters\.http\.ext_authz` may have the route chosen anew/,
+  },
+  ...[
+    'lua.v3.Lua',
+    'ip_tagging.v3.IPTagging',
+    'ext_proc.v3.ExternalProcessor',
+    'from_the_future.v3.X',
+    'set_filter_state.v3.Config, clear_route_cache: true',
+  ].map((type) => ({
+    title: `behind the gate: ${type}`,
+    edit: both(byRoute, before(ROUTER, `{ name: x, typed_config: { '@type': ${HTTP}.${type} } }`)),
+    at: '{ name: x,',
+    message: /`x` may have the route chosen anew/,
+  })),
+  {
+    title: 'by what is not in the file',
+    edit: both(byRoute, before(ROUTER, `{ name: x, config_discovery: { type_urls: [${HTTP}.cors.v3.Cors] } }`)),
+    at: '{ name: x,',
+    message: /`x` may have the route chosen anew/,
+  },
+  {
+    title: 'by what a route says',
+    edit: both(
+      byRoute,
+      before(ROUTER, `{ name: x, typed_config: { '@type': ${HTTP}.set_filter_state.v3.Config } }`),
+      added(
+        VIRTUAL_HOST,
+        `                      typed_per_filter_config: { x: { '@type': ${HTTP}.set_filter_state.v3.Config, clear_route_cache: true } }\n`,
+      ),
+    ),
+    at: `{ '@type': ${HTTP}.set_filter_state.v3.Config, clear`,
+    message: /a route has `x` choose another one/,
+  },
+];
+
 const scope = (config: string): string =>
   `                scoped_routes:
                   name: scopes
@@ -135,10 +188,6 @@ const scopes = (config: string): string =>
   scope(`scoped_route_configurations_list: { scoped_route_configurations: [{ name: a, key: {}, ${config} }] }`);
 const ROUTE_CONFIG = / {16}route_config:\n[^]*?(?= {16}http_filters:)/;
 const GATE = `{ name: gate, typed_config: { '@type': ${HTTP}.ext_authz.v3.ExtAuthz } }`;
-const off = both(
-  replaced(RBAC, `${RBAC}                    disabled: true\n`),
-  replaced(AUTHZ, `${AUTHZ}                    disabled: true\n`),
-);
 const upgrade = (filters: string): ((text: string) => string) =>
   added(
     '                stat_prefix: shop\n',
@@ -166,13 +215,7 @@ const wayCases: readonly Refusal[] = [
   },
   {
     title: 'a list of routes without a gate, by a matcher',
-    edit: both(
-      off,
-      onRoute(
-        `svidgate.offload.default: { ${CONFIG}, config: {} }, envoy.filters.http.ext_authz: { ${PER_ROUTE}, check_settings: { context_extensions: { svidgate.policy: default } } }`,
-      ),
-      matcher(`{ ${ROUTE_TYPE}.RouteList, routes: [{ match: { prefix: /open } }] }`),
-    ),
+    edit: both(byRoute, matcher(`{ ${ROUTE_TYPE}.RouteList, routes: [{ match: { prefix: /open } }] }`)),
     at: '{ match: { prefix: /open }',
     message: /no ext_authz filter is on for this route/,
   },
@@ -279,6 +322,10 @@ const connectionCases: readonly Refusal[] = [
 
 describe('a configuration of Envoy is refused for routes', () => {
   testRefusals(routeCases);
+});
+
+describe('a configuration of Envoy is refused for routes that are chosen anew', () => {
+  testRefusals(rerouteCases);
 });
 
 describe('a configuration of Envoy is refused for other ways to the service', () => {

@@ -2,7 +2,19 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parse, stringify } from 'yaml';
 import { checkEnvoyFiles, type KnownPolicies } from '../../../src/offload/index.ts';
-import { AUTHZ, BASE, before, both, CONFIG, HTTP, PER_ROUTE, RBAC, replaced } from '../../support/edited-envoy-file.ts';
+import {
+  added,
+  AUTHZ,
+  BASE,
+  before,
+  both,
+  CONFIG,
+  HTTP,
+  PER_ROUTE,
+  RBAC,
+  replaced,
+  ROUTE,
+} from '../../support/edited-envoy-file.ts';
 
 describe('a configuration of Envoy', () => {
   const policies: KnownPolicies = new Map([['default', { offload: {} }]]);
@@ -173,6 +185,28 @@ describe('a configuration of Envoy', () => {
     );
     const { mistakes, notes } = checkEnvoyFiles([{ file: 'envoy.yaml', text: edits(BASE) }]);
     assert.deepEqual([mistakes.length, notes.length], [0, 4]);
+  });
+
+  test('has told what is recorded otherwise than it came', () => {
+    const notes = (edit: (text: string) => string): readonly string[] => {
+      const found = checkEnvoyFiles([{ file: 'envoy.yaml', text: edit(BASE) }]);
+      assert.deepEqual(found.mistakes, []);
+      return found.notes.map(({ message }) => /`(\w+)`/.exec(message)?.[1] ?? message);
+    };
+    const rewriting = added(
+      ROUTE,
+      `                          request_headers_to_remove: [x-user]
+                          route: { cluster: shop, host_rewrite_literal: shop.test, prefix_rewrite: / }\n`,
+    );
+    assert.deepEqual(notes(rewriting), ['request_headers_to_remove', 'host_rewrite_literal', 'prefix_rewrite']);
+    const kept = before(
+      RBAC,
+      `{ name: x, typed_config: { '@type': ${HTTP}.header_to_metadata.v3.Config, request_rules: [{ header: ':path', on_header_present: { metadata_namespace: svidgate.request, key: path } }] } }`,
+    );
+    assert.deepEqual(notes(both(rewriting, kept)), ['request_headers_to_remove']);
+    const sink = "      '@type': type.googleapis.com/envoy.config.metrics.v3.MetricsServiceConfig\n";
+    assert.deepEqual(notes(added(sink, '      batch_size: 100\n')), ['batch_size']);
+    assert.deepEqual(notes(added(sink, '      batch_size: 0\n')), []);
   });
 
   test('that is none, or no YAML, is refused', () => {
