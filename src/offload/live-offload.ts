@@ -63,6 +63,8 @@ export interface LiveOffload extends OffloadSource, Disposable {
   begin(): void;
   /** Undefined for a policy that is not offloaded. */
   report(policy: string): OffloadReport | undefined;
+  /** Whether Envoys are told to refuse what nobody may have. */
+  hasFastDeny(policy: string): boolean;
   /** What leaves requests of some peers to the call for a while, in words. */
   notes(): readonly string[];
 }
@@ -85,6 +87,7 @@ export function createLiveOffload(options: LiveOffloadOptions): LiveOffload {
     begin: () => turns.begin(),
     originOf: (ruleId) => origins.of(ruleId),
     report: (policy) => policies.get(policy)?.report(),
+    hasFastDeny: (policy) => options.policies.some(({ name, fastDeny }) => fastDeny && name === policy),
     notes: () => options.notes?.() ?? [],
     [Symbol.dispose]() {
       unsubscribe();

@@ -29,4 +29,6 @@ export interface OffloadOrigin {
   readonly origin: readonly GrantRule[];
   /** Whom the rule asks for: with `peers` Envoy has verified the certificate of whoever met it. */
   readonly peer: PeerMatch['kind'];
+  /** Whether an Envoy with these SPIFFE IDs is given the rule. */
+  readonly isFor: (callerIds: readonly SpiffeId[]) => boolean;
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/index.ts';
 import type { OffloadOrigin } from './offload-source.ts';
-import type { TranslatedPolicy } from './translated-policy.ts';
+import { holdsForCaller, type TranslatedPolicy, type TranslatedRule } from './translated-policy.ts';
 
 /** Envoys tell late what they did by a rule: log entries wait for a full buffer, and streams break. */
 const KEPT_MS = 15 * 60_000;
@@ -48,6 +48,9 @@ export class RuleOrigins {
 
 function originsOf({ policy, digest: policyDigest, rules, outer = [] }: TranslatedPolicy): Known['origins'] {
   return new Map(
-    [...rules, ...outer].map(({ id, origin, peer }) => [id, { policy, policyDigest, origin, peer: peer.kind }]),
+    [...rules, ...outer].map(({ id, origin, peer, caller }: TranslatedRule) => [
+      id,
+      { policy, policyDigest, origin, peer: peer.kind, isFor: (ids) => holdsForCaller(caller, ids) },
+    ]),
   );
 }

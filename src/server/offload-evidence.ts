@@ -40,7 +40,7 @@ export async function openOffloadEvidence(
     | 'policies'
     | 'decisionLog'
   >,
-  source: Pick<LiveOffload, 'mayHave' | 'originOf' | 'report'>,
+  source: Pick<LiveOffload, 'mayHave' | 'originOf' | 'hasFastDeny' | 'report'>,
 ): Promise<OffloadEvidenceParts | undefined> {
   const { config, clock, metrics, audit, attestor, revocations, policies, decisionLog } = parts;
   if (decisionLog === undefined || policies === undefined) return undefined;
@@ -56,6 +56,7 @@ export async function openOffloadEvidence(
           remembered.match(selectors).filter(({ spiffeId }) => !revocations.snapshot.value.hasSpiffeId(spiffeId)),
       },
       source,
+      hasFastDeny: (policy) => source.hasFastDeny(policy),
       async whenKnown(policy, signal) {
         const end = clock.now() + KNOWN_WITHIN_MS;
         const isComing = (): boolean => {

@@ -32,7 +32,7 @@ describe('an access log at the workload socket', () => {
   it('makes records of policies and rules that the caller may have, and of nothing else', async () => {
     await using folder = await tempFolder();
     {
-      await using stage = await startAccessLogStage(folder.path);
+      await using stage = await startAccessLogStage(folder.path, { policies: ['default', 'slow'] });
       const by = (texts: Readonly<Record<string, string>>): EntryParts => ({ texts });
       const peer = { ...ALLOWED_BY_A, svidgate_default_shadow_effective_policy_id: 'rule-peer' };
       const CASES: readonly (readonly [string, EntryParts, string])[] = [
@@ -47,7 +47,13 @@ describe('an access log at the workload socket', () => {
           by({ ...ALLOWED_BY_A, svidgate_default_shadow_effective_policy_id: 'x' }),
           'refused',
         ],
+        [
+          'a rule that other callers were given',
+          by({ ...ALLOWED_BY_A, svidgate_default_shadow_effective_policy_id: 'rule-foreign' }),
+          'refused',
+        ],
         ['no rule', by({ svidgate_default_shadow_engine_result: 'allowed' }), 'refused'],
+        ['refused, of a policy without fast_deny', by({ svidgate_slow_enforced_engine_result: 'denied' }), 'refused'],
         ['of a policy that it may not ask for', by({ svidgate_other_enforced_engine_result: 'denied' }), 'refused'],
         [
           'a rule of another policy',
@@ -76,7 +82,7 @@ describe('an access log at the workload socket', () => {
     await using folder = await tempFolder();
     let isKnown = false;
     let waited = 0;
-    const origin = { policy: 'default', policyDigest: 'd1', origin: [], peer: 'anyone' } as const;
+    const origin = { policy: 'default', policyDigest: 'd1', origin: [], peer: 'anyone', isFor: () => true } as const;
     await using stage = await startAccessLogStage(folder.path, {
       originOf: (rule) => (isKnown && rule === 'rule-a' ? origin : undefined),
       whenKnown: () => {

@@ -45,6 +45,8 @@ export interface AccessLogStageOptions {
   /** Default: one for each name that begins with `rule-`, of policy `default`. */
   readonly originOf?: (rule: string) => OffloadOrigin | undefined;
   readonly needs?: InputNeeds;
+  /** Policies with fast_deny. Default: `default`. */
+  readonly fastDeny?: readonly string[];
   /** Default: it has an entry. */
   readonly isRegistered?: () => boolean;
   /** Default: at once. */
@@ -58,6 +60,7 @@ export async function startAccessLogStage(
     policies = ['default'],
     originOf = originOfRule,
     needs = STAGE_NEEDS,
+    fastDeny = ['default'],
     isRegistered = () => true,
     whenKnown = async () => undefined,
   }: AccessLogStageOptions = {},
@@ -96,6 +99,7 @@ export async function startAccessLogStage(
       attestor: createAttestor(parts),
       entries: { match: (selectors) => (selectors.size > 0 && isRegistered() ? [entry] : []) },
       source: { mayHave: (policy, ids) => ids.includes(CALLER) && policies.includes(policy), originOf },
+      hasFastDeny: (policy) => fastDeny.includes(policy),
       whenKnown,
       recordingOf: () => ({ digest: STAGE_DIGEST, needs, entrypoint: 'envoy/authz/allow' }),
       books,
@@ -138,7 +142,8 @@ export async function startAccessLogStage(
 function originOfRule(rule: string): OffloadOrigin | undefined {
   if (!rule.startsWith('rule-')) return undefined;
   const origin = [{ name: 'data.envoy.authz.allow', file: 'authz.rego', line: 7 }];
-  return { policy: 'default', policyDigest: STAGE_DIGEST, origin, peer: rule.includes('peer') ? 'peers' : 'anyone' };
+  const peer = rule.includes('peer') ? 'peers' : 'anyone';
+  return { policy: 'default', policyDigest: STAGE_DIGEST, origin, peer, isFor: () => !rule.includes('foreign') };
 }
 
 /** What is on disk; the stage has ended. */

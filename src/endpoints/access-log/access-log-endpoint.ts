@@ -14,6 +14,8 @@ export interface AccessLogOptions {
   readonly attestor: CallerSources['attestor'];
   readonly entries: CallerSources['entries'];
   readonly source: Pick<OffloadSource, 'mayHave' | 'originOf'>;
+  /** Whether Envoys may refuse by themselves what nobody may have. */
+  readonly hasFastDeny: (policy: string) => boolean;
   /** Resolves when the rules of the policy are known, if they soon are: after a restart Envoys go on by those of before. */
   readonly whenKnown: (policy: string, signal: AbortSignal) => Promise<void>;
   /** What records of decisions by the policy in force follow. */

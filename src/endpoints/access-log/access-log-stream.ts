@@ -11,6 +11,7 @@ import { eachField, Fields } from './wire-fields.ts';
 
 export interface AccessLogContext {
   readonly source: { originOf(ruleId: string): OffloadOrigin | undefined };
+  readonly hasFastDeny: (policy: string) => boolean;
   readonly whenKnown: (policy: string, signal: AbortSignal) => Promise<void>;
   readonly recordings: PolicyRecordings;
   readonly turns: FairTurns;
@@ -121,14 +122,15 @@ function takeEntry(
   return result;
 }
 
-/** As the recorder takes it; undefined where no set of ours had the rule. */
+/** As the recorder takes it; undefined where no set of this caller had the rule, or none has it refuse anything. */
 function checkOf(
   { policy, outcome, rule }: LoggedDecision,
   { bytes, ids }: { readonly bytes: Uint8Array; readonly ids: readonly SpiffeId[] },
-  { source, recordings, clock }: AccessLogContext,
+  { source, hasFastDeny, recordings, clock }: AccessLogContext,
 ): AnsweredCheck | undefined {
   const origin = rule === undefined ? undefined : source.originOf(rule);
-  if (outcome === 'allow' && origin?.policy !== policy) return undefined;
+  if (outcome === 'allow' && (origin?.policy !== policy || !origin.isFor(ids))) return undefined;
+  if (outcome === 'deny' && !hasFastDeny(policy)) return undefined;
   const at = clock.now();
   const facts: AnsweredCheck['facts'] = () => {
     const recording = origin === undefined ? undefined : recordings.of(policy, origin.policyDigest);

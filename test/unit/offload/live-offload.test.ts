@@ -207,10 +207,14 @@ test('who may not ask for a policy has nothing of it, and an obstacle leaves all
 test('what a rule stands for is known for minutes after it has left', async () => {
   using here = stage({}, { inForce: snapshot('d1') });
   await settled();
-  await here.finish('d1', made('d1', 'r1'));
+  const first = made('d1', 'r1');
+  const caller = { kind: 'some_id', test: { kind: 'text', match: { kind: 'exact', text: WEB } } } as const;
+  await here.finish('d1', { ...first, rules: first.rules.map((rule) => ({ ...rule, caller })) });
   here.snapshots.set({ inForce: snapshot('d2') });
   await settled();
   await here.finish('d2', made('d2', 'r2'));
+  const { isFor } = here.offload.originOf('r1') ?? {};
+  assert.deepEqual([isFor?.([WEB]), isFor?.([API])], [true, false]);
   const known = (id: string): string | undefined => here.offload.originOf(id)?.policyDigest;
   assert.deepEqual([known('r1'), known('r2'), known('r3')], ['d1', 'd2', undefined]);
   await here.clock.advance(20 * 60_000);
