@@ -146,16 +146,16 @@ function judgeRoot(root: EnvoyNode, isOffloading: boolean, findings: Findings): 
   if (lds.isSet) {
     findings.note(lds, 'listeners that come by discovery are not judged', 'check their file with one more --envoy');
   }
-  if (!isOffloading) return;
-  if (root.at('static_resources').isSet) judgeStatsSinks(root, findings);
+  // Also where nothing has offload: of two lists of filters, one was looked at.
   refuseTwice(root, findings);
+  if (isOffloading && root.at('static_resources').isSet) judgeStatsSinks(root, findings);
 }
 
 /** Envoy takes a field under both of its names, and the last one counts. */
 function refuseTwice(node: EnvoyNode, findings: Findings): void {
   const seen = new Map<string, string>();
   for (const [key, each] of node.entries) {
-    const name = key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    const name = key.replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
     const other = seen.get(name);
     if (other !== undefined) findings.refuse(each, `\`${key}\` is \`${other}\` once more`, 'keep one of them');
     seen.set(name, key);

@@ -175,6 +175,18 @@ const pairCases: readonly Refusal[] = [
     message: /`failureModeAllow` is `failure_mode_allow` once more/,
   },
   {
+    title: 'filters under both names, the first without offload',
+    edit: (text) =>
+      text
+        .replace('http_filters:', 'httpFilters:')
+        .replace(
+          ' route_config:',
+          ` http_filters: [{ name: envoy.filters.http.router }]\n                route_config:`,
+        ),
+    at: '- name: svidgate.offload.default\n',
+    message: /`httpFilters` is `http_filters` once more/,
+  },
+  {
     title: 'a gate over TCP',
     edit: replaced(
       '{ pipe: { path: ./run/authz.sock } }',
