@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -26,7 +27,7 @@ func mayConflict(compiler *ast.Compiler, entrypoints []ast.Ref) []problem {
 		}
 	}
 	for _, rule := range reached {
-		if rule.Head.RuleKind() == ast.MultiValue && hasObjectComprehension(rule) {
+		if rule.Head.RuleKind() == ast.MultiValue && (hasObjectComprehension(rule) || hasVariableName(rule)) {
 			name := rule.Ref().GroundPrefix().String()
 			groups[name] = append(groups[name], rule)
 		}
@@ -52,38 +53,8 @@ func mayConflict(compiler *ast.Compiler, entrypoints []ast.Ref) []problem {
 	return problems
 }
 
-// overlapIn finds a rule with variables in its name beside one whose name it may also have, and one with an object comprehension:
-// a key with two values is an error, too.
-func overlapIn(group, reached []*ast.Rule) *ast.Rule {
-	for _, rule := range group {
-		prefix := rule.Ref().GroundPrefix()
-		for _, other := range reached {
-			isOther := len(prefix) < len(rule.Ref()) && other.Ref().HasPrefix(prefix) && !other.Default
-			if isOther && other.Head.RuleKind() == ast.SingleValue && !sameConstant([]*ast.Rule{rule, other}) {
-				return rule
-			}
-		}
-	}
-	for _, rule := range group {
-		if hasObjectComprehension(rule) {
-			return rule
-		}
-	}
-	return nil
-}
-
-func hasObjectComprehension(rule *ast.Rule) bool {
-	found := false
-	ast.WalkTerms(rule, func(t *ast.Term) bool {
-		if _, is := t.Value.(*ast.ObjectComprehension); is {
-			found = true
-		}
-		return found
-	})
-	return found
-}
-
-// reachedRules are those of the entrypoints and all that they depend on, some else branches by themselves, too.
+// reachedRules are those of the entrypoints and all that they depend on, some else branches by themselves, too. What has a
+// name with variables is evaluated as a whole, with all that stands beside it.
 func reachedRules(compiler *ast.Compiler, entrypoints []ast.Ref) []*ast.Rule {
 	var rules []*ast.Rule
 	seen := map[*ast.Rule]bool{}
@@ -94,6 +65,11 @@ func reachedRules(compiler *ast.Compiler, entrypoints []ast.Ref) []*ast.Rule {
 		}
 		seen[rule] = true
 		rules = append(rules, rule)
+		if hasVariableName(rule) {
+			for _, other := range compiler.GetRulesWithPrefix(rule.Ref().GroundPrefix()) {
+				reach(other)
+			}
+		}
 		for branch := rule; branch != nil; branch = branch.Else {
 			for needed := range compiler.Graph.Dependencies(branch) {
 				if other, isRule := needed.(*ast.Rule); isRule {
@@ -112,13 +88,10 @@ func reachedRules(compiler *ast.Compiler, entrypoints []ast.Ref) []*ast.Rule {
 
 // conflictIn is the definition that may give another value than one before it, or several itself.
 func conflictIn(compiler *ast.Compiler, group []*ast.Rule) *ast.Rule {
-	first := group[0]
-	if first.Head.RuleKind() == ast.MultiValue {
-		return first
-	}
-	if sameConstant(group) {
+	if slices.ContainsFunc(group, func(rule *ast.Rule) bool { return rule.Head.RuleKind() == ast.MultiValue }) || sameConstant(group) {
 		return nil
 	}
+	first := group[0]
 	isPlain := len(first.Head.Args) == 0 && len(first.Ref().GroundPrefix()) == len(first.Ref())
 	if isPlain && !dependsOnInput(compiler, group) {
 		return nil

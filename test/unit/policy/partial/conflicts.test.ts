@@ -18,6 +18,12 @@ const MAY: Readonly<Record<string, string>> = {
   object_keys: 'x if o.a == 1\no[k] := v if some k, v in input.a',
   negates_another: 'x := 1 if input.a == 1\nx := 2 if not input.a == 2',
   with_input: 'x := 1 if y with input.a as 1\nx := 2 if input.b\ny if input.a',
+  variable_name: 'x if f.a\nf[y] := true if y := input.a[0]\nf.a := false if input.b',
+  variable_names: 'x if f.b\nf[y] := true if some y in input.a\nf.a := false if input.b',
+  deeper_name: 'x if f.b\nf[y] := true if some y in input.a\nf.a.b := true if input.b',
+  set_and_value: 'x if f.b\nf[y] contains 1 if some y in input.a\nf.a := 1 if input.b',
+  keys_of_object: 'x if {\n\tf := {k: v | k := "a"; v := input.a[_]}\n\tf.a == 1\n}',
+  keys_in_a_set: 'x if "a" in f\nf contains y if some y in {k: v | k := "a"; v := input.a[_]}',
   deep: 'x if z\nz if y == 1\ny := 1 if input.a\ny := 2 if input.b',
 };
 
@@ -31,6 +37,9 @@ const NEVER: Readonly<Record<string, string>> = {
   other_arguments: 'x if f(input.a) == 1\nf("a") := 1\nf("b") := 2',
   negates: 'x := 1 if y\nx := 2 if {\n\tnot y\n\tinput.b\n}\ny if input.a',
   collected: 'x := count([y | some y in input.a; y == 1])',
+  variable_name_alike: 'x if f.a\nf[y] := true if some y in input.a\nf.a := true if input.b',
+  sets_by_name: 'x if f.a\nf[y] contains 1 if some y in input.a\nf.a contains 2 if input.b',
+  in_order_of_input: 'x if f(input.a) == 1\nf(a) := input.b if a else := 1',
   a_set: 'x contains y if some y in input.a',
   of_data: 'x if y == 1\ny := 1 if data.rows\ny := 1 if data.other',
 };
