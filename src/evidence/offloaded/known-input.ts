@@ -1,7 +1,16 @@
 import type { InputNeeds } from '../../policy/index.ts';
 import type { JsonRecord, RecordedPaths } from '../records/decision-record.ts';
 import { pickInput } from '../replay/pick-input.ts';
-import { headerPart, HEADERS, PARTS, UNKNOWN, type Logged, type Path, type ReadPart } from './known-parts.ts';
+import {
+  headerPart,
+  HEADERS,
+  PARTS,
+  Uncertain,
+  UNKNOWN,
+  type Logged,
+  type Path,
+  type ReadPart,
+} from './known-parts.ts';
 
 /** Of an input document: the parts that are as the gate would have had them. */
 export interface KnownInput {
@@ -49,8 +58,11 @@ function follow({ steps, missing: never }: Plan, logged: Logged): KnownInput {
       missing.push(...wanted.map(pointerOf));
       continue;
     }
-    recorded.push(...wanted);
-    if (value !== undefined) setAt(document, at, pickInput(value, needs));
+    const isCertain = !(value instanceof Uncertain);
+    if (isCertain) recorded.push(...wanted);
+    else missing.push(...wanted.map(pointerOf));
+    const shown = isCertain ? value : value.value;
+    if (shown !== undefined) setAt(document, at, pickInput(shown, needs));
   }
   return { document, recorded, missing };
 }

@@ -7,6 +7,15 @@ export type Path = readonly (string | number)[];
 /** A part of the input that the log does not tell. */
 export const UNKNOWN = Symbol('unknown');
 
+/** What the log tells, and a route or a later filter may have changed before. */
+export class Uncertain {
+  readonly value: unknown;
+
+  constructor(value: unknown) {
+    this.value = value;
+  }
+}
+
 /** What the parts of an input are made of. */
 export interface Logged {
   readonly entry: HttpAccessLogEntry;
@@ -15,7 +24,7 @@ export interface Logged {
   readonly callerIds: readonly string[];
 }
 
-/** Undefined: the request did not have it. */
+/** Undefined: the request did not have it. Uncertain ones are for readers, and count as unknown. */
 export type ReadPart = (logged: Logged) => unknown;
 
 /** As `HttpRequest.protocol` of ext_authz has it, by HTTPVersion. */
@@ -25,7 +34,9 @@ const HTTP: Path = ['attributes', 'request', 'http'];
 export const HEADERS: Path = [...HTTP, 'headers'];
 
 const method: ReadPart = ({ request }) => (request.method === '' ? UNKNOWN : request.method);
-const host: ReadPart = ({ request }) => (request.host === '' ? undefined : request.host);
+const host: ReadPart = ({ request }) => {
+  return request.kept('host') ?? new Uncertain(request.host === '' ? undefined : request.host);
+};
 const path: ReadPart = ({ request }) => request.path ?? UNKNOWN;
 const scheme: ReadPart = ({ entry }) => entry.request?.scheme || UNKNOWN;
 const isPeer = ({ request }: Logged): boolean => request.spiffeId !== undefined;
@@ -61,17 +72,29 @@ export const PARTS: readonly (readonly [Path, ReadPart])[] = [
   [[...HEADERS, ':authority'], host],
   [[...HEADERS, ':path'], path],
   [[...HEADERS, ':scheme'], scheme],
-  [[...HEADERS, 'user-agent'], ({ entry }) => entry.request?.userAgent || undefined],
-  [[...HEADERS, 'referer'], ({ entry }) => entry.request?.referer || undefined],
-  [[...HEADERS, 'x-forwarded-for'], ({ entry }) => entry.request?.forwardedFor || undefined],
-  [[...HEADERS, 'x-request-id'], ({ entry }) => entry.request?.requestId || undefined],
+  [[...HEADERS, 'user-agent'], headerPart('user-agent', (request) => request.userAgent)],
+  [[...HEADERS, 'referer'], headerPart('referer', (request) => request.referer)],
+  [[...HEADERS, 'x-forwarded-for'], headerPart('x-forwarded-for', (request) => request.forwardedFor)],
+  [[...HEADERS, 'x-request-id'], headerPart('x-request-id', (request) => request.requestId)],
   [['parsed_path'], parsedPath],
   [['parsed_query'], parsedQuery],
 ];
 
-/** A header that Envoy was told to log. Of one that is missing nobody can tell whether it was not sent or not logged. */
-export function headerPart(name: string): ReadPart {
-  return ({ request }) => request.headers.get(name) ?? UNKNOWN;
+/**
+ * A header that Envoy was told to log, or always does. Of one that is missing nobody can tell whether it was not sent or not
+ * logged.
+ */
+export function headerPart(
+  name: string,
+  always?: (request: NonNullable<HttpAccessLogEntry['request']>) => string,
+): ReadPart {
+  return ({ request, entry }) => {
+    const kept = request.kept(name);
+    if (kept !== undefined) return kept;
+    const logged = always === undefined || entry.request === null ? undefined : always(entry.request);
+    const value = request.headers.get(name) ?? logged;
+    return value === undefined ? UNKNOWN : new Uncertain(value === '' ? undefined : value);
+  };
 }
 
 /** Where Envoy has two, nobody knows which of them the gate would have been shown. */

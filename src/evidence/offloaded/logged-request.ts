@@ -11,6 +11,8 @@ export interface LoggedRequest {
   readonly path: string | undefined;
   /** The peer that Envoy verified, by the rule that it met. */
   readonly spiffeId: string | undefined;
+  /** What a filter before the rules has kept: `host`, `path`, or a header in lower case. */
+  readonly kept: (name: string) => string | undefined;
   /** Those that the configuration names, in lower case. */
   readonly headers: ReadonlyMap<string, string>;
   /** For reports. */
@@ -48,6 +50,7 @@ export function loggedRequest(
     method,
     host,
     path,
+    kept,
     spiffeId: verifiesPeer ? onlyUri(commonProperties) : undefined,
     headers,
     facts: {
@@ -68,10 +71,10 @@ function present<K extends string>(key: K, value: string | undefined): { readonl
   return value === undefined ? {} : ({ [key]: value } as { readonly [Key in K]: string });
 }
 
-/** Where a filter before the rules keeps what routes may rewrite: metadata that no client can write. */
+/** Where a filter before the rules keeps what routes and later filters may rewrite: metadata that no client can write. */
 const KEPT = 'svidgate.request';
 
-function keptOf(common: Common): (name: 'host' | 'path') => string | undefined {
+function keptOf(common: Common): (name: string) => string | undefined {
   const all = common?.metadata?.filterMetadata ?? {};
   const fields = Object.hasOwn(all, KEPT) ? (all[KEPT]?.fields ?? {}) : {};
   return (name) => {

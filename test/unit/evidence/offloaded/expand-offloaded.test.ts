@@ -50,6 +50,8 @@ describe('the input of a request that Envoy answered, from its log', () => {
         attributes: { request: { http: { method: 'GET', host: 'orders.test', path: '/orders/17' } } },
         parsed_path: ['orders', '17'],
       },
+      // It is logged as it was sent on.
+      missing: ['/input/attributes/request/http/host'],
     },
     {
       name: 'segments of the path stand at their places',
@@ -90,7 +92,18 @@ describe('the input of a request that Envoy answered, from its log', () => {
         [...HTTP, 'headers', 'user-agent'],
       ],
       input: { attributes: { request: { http: { headers: { 'x-tenant': 'blue' } } } } },
-      missing: ['/input/attributes/request/http/headers/x-team'],
+      missing: ['x-tenant', 'x-team', 'user-agent'].map((name) => `/input/attributes/request/http/headers/${name}`),
+    },
+    {
+      name: 'a header that a filter has kept is as the rules saw it',
+      parts: {
+        request: { requestHeaders: { 'x-tenant': 'forged' } },
+        common: {
+          metadata: { filterMetadata: { 'svidgate.request': { fields: { 'x-tenant': { stringValue: 'blue' } } } } },
+        },
+      },
+      wanted: [[...HTTP, 'headers', 'x-tenant']],
+      input: { attributes: { request: { http: { headers: { 'x-tenant': 'blue' } } } } },
     },
     {
       name: 'all headers are more than is known',
