@@ -110,7 +110,7 @@ function takeEntry(
   let result: Result = 'recorded';
   for (const decision of entry.decisions) {
     const check = logging.mayHave(decision.policy)
-      ? checkOf(decision, { bytes, ids: logging.ids }, context)
+      ? checkOf(decision, { bytes, ids: logging.ids, offloadedBy: logging.caller.pid }, context)
       : undefined;
     if (check === undefined) {
       result = 'refused';
@@ -125,7 +125,11 @@ function takeEntry(
 /** As the recorder takes it; undefined where no set of this caller had the rule, or none has it refuse anything. */
 function checkOf(
   { policy, outcome, rule }: LoggedDecision,
-  { bytes, ids }: { readonly bytes: Uint8Array; readonly ids: readonly SpiffeId[] },
+  {
+    bytes,
+    ids,
+    offloadedBy,
+  }: { readonly bytes: Uint8Array; readonly ids: readonly SpiffeId[]; readonly offloadedBy: number },
   { source, hasFastDeny, recordings, clock }: AccessLogContext,
 ): AnsweredCheck | undefined {
   const origin = rule === undefined ? undefined : source.originOf(rule);
@@ -153,7 +157,7 @@ function checkOf(
       evaluated: { input: bytes, needs, value: true, cached: false, entrypoint, ...more },
     };
   };
-  return { decisionId: randomUUID(), policy, outcome, isOffloaded: true, inputBytes: bytes.length, facts };
+  return { decisionId: randomUUID(), policy, outcome, offloadedBy, inputBytes: bytes.length, facts };
 }
 
 const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();

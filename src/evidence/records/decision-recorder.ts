@@ -6,6 +6,7 @@ import type { WriteOut } from '../sinks/index.ts';
 import type { DecisionFacts } from './decision-facts.ts';
 import type { RecordedPaths } from './decision-record.ts';
 import { FactsBatch } from './facts-batch.ts';
+import { OffloadedShares } from './offloaded-shares.ts';
 import { recordedPaths } from './recorded-paths.ts';
 import { RefusedShares, type RefusedCaller } from './refused-share.ts';
 import type { LostDecisions, RecorderStatus, RecordThreadJob } from './record-protocol.ts';
@@ -20,8 +21,11 @@ export interface AnsweredCheck {
   readonly refused?: RefusedCaller;
   /** Of the input that `facts` has; default 0. */
   readonly inputBytes?: number;
-  /** Envoy answered it by itself: the input is its entry in the access log. Half of the queue is kept for all others. */
-  readonly isOffloaded?: boolean;
+  /**
+   * Envoy answered it by itself: the process that says so. The input is its entry in the access log. Half of the queue is kept
+   * for all others.
+   */
+  readonly offloadedBy?: number;
   /** Everything else; asked for once, after the answer is on its way. */
   readonly facts: () => CheckFactsToRecord;
 }
@@ -88,6 +92,8 @@ interface Batch {
   readonly count: number;
   readonly bytes: number;
   readonly lost: readonly LostDecisions[];
+  /** Of those that Envoys answered by themselves. */
+  readonly offloadedBy: readonly number[];
 }
 
 class ThreadRecorder implements OpenDecisionRecorder {
@@ -98,6 +104,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
   #thread: RecordThread | undefined;
   #restarting: Promise<void> | undefined;
   readonly #refused = new RefusedShares();
+  readonly #offloaded: OffloadedShares;
   #arrived: AnsweredCheck[] = [];
   #arrivedBytes = 0;
   #isScheduled = false;
@@ -120,6 +127,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
     this.#options = options;
     this.#maxQueued = options.maxQueued ?? MAX_QUEUED;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? MAX_QUEUED_BYTES;
+    this.#offloaded = new OffloadedShares(this.#maxQueued * OFFLOADED_SHARE);
   }
 
   async start(): Promise<void> {
@@ -144,14 +152,16 @@ class ThreadRecorder implements OpenDecisionRecorder {
     else if (!this.#hasRoomFor(check)) this.#lose('queue', 1);
     else {
       this.#arrived.push(check);
+      if (check.offloadedBy !== undefined) this.#offloaded.add(check.offloadedBy);
       this.#arrivedBytes += check.inputBytes ?? 0;
     }
     this.#schedule();
   }
 
-  #hasRoomFor({ inputBytes = 0, isOffloaded = false }: AnsweredCheck): boolean {
+  #hasRoomFor({ inputBytes = 0, offloadedBy }: AnsweredCheck): boolean {
+    if (offloadedBy !== undefined && !this.#offloaded.hasRoomFor(offloadedBy)) return false;
     const bytes = this.#arrivedBytes + this.#sentBytes + inputBytes;
-    const share = isOffloaded ? OFFLOADED_SHARE : 1;
+    const share = offloadedBy === undefined ? 1 : OFFLOADED_SHARE;
     const count = this.#arrived.length + this.#sentCount;
     return count < this.#maxQueued * share && bytes <= this.#maxQueuedBytes * share;
   }
@@ -205,8 +215,10 @@ class ThreadRecorder implements OpenDecisionRecorder {
 
   #flush(limit: number): void {
     let batch = new FactsBatch();
+    const offloadedBy: number[] = [];
     for (const check of this.#arrived.splice(0, limit)) {
       this.#arrivedBytes -= check.inputBytes ?? 0;
+      if (check.offloadedBy !== undefined) offloadedBy.push(check.offloadedBy);
       try {
         this.#add(check, batch);
       } catch (error) {
@@ -214,15 +226,17 @@ class ThreadRecorder implements OpenDecisionRecorder {
         this.#lose('failed', 1);
       }
       if (!batch.isFull) continue;
-      this.#post(batch);
+      this.#post(batch, offloadedBy.splice(0));
       batch = new FactsBatch();
     }
-    if (batch.count > 0 || (this.#lost.size > 0 && this.#sent.length < MAX_MESSAGES)) this.#post(batch);
+    if (batch.count > 0 || (this.#lost.size > 0 && this.#sent.length < MAX_MESSAGES)) this.#post(batch, offloadedBy);
+    else this.#offloaded.remove(offloadedBy);
   }
 
-  #post(batch: FactsBatch): void {
+  #post(batch: FactsBatch, offloadedBy: readonly number[] = []): void {
     const { count, bytes } = batch;
     if (this.#sentBytes + bytes > this.#maxQueuedBytes) {
+      this.#offloaded.remove(offloadedBy);
       this.#lose('queue', count);
       return this.#schedule();
     }
@@ -230,7 +244,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
     this.#lost.clear();
     const paths = this.#newPaths.splice(0);
     this.#thread?.post({ kind: 'decisions', ...batch.content(), paths, lost });
-    this.#sent.push({ count, bytes, lost });
+    this.#sent.push({ count, bytes, lost, offloadedBy });
     this.#sentCount += count;
     this.#sentBytes += bytes;
   }
@@ -294,6 +308,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
     if (batch === undefined) return;
     this.#sentCount -= batch.count - waiting;
     this.#sentBytes -= batch.bytes;
+    this.#offloaded.remove(batch.offloadedBy);
     if (this.#lost.size > 0) this.#schedule();
   }
 
@@ -308,6 +323,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
     this.#sent = [];
     this.#sentCount = 0;
     this.#sentBytes = 0;
+    this.#offloaded.clear();
     this.#known = new Map();
     this.#newPaths = [];
     this.#options.logger.error({ reason }, 'decision recording interrupted');
