@@ -25,6 +25,7 @@ describe('grpcurl, which asks the server for everything by reflection', { timeou
     assert.deepEqual(services, [
       'SpiffeWorkloadAPI',
       'envoy.service.discovery.v3.AggregatedDiscoveryService',
+      'envoy.service.extension.v3.ExtensionConfigDiscoveryService',
       'envoy.service.secret.v3.SecretDiscoveryService',
       'grpc.health.v1.Health',
       'grpc.reflection.v1.ServerReflection',
