@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -32,12 +33,25 @@ func splitElse(module *ast.Module) {
 		}
 	}
 	module.Rules = rules
+	falseFirst(module)
 	for _, rule := range rules {
 		ast.WalkRules(rule, func(each *ast.Rule) bool {
 			each.Module = module
 			return false
 		})
 	}
+}
+
+// falseFirst puts definitions whose value is false before the others: of a function that is called for its truth, the partial
+// evaluator takes a false after a true one for a conflict, although only one of them may hold. Conflicts are found by mayConflict.
+func falseFirst(module *ast.Module) {
+	isOther := func(rule *ast.Rule) int {
+		if value := rule.Head.Value; value != nil && ast.Boolean(false).Equal(value.Value) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(module.Rules, func(one, other *ast.Rule) int { return isOther(one) - isOther(other) })
 }
 
 // holds is a rule that is true where the branch has a value.

@@ -15,8 +15,10 @@ import { shrink, type HuntFailure, type HuntOptions, type Prepared } from './hun
 import { joinedPolicy, singlePolicy, type HuntPolicy, type WrittenPolicy } from './policy.ts';
 import { shippedPolicies } from './shipped.ts';
 import type { Stage } from './stage.ts';
+import { WRITTEN_CONFLICTS } from './written-conflicts.ts';
 import { WRITTEN_FORMS } from './written-forms.ts';
 import { WRITTEN_PATHS } from './written-paths.ts';
+import { WRITTEN_VALUES } from './written-values.ts';
 import { WRITTEN_WHO } from './written-who.ts';
 
 const NEVER = new AbortController().signal;
@@ -79,8 +81,8 @@ const generated = (): readonly WrittenPolicy[] =>
 
 /** Each by itself. */
 export async function allPolicies(): Promise<readonly HuntPolicy[]> {
-  const written = [...WRITTEN_PATHS, ...WRITTEN_WHO, ...WRITTEN_FORMS, ...generated()];
-  return [...(await shippedPolicies()), ...written.map(singlePolicy)];
+  const written = [...WRITTEN_PATHS, ...WRITTEN_WHO, ...WRITTEN_FORMS, ...WRITTEN_VALUES, ...WRITTEN_CONFLICTS];
+  return [...(await shippedPolicies()), ...[...written, ...generated()].map(singlePolicy)];
 }
 
 /** Those whose decision is an object, or may conflict, cannot be asked by another policy as the others. */
@@ -95,6 +97,7 @@ export async function joinedPolicies(): Promise<readonly HuntPolicy[]> {
     joinedPolicy('written_paths', WRITTEN_PATHS),
     joinedPolicy('written_who', WRITTEN_WHO),
     joinedPolicy('written_forms', forms),
+    joinedPolicy('written_values', WRITTEN_VALUES),
     joinedPolicy('generated', generated()),
   ];
 }

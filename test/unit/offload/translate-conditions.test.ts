@@ -73,6 +73,10 @@ const ROWS: readonly Row[] = [
   },
   { rego: 'input.parsed_path[1] == ""', yes: path('/a/'), no: path('/a', '/a/b', '/') },
   { rego: 'input.parsed_path == ["a", "b"]', yes: path('/a/b', '/a/b?c'), no: path('/a', '/a/b/', '/a/b/c') },
+  { rego: 'input.parsed_path == {"a"}', yes: [], no: path('/a'), refused: [] },
+  { rego: 'input.parsed_path != {"a", "b"}', yes: [], no: [], left: path('/a/b') },
+  { rego: 'not input.parsed_path == {"a"}', yes: [], no: [], left: path('/a', '/b') },
+  { rego: 'input.parsed_path in [["a"], {"b"}]', yes: [], no: path('/b'), left: path('/a'), refused: [] },
   { rego: '["a", _] = input.parsed_path', yes: path('/a/b', '/a/'), no: path('/a', '/b/a', '/a/b/c') },
   { rego: '["a", id] = input.parsed_path; id != "x"', yes: path('/a/b'), no: path('/a/x', '/a', '/a/b/c') },
   { rego: 'count(input.parsed_path) == 2', yes: path('/a/b', '/a/'), no: path('/a', '/', '/a/b/c') },
@@ -153,6 +157,11 @@ const ROWS: readonly Row[] = [
     refused: [],
   },
   { rego: 'object.get(headers, "x-a", "") == ""', yes: [{}, header('x-a', '')], no: [header('x-a', 'b')] },
+  { rego: 'object.get(headers, "x-a", "none") == "none"', yes: [{}, header('x-a', 'none')], no: [header('x-a', 'b')] },
+  { rego: 'object.get(headers, "x-a", null) != null', yes: [], no: [{}], left: [header('x-a', 'b')], refused: [] },
+  { rego: 'object.get(headers, "x-a", false)', yes: [], no: [{}], left: [header('x-a', 'b')], refused: [] },
+  { rego: 'not object.get(headers, "x-a", 5) == 5', yes: [], no: [{}], left: [header('x-a', 'b')], refused: [] },
+  { rego: 'object.get(headers, "x-a", "\\n") != ""', yes: [], no: [header('x-a', '')], left: [{}], refused: [] },
   { rego: 'headers.host == "orders.test"', yes: [], no: [{}], refused: [] },
   { rego: 'peer == "spiffe://a.test/alice"', yes: [{ peer: ALICE }], no: [{}, { peer: BOB }], refused: [] },
   {
@@ -203,6 +212,10 @@ const ROWS: readonly Row[] = [
   { rego: 'input.attributes.tlsSession.sni == "a.test"', yes: [{ sni: 'a.test' }], no: [{}, { sni: 'b.test' }] },
   { rego: 'helper', yes: path('/a'), no: path('/b') },
   { rego: 'not helper', yes: path('/b'), no: path('/a') },
+  { rego: 'is_a(http.path)', yes: path('/a'), no: path('/b') },
+  { rego: 'is_a(http.path) == false', yes: path('/b'), no: path('/a') },
+  { rego: 'role == "none"', yes: [{}, { method: 'PUT', ...header('x-a', 'b') }], no: [header('x-a', 'b')] },
+  { rego: 'not is_guest', yes: [header('x-a', 'b')], no: [...path('/b'), {}] },
   { rego: 'with_default == "none"', yes: [], no: [header('x-a', 'b')], left: [{}], refused: [] },
   { rego: 'time.now_ns() > 0', yes: [], no: [], left: [{}] },
   { rego: 'input.parsed_body.a == 1', yes: [], no: [{}], refused: [] },
@@ -220,6 +233,10 @@ default helper := false
 helper if http.path == "/a"
 default with_default := "none"
 with_default := headers["x-a"]
+is_a(path) if path == "/a" else := false
+role := headers["x-a"] if http.method == "GET"
+else := "none"
+is_guest if role == "none"
 `;
 
 describe('a condition and its rule', () => {
