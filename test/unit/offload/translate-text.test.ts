@@ -71,6 +71,9 @@ describe('regexes', () => {
     '(',
     '\\C',
     '(?i)(?s)a',
+    '[^]',
+    '[]a]',
+    '[^]a]',
   ]) {
     test(`${pattern} is not taken apart`, () => {
       assert.equal(searchRegex(pattern), undefined);
