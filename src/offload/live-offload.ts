@@ -85,7 +85,7 @@ export function createLiveOffload(options: LiveOffloadOptions): LiveOffload {
     follow: (key, onChange) => policies.get(key.policy)?.follow(key, onChange) ?? NOTHING,
     mayHave: options.mayHave,
     begin: () => turns.begin(),
-    originOf: (ruleId) => origins.of(ruleId),
+    originOf: (ruleId, at) => origins.of(ruleId, at),
     report: (policy) => policies.get(policy)?.report(),
     hasFastDeny: (policy) => options.policies.some(({ name, fastDeny }) => fastDeny && name === policy),
     notes: () => options.notes?.() ?? [],

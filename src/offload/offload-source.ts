@@ -11,8 +11,11 @@ export interface OffloadSource {
   follow(key: OffloadKey, onChange: () => void): FollowedSet;
   /** Whether a caller with these SPIFFE IDs may ask the gate for the policy, on a socket where it is attested. */
   mayHave(policy: string, callerIds: readonly SpiffeId[]): boolean;
-  /** What a rule stands for, also where it left a set within the last minutes. Undefined for a name that none has. */
-  originOf(ruleId: string): OffloadOrigin | undefined;
+  /**
+   * What a rule stands for, also where it left a set within the last minutes. Undefined for a name that none has.
+   * @param at when a request met it, epoch milliseconds: snapshots share rules. Default: now
+   */
+  originOf(ruleId: string, at?: number): OffloadOrigin | undefined;
 }
 
 /** A followed set; disposed of, it calls back no more. */
@@ -23,8 +26,8 @@ export interface FollowedSet extends Disposable {
 
 export interface OffloadOrigin {
   readonly policy: string;
-  /** Of the snapshot that the rule was made from. */
-  readonly policyDigest: string;
+  /** Of the snapshot that the rule was made from; absent where it may have been one or another. */
+  readonly policyDigest?: string;
   /** As OffloadRule has it. */
   readonly origin: readonly GrantRule[];
   /** Whom the rule asks for: with `peers` Envoy has verified the certificate of whoever met it. */

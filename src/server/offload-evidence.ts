@@ -88,13 +88,14 @@ export async function openOffloadBooks(
   own: Pick<ServerParts, 'clock' | 'logger' | 'metrics'>,
 ): Promise<{ readonly books: OffloadBooks; readonly run: (signal: AbortSignal) => Promise<void> }> {
   const path = join(folder, FILE);
-  const books = new OffloadBooks({ ...own, saved: await readSaved(path) });
+  const bootId = await readBootId();
+  const books = new OffloadBooks({ ...own, saved: await readSaved(path, bootId) });
   let saved = 0;
   const save = async (): Promise<void> => {
     const { changes } = books;
     if (changes === saved) return;
     try {
-      await writeFileAtomic(path, JSON.stringify(books.save()), 0o600);
+      await writeFileAtomic(path, JSON.stringify({ ...books.save(), bootId } satisfies KeptBooks), 0o600);
       saved = changes;
     } catch (error) {
       own.logger.warn({ file: path, reason: describeError(error) }, 'counts of offloaded requests not kept');
@@ -112,11 +113,19 @@ export async function openOffloadBooks(
   };
 }
 
+/** Process numbers and ticks begin anew with each boot. */
+type KeptBooks = SavedBooks & { readonly bootId: string };
+
+/** Empty where there is none. */
+async function readBootId(): Promise<string> {
+  return (await readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '')).trim();
+}
+
 /** Without it counting begins anew: a damaged one is none. */
-async function readSaved(path: string): Promise<SavedBooks | undefined> {
+async function readSaved(path: string, bootId: string): Promise<SavedBooks | undefined> {
   try {
-    const value = JSON.parse(await readFile(path, 'utf8')) as SavedBooks;
-    return value.version === 2 && Array.isArray(value.processes) ? value : undefined;
+    const value = JSON.parse(await readFile(path, 'utf8')) as KeptBooks;
+    return value.version === 2 && value.bootId === bootId && Array.isArray(value.processes) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import type { DecisionRecord } from '../../src/evidence/index.ts';
 import { ACCESS_LOG_SERVICE, METRICS_SERVICE, Status } from '../../src/proto/index.ts';
 import { recordsIn, startAccessLogStage, type AccessLogStage } from '../support/access-log-stage.ts';
 import { connect } from '../support/grpc-client.ts';
@@ -112,6 +115,44 @@ describe('an access log at the workload socket', () => {
     assert.deepEqual(stage.books.save().processes, []);
     await log(stage, [{}]);
     assert.equal(stage.books.save().processes.length, 1);
+  });
+
+  it('follows the rules for records in force where the policy of a request is not known', async () => {
+    await using folder = await tempFolder();
+    {
+      const origin = { policy: 'default', origin: [], peer: 'anyone', isFor: () => true } as const;
+      await using stage = await startAccessLogStage(folder.path, {
+        originOf: (rule) => (rule === 'rule-a' ? origin : undefined),
+        logRules: {
+          async evaluate(event) {
+            const { svidgate } = JSON.parse(Buffer.from(event).toString('utf8')) as Pick<DecisionRecord, 'svidgate'>;
+            return { kind: 'value', value: { drop: svidgate.outcome === 'deny' } };
+          },
+          close: () => Promise.resolve(),
+        },
+      });
+      const denied: EntryParts = { texts: { svidgate_default_enforced_engine_result: 'denied' } };
+      assert.equal((await log(stage, [denied, {}, denied]))['recorded'], 3);
+    }
+    const records = await recordsIn(folder.path);
+    assert.deepEqual(
+      records.map(({ svidgate }) => [svidgate.outcome, svidgate.policy_digest, svidgate.offload_rule]),
+      [['allow', undefined, 'rule-a']],
+    );
+  });
+
+  it('has books that go on after a restart of svidgate, and not after one of the machine', async () => {
+    await using folder = await tempFolder();
+    const receivedAfter = async (): Promise<number | undefined> => {
+      await using stage = await startAccessLogStage(folder.path);
+      await log(stage, [{}]);
+      return stage.evidence()?.received;
+    };
+    assert.deepEqual([await receivedAfter(), await receivedAfter()], [1, 2]);
+    const path = join(folder.path, 'offload-evidence.json');
+    const kept = JSON.parse(await readFile(path, 'utf8')) as object;
+    await writeFile(path, JSON.stringify({ ...kept, bootId: 'another' }));
+    assert.equal(await receivedAfter(), 1);
   });
 
   it('shows nothing of what the allow-list does not name', async () => {

@@ -13,7 +13,7 @@ import {
 } from '../../src/evidence/index.ts';
 import { openOffloadBooks } from '../../src/server/offload-evidence.ts';
 import type { OffloadOrigin } from '../../src/offload/index.ts';
-import type { InputNeeds } from '../../src/policy/index.ts';
+import type { InputNeeds, LogRules } from '../../src/policy/index.ts';
 import { parseSpiffeId, type RegistrationEntry } from '../../src/spiffe/index.ts';
 import { createMetrics } from '../../src/telemetry/index.ts';
 import { startGrpcServer } from '../../src/transport/index.ts';
@@ -45,6 +45,8 @@ export interface AccessLogStageOptions {
   /** Default: one for each name that begins with `rule-`, of policy `default`. */
   readonly originOf?: (rule: string) => OffloadOrigin | undefined;
   readonly needs?: InputNeeds;
+  /** Default: none. */
+  readonly logRules?: LogRules;
   /** Policies with fast_deny. Default: `default`. */
   readonly fastDeny?: readonly string[];
   /** Default: it has an entry. */
@@ -60,6 +62,7 @@ export async function startAccessLogStage(
     policies = ['default'],
     originOf = originOfRule,
     needs = STAGE_NEEDS,
+    logRules,
     fastDeny = ['default'],
     isRegistered = () => true,
     whenKnown = async () => undefined,
@@ -101,7 +104,12 @@ export async function startAccessLogStage(
       source: { mayHave: (policy, ids) => ids.includes(CALLER) && policies.includes(policy), originOf },
       hasFastDeny: (policy) => fastDeny.includes(policy),
       whenKnown,
-      recordingOf: () => ({ digest: STAGE_DIGEST, needs, entrypoint: 'envoy/authz/allow' }),
+      recordingOf: () => ({
+        digest: STAGE_DIGEST,
+        needs,
+        entrypoint: 'envoy/authz/allow',
+        ...(logRules === undefined ? {} : { logRules }),
+      }),
       books,
       recorder,
       audit,

@@ -10,7 +10,7 @@ import { scanEntry, type LoggedDecision, type ScannedEntry } from './scan-entry.
 import { eachField, Fields } from './wire-fields.ts';
 
 export interface AccessLogContext {
-  readonly source: { originOf(ruleId: string): OffloadOrigin | undefined };
+  readonly source: { originOf(ruleId: string, at?: number): OffloadOrigin | undefined };
   readonly hasFastDeny: (policy: string) => boolean;
   readonly whenKnown: (policy: string, signal: AbortSignal) => Promise<void>;
   readonly recordings: PolicyRecordings;
@@ -110,7 +110,7 @@ function takeEntry(
   let result: Result = 'recorded';
   for (const decision of entry.decisions) {
     const check = logging.mayHave(decision.policy)
-      ? checkOf(decision, { bytes, ids: logging.ids, offloadedBy: logging.caller.pid }, context)
+      ? checkOf(decision, { bytes, startedAt: entry.startedAt, logging }, context)
       : undefined;
     if (check === undefined) {
       result = 'refused';
@@ -125,20 +125,24 @@ function takeEntry(
 /** As the recorder takes it; undefined where no set of this caller had the rule, or none has it refuse anything. */
 function checkOf(
   { policy, outcome, rule }: LoggedDecision,
-  {
-    bytes,
-    ids,
-    offloadedBy,
-  }: { readonly bytes: Uint8Array; readonly ids: readonly SpiffeId[]; readonly offloadedBy: number },
+  { bytes, startedAt, logging }: { readonly bytes: Uint8Array; readonly startedAt: number; readonly logging: Logging },
   { source, hasFastDeny, recordings, clock }: AccessLogContext,
 ): AnsweredCheck | undefined {
-  const origin = rule === undefined ? undefined : source.originOf(rule);
+  const { ids, caller } = logging;
+  const at = clock.now();
+  const origin = rule === undefined ? undefined : source.originOf(rule, startedAt === 0 ? at : startedAt);
   if (outcome === 'allow' && (origin?.policy !== policy || !origin.isFor(ids))) return undefined;
   if (outcome === 'deny' && !hasFastDeny(policy)) return undefined;
-  const at = clock.now();
   const facts: AnsweredCheck['facts'] = () => {
-    const recording = origin === undefined ? undefined : recordings.of(policy, origin.policyDigest);
-    const { digest: _, needs = NOTHING, entrypoint = '', ...more } = recording ?? {};
+    const digest = origin?.policyDigest;
+    const recording = digest === undefined ? undefined : recordings.of(policy, digest);
+    const { needs = NOTHING, entrypoint = '', revision } = recording ?? {};
+    // Of what is not known to be by another policy, the one in force says whether it is recorded.
+    const { logRules } = recording ?? recordings.inForce(policy) ?? {};
+    const more = {
+      ...(revision === undefined ? {} : { revision }),
+      ...(logRules === undefined ? {} : { logRules }),
+    };
     return {
       at,
       durationNs: 0,
@@ -147,7 +151,7 @@ function checkOf(
       caller: 'attested',
       callerIds: ids,
       listener: '',
-      ...(origin === undefined ? {} : { digest: origin.policyDigest }),
+      ...(digest === undefined ? {} : { digest }),
       offloaded: {
         ...(rule === undefined ? {} : { rule }),
         origin: origin?.origin ?? [],
@@ -157,7 +161,7 @@ function checkOf(
       evaluated: { input: bytes, needs, value: true, cached: false, entrypoint, ...more },
     };
   };
-  return { decisionId: randomUUID(), policy, outcome, offloadedBy, inputBytes: bytes.length, facts };
+  return { decisionId: randomUUID(), policy, outcome, offloadedBy: caller.pid, inputBytes: bytes.length, facts };
 }
 
 const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();

@@ -20,6 +20,11 @@ export class PolicyRecordings {
     return this.#kept.get(key);
   }
 
+  /** Undefined while none is. */
+  inForce(policy: string): PolicyRecording | undefined {
+    return this.#now(policy);
+  }
+
   /** What is in force now. */
   keep(policy: string): void {
     const now = this.#now(policy);

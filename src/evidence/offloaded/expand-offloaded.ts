@@ -5,8 +5,8 @@ import type { OffloadedFacts } from './offloaded-facts.ts';
 
 export interface ExpandedFacts {
   readonly facts: DecisionFacts;
-  /** JSON text of what is known of the input, in UTF-8. */
-  readonly input?: Uint8Array;
+  /** JSON text of what is known of the input. */
+  readonly input?: string;
 }
 
 /**
@@ -35,6 +35,6 @@ export function expandOffloaded(
   );
   return {
     facts: { ...own, offloaded: { ...offloaded, missing }, evaluated: { ...evaluated, recorded } },
-    input: new TextEncoder().encode(JSON.stringify(document)),
+    input: JSON.stringify(document),
   };
 }

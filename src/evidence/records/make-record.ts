@@ -17,14 +17,18 @@ export interface RecordMakerOptions {
   readonly key: Uint8Array;
 }
 
-/** Makes the record of a decision, without anything that the allow-list does not name. The facts are its own. */
-export type RecordMaker = (facts: DecisionFacts, input?: Uint8Array) => DecisionRecord;
+/**
+ * Makes the record of a decision, without anything that the allow-list does not name. The facts are its own; the input is JSON
+ * text, or its bytes.
+ */
+export type RecordMaker = (facts: DecisionFacts, input?: Uint8Array | string) => DecisionRecord;
 
 /** Pointers beyond these are told by the object that they are in. */
 const MAX_POINTERS = 64;
 /** With words of the evaluator beside them, which quote the policy at most. */
 const WITH_DETAIL: ReadonlySet<string> = new Set(['evaluation_error', 'wrong_type', 'reply_refused']);
 const MAX_TEXT = 256;
+const UTF8 = new TextDecoder();
 
 export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): RecordMaker {
   const rules = inputRules(shown);
@@ -42,7 +46,7 @@ export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): R
     });
     const seen: { input?: JsonRecord; result?: unknown } = {};
     if (evaluated !== undefined && input !== undefined && evaluated.tooLarge?.includes('input') !== true) {
-      seen.input = exactJson(new TextDecoder().decode(input)) as JsonRecord;
+      seen.input = exactJson(typeof input === 'string' ? input : UTF8.decode(input)) as JsonRecord;
       masking.apply(seen, 'input', rules);
     }
     if (evaluated !== undefined && 'value' in evaluated) {
@@ -193,6 +197,11 @@ const NO_NAMES: ReadonlySet<string | number> = new Set();
 /** The same array for all decisions of one policy. */
 const namesOf = new WeakMap<readonly unknown[], ReadonlySet<string | number>>();
 
+/** Most records are of the same second as the one before. */
 function timestampOf(at: number): string {
-  return `${new Date(at).toISOString().slice(0, -1)}000000Z`;
+  const second = Math.floor(at / 1000);
+  if (second !== lastSecond.at) lastSecond = { at: second, text: new Date(second * 1000).toISOString().slice(0, -4) };
+  return `${lastSecond.text}${String(Math.floor(at - second * 1000)).padStart(3, '0')}000000Z`;
 }
+
+let lastSecond = { at: 0, text: '1970-01-01T00:00:00.' };

@@ -204,6 +204,22 @@ test('who may not ask for a policy has nothing of it, and an obstacle leaves all
   assert.deepEqual(follow(open, [API]).seen, ['none']);
 });
 
+test('a rule that two snapshots share is of the one in force when it was met, and of neither near the change', async () => {
+  using here = stage({}, { inForce: snapshot('d1') });
+  await settled();
+  await here.finish('d1', made('d1', 'r1'));
+  await here.clock.advance(60_000);
+  const changedAt = here.clock.now();
+  here.snapshots.set({ inForce: snapshot('d2') });
+  await settled();
+  await here.finish('d2', made('d2', 'r1'));
+  await here.clock.advance(60_000);
+  const digestAt = (at?: number): string | undefined => here.offload.originOf('r1', at)?.policyDigest;
+  assert.deepEqual([digestAt(changedAt - 10_000), digestAt(changedAt + 10_000), digestAt()], ['d1', 'd2', 'd2']);
+  assert.deepEqual([digestAt(changedAt - 100), digestAt(changedAt + 100)], [undefined, undefined]);
+  assert.equal(here.offload.originOf('r1', changedAt)?.policy, 'default');
+});
+
 test('what a rule stands for is known for minutes after it has left', async () => {
   using here = stage({}, { inForce: snapshot('d1') });
   await settled();
