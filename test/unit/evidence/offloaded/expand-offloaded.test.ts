@@ -30,7 +30,7 @@ function expand(parts: EntryParts, recorded: RecordedPaths, verifiesPeer = false
 }
 
 function read({ facts, input }: ReturnType<typeof expandOffloaded>) {
-  const json: unknown = JSON.parse(new TextDecoder().decode(input));
+  const json: unknown = JSON.parse(input ?? 'null');
   return { facts, input: json, missing: facts.offloaded?.missing, recorded: facts.evaluated?.recorded };
 }
 
