@@ -100,6 +100,7 @@ function objectMeaning(members: readonly (readonly [Term, Term])[], context: Ter
     if (meaning.kind === 'unknown') return meaning;
     if (meaning.kind !== 'constant' || typeof key.value !== 'string')
       return noMatcher('an object with parts of the request');
+    if (meaning.isSet === true) return noMatcher('a set in an object');
     entries.push([key.value, meaning.value]);
   }
   return constant(Object.fromEntries(entries));

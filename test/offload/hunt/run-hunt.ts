@@ -17,6 +17,7 @@ import { shippedPolicies } from './shipped.ts';
 import type { Stage } from './stage.ts';
 import { WRITTEN_CONFLICTS } from './written-conflicts.ts';
 import { WRITTEN_FORMS } from './written-forms.ts';
+import { WRITTEN_NESTED } from './written-nested.ts';
 import { WRITTEN_PATHS } from './written-paths.ts';
 import { WRITTEN_VALUES } from './written-values.ts';
 import { WRITTEN_WHO } from './written-who.ts';
@@ -81,7 +82,14 @@ const generated = (): readonly WrittenPolicy[] =>
 
 /** Each by itself. */
 export async function allPolicies(): Promise<readonly HuntPolicy[]> {
-  const written = [...WRITTEN_PATHS, ...WRITTEN_WHO, ...WRITTEN_FORMS, ...WRITTEN_VALUES, ...WRITTEN_CONFLICTS];
+  const written = [
+    ...WRITTEN_PATHS,
+    ...WRITTEN_WHO,
+    ...WRITTEN_FORMS,
+    ...WRITTEN_VALUES,
+    ...WRITTEN_NESTED,
+    ...WRITTEN_CONFLICTS,
+  ];
   return [...(await shippedPolicies()), ...[...written, ...generated()].map(singlePolicy)];
 }
 
@@ -97,7 +105,7 @@ export async function joinedPolicies(): Promise<readonly HuntPolicy[]> {
     joinedPolicy('written_paths', WRITTEN_PATHS),
     joinedPolicy('written_who', WRITTEN_WHO),
     joinedPolicy('written_forms', forms),
-    joinedPolicy('written_values', WRITTEN_VALUES),
+    joinedPolicy('written_values', [...WRITTEN_VALUES, ...WRITTEN_NESTED]),
     joinedPolicy('generated', generated()),
   ];
 }

@@ -76,6 +76,7 @@ const ROWS: readonly Row[] = [
   { rego: 'input.parsed_path == {"a"}', yes: [], no: path('/a'), refused: [] },
   { rego: 'input.parsed_path != {"a", "b"}', yes: [], no: [], left: path('/a/b') },
   { rego: 'not input.parsed_path == {"a"}', yes: [], no: [], left: path('/a', '/b') },
+  { rego: 'input.parsed_path in {"k": {"a"}}', yes: [], no: path('/a'), refused: [] },
   { rego: 'input.parsed_path in [["a"], {"b"}]', yes: [], no: path('/b'), left: path('/a'), refused: [] },
   { rego: '["a", _] = input.parsed_path', yes: path('/a/b', '/a/'), no: path('/a', '/b/a', '/a/b/c') },
   { rego: '["a", id] = input.parsed_path; id != "x"', yes: path('/a/b'), no: path('/a/x', '/a', '/a/b/c') },
