@@ -109,7 +109,7 @@ function textIn(bytes: Uint8Array, from: number, to: number): string {
 function decisionsOf(texts: ReadonlyMap<string, string>): readonly LoggedDecision[] {
   const decisions: LoggedDecision[] = [];
   for (const [key, text] of texts) {
-    const { policy = '', what } = NAME.exec(key)?.groups ?? {};
+    const { policy, what } = partsOf(key);
     if (what === 'shadow_engine_result' && text === 'allowed') {
       // Refused all the same: what one rule allows, another part of the same filter can only have refused by mistake.
       if (texts.get(`svidgate_${policy}_enforced_engine_result`) === 'denied') continue;
@@ -120,4 +120,21 @@ function decisionsOf(texts: ReadonlyMap<string, string>): readonly LoggedDecisio
     }
   }
   return decisions;
+}
+
+interface NameParts {
+  readonly policy: string;
+  readonly what: string | undefined;
+}
+
+/** The same few names stand in each entry. */
+const PARTS = new Map<string, NameParts>();
+const MAX_PARTS = 500;
+
+function partsOf(key: string): NameParts {
+  const known = PARTS.get(key);
+  if (known !== undefined) return known;
+  const { policy = '', what } = NAME.exec(key)?.groups ?? {};
+  if (PARTS.size < MAX_PARTS) PARTS.set(key, { policy, what });
+  return { policy, what };
 }
