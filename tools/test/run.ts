@@ -34,7 +34,7 @@ runNode(
   [
     '--test',
     '--no-wasm-code-gc', // as the server: bin/node-flags.mjs
-    `--test-concurrency=${Math.max(2, availableParallelism())}`,
+    `--test-concurrency=${availableParallelism() + 1}`, // many wait for Envoys, time-outs and disks
     `--test-timeout=${TEST_TIMEOUT_MS}`,
     `--test-reporter=${join(root, 'tools/test/reporter.ts')}`,
     '--test-reporter-destination=stdout',
