@@ -358,5 +358,5 @@ func conflictsOf(modules map[string]*ast.Module, caps *ast.Capabilities, data ma
 			}
 		}
 	}
-	return mayConflict(compiler, refs), deciding
+	return append(mayConflict(compiler, refs), misplacedEvery(compiler, refs)...), deciding
 }

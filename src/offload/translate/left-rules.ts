@@ -17,12 +17,17 @@ export function leftByGuard(): LeftRule {
   };
 }
 
-export function leftByConflict({ message, file, line, column }: PolicyProblem): LeftRule {
+export function leftByConflict({ code, message, file, line, column }: PolicyProblem): LeftRule {
+  const place = placed({ file, line, column });
+  if (code === 'misplaced_every') {
+    const hint = 'put `every` last, here and where its rule is asked for, or say it with a helper and `not`';
+    return { conditions: '', reason: 'no_matcher', message, ...place, hint };
+  }
   return {
     conditions: '',
     reason: 'may_conflict',
     message: `${message}, which is a deny`,
-    ...placed({ file, line, column }),
+    ...place,
     hint: 'give one value in all definitions, put them in order with `else`, or have one negate a condition of the other',
   };
 }

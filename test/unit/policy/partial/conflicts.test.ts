@@ -44,15 +44,47 @@ const NEVER: Readonly<Record<string, string>> = {
   of_data: 'x if y == 1\ny := 1 if data.rows\ny := 1 if data.other',
 };
 
-test('rules that may have two values at once', async () => {
+const EVERY = 'every k in ["a", "b"] { h[k] == 1 }';
+const PLACES = 'h := i.h\ni := input.i\n';
+
+/** What OPA's partial evaluator gets wrong, and what it does not. */
+const MISPLACED: Readonly<Record<string, string>> = {
+  every_first: `${PLACES}x if {\n\t${EVERY}\n\ti.m == 1\n}`,
+  every_of_two: `${PLACES}x if every k in ["a", "b"] {\n\th[k] == 1\n\ti.m == 1\n}`,
+  every_in_rule: `${PLACES}x if {\n\tall_there\n\ti.m == 1\n}\nall_there if ${EVERY}`,
+  every_in_function: `${PLACES}x if {\n\tnot f(input.a)\n\ti.m == 1\n}\nf(_) if ${EVERY}`,
+  every_in_else: `${PLACES}x if input.a == 2 else := true if {\n\t${EVERY}\n\ti.m == 1\n}`,
+  every_in_set: `${PLACES}x if count({1 |\n\t${EVERY}\n\ti.m == 1\n}) == 1`,
+};
+const PLACED: Readonly<Record<string, string>> = {
+  every_last: `${PLACES}x if {\n\ti.m == 1\n\t${EVERY}\n}`,
+  every_last_in_rule: `${PLACES}x if {\n\ti.m == 1\n\tall_there\n}\nall_there if ${EVERY}`,
+};
+
+async function findingsOf(rules: Readonly<Record<string, string>>) {
   const program = createRegoProgram({ clock: systemClock, timeLimitMs: 120_000 });
-  const all = Object.entries({ ...MAY, ...NEVER });
+  const all = Object.entries(rules);
   const modules = Object.fromEntries(all.map(([name, rego]) => [`${name}.rego`, `package all.${name}\n\n${rego}\n`]));
   const data = { 'data.json': '{"rows": [{"k": 1, "v": 2}]}' };
   const question = { queries: [], entrypoint: 'all', signal: new AbortController().signal };
   const result = await evaluatePartially(program, { modules, data }, question);
   assert.equal(result.kind, 'evaluated', JSON.stringify(result));
-  const found = result.kind === 'evaluated' ? result.conflicts : [];
+  return result.kind === 'evaluated' ? result.conflicts : [];
+}
+
+test('conditions behind an `every`', async () => {
+  const found = await findingsOf({ ...MISPLACED, ...PLACED });
+  const files = new Set(found.map(({ file, code }) => `${code} ${file.replace('.rego', '')}`));
+  assert.deepEqual(
+    [...files].sort(),
+    Object.keys(MISPLACED)
+      .map((name) => `misplaced_every ${name}`)
+      .sort(),
+  );
+});
+
+test('rules that may have two values at once', async () => {
+  const found = await findingsOf({ ...MAY, ...NEVER });
   assert.deepEqual(found.map(({ file }) => file.replace('.rego', '')).sort(), Object.keys(MAY).sort());
   const [deep] = found.filter(({ file }) => file === 'deep.rego');
   assert.deepEqual([deep?.line, deep?.message], [6, 'data.all.deep.y may have two values at once']);
