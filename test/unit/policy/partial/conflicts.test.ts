@@ -54,11 +54,19 @@ const MISPLACED: Readonly<Record<string, string>> = {
   every_in_rule: `${PLACES}x if {\n\tall_there\n\ti.m == 1\n}\nall_there if ${EVERY}`,
   every_in_function: `${PLACES}x if {\n\tnot f(input.a)\n\ti.m == 1\n}\nf(_) if ${EVERY}`,
   every_in_else: `${PLACES}x if input.a == 2 else := true if {\n\t${EVERY}\n\ti.m == 1\n}`,
+  every_of_part: `${PLACES}x if {\n\tevery v in d {\n\t\tv == i.n\n\t}\n\ti.m == 1\n}\nd := ["a"] if input.a`,
   every_in_set: `${PLACES}x if count({1 |\n\t${EVERY}\n\ti.m == 1\n}) == 1`,
 };
 const PLACED: Readonly<Record<string, string>> = {
+  every_of_input: `${PLACES}x if {\n\tevery v in input.a {\n\t\tv != i.n\n\t\tv != h.n\n\t}\n\ti.m == 1\n}`,
+  every_of_helper: `${PLACES}x if {\n\tevery v in h {\n\t\tv != 1\n\t}\n\ti.m == 1\n}`,
   every_last: `${PLACES}x if {\n\ti.m == 1\n\t${EVERY}\n}`,
   every_last_in_rule: `${PLACES}x if {\n\ti.m == 1\n\tall_there\n}\nall_there if ${EVERY}`,
+};
+
+/** With another input anywhere nothing is known to be a part of it. */
+const REPLACED: Readonly<Record<string, string>> = {
+  every_with_input: `${PLACES}x if {\n\ty with input.a as ["b"]\n\ti.m == 1\n}\ny if every v in input.a { v == i.n }`,
 };
 
 async function findingsOf(rules: Readonly<Record<string, string>>) {
@@ -72,16 +80,21 @@ async function findingsOf(rules: Readonly<Record<string, string>>) {
   return result.kind === 'evaluated' ? result.conflicts : [];
 }
 
-test('conditions behind an `every`', async () => {
-  const found = await findingsOf({ ...MISPLACED, ...PLACED });
-  const files = new Set(found.map(({ file, code }) => `${code} ${file.replace('.rego', '')}`));
-  assert.deepEqual(
-    [...files].sort(),
-    Object.keys(MISPLACED)
-      .map((name) => `misplaced_every ${name}`)
-      .sort(),
-  );
-});
+for (const [what, wrong, right] of [
+  ['', MISPLACED, PLACED],
+  [', with another input', REPLACED, {}],
+] as const) {
+  test(`conditions behind an \`every\`${what}`, async () => {
+    const found = await findingsOf({ ...wrong, ...right });
+    const files = new Set(found.map(({ file, code }) => `${code} ${file.replace('.rego', '')}`));
+    assert.deepEqual(
+      [...files].sort(),
+      Object.keys(wrong)
+        .map((name) => `misplaced_every ${name}`)
+        .sort(),
+    );
+  });
+}
 
 test('rules that may have two values at once', async () => {
   const found = await findingsOf({ ...MAY, ...NEVER });
