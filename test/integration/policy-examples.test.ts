@@ -23,7 +23,10 @@ for (const folder of folders) {
 
     test('passes its own tests', async () => {
       const texts = Object.fromEntries(await read());
-      const result = await createRegoCompiler({ clock: systemClock }).test({ modules: texts, data: {} }, never);
+      const data: Record<string, string> = {};
+      for (const name of globSync('data.{json,yaml}', { cwd: folder }))
+        data[name] = await readFile(join(folder, name), 'utf8');
+      const result = await createRegoCompiler({ clock: systemClock }).test({ modules: texts, data }, never);
       assert.ok(result.kind === 'ran', JSON.stringify(result));
       assert.ok(result.tests.length > 0);
       for (const { name, outcome, error } of result.tests) assert.equal(outcome, 'pass', `${name} ${error ?? ''}`);
