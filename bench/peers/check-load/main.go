@@ -60,10 +60,25 @@ func main() {
 	}
 }
 
+// Where not one request was answered in time, as on a busy machine with a short round, the round is made longer.
+const longestRound = 20 * time.Second
+
 func drive(r round) (outcome, error) {
+	for length := time.Duration(r.ForMillis) * time.Millisecond; ; length *= 4 {
+		result, err := driveFor(r, length)
+		if err != nil || result.Count > 0 {
+			return result, err
+		}
+		if length > longestRound {
+			return outcome{}, fmt.Errorf("no request was answered in %s", length)
+		}
+	}
+}
+
+func driveFor(r round, length time.Duration) (outcome, error) {
 	latencies := make([]time.Duration, 0, 1<<18)
 	begin := time.Now()
-	end := begin.Add(time.Duration(r.ForMillis) * time.Millisecond)
+	end := begin.Add(length)
 	var err error
 	switch r.Protocol {
 	case "grpc":
@@ -73,7 +88,7 @@ func drive(r round) (outcome, error) {
 	default:
 		err = fmt.Errorf("no protocol %q", r.Protocol)
 	}
-	if err != nil {
+	if err != nil || len(latencies) == 0 {
 		return outcome{}, err
 	}
 	seconds := time.Since(begin).Seconds()
