@@ -2,7 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { SvidgateError, type AuditLog, type Clock, type ErrorCode, type Logger, type Metrics } from '../core/index.ts';
 import type { Attestation } from '../attestation/index.ts';
 import { AGGREGATED_DISCOVERY_SERVICE } from '../proto/index.ts';
-import type { CallContext, GrpcMethod, PeerProcess, StreamMethod, UnaryMethod } from '../transport/index.ts';
+import {
+  recordRefusal,
+  type CallContext,
+  type GrpcMethod,
+  type PeerProcess,
+  type StreamMethod,
+  type UnaryMethod,
+} from '../transport/index.ts';
 import { streamAggregated, type AggregatedLane } from './aggregated-stream.ts';
 import { CallerLimits, type DiscoveryLimits } from './caller-limits.ts';
 import { readTypeUrl, type Variant } from './discovery-request.ts';
@@ -99,7 +106,7 @@ function streamMethod(
         const prepared = { context: { ...context, stream, monotonicNow }, process, nextNonce: createNonces() };
         yield* run(requests, prepared, call.signal);
       } catch (error) {
-        throw recordRefusal(error, name, { call, options });
+        throw recordRefusal(error, { method: name, call, refusals: REFUSALS, audit: options.audit });
       } finally {
         streams.delete(call);
         metrics.gauge('svidgate_sds_streams', {}, streams.size);
@@ -183,7 +190,7 @@ function fetchMethod(type: ServedType, parts: EndpointParts): UnaryMethod {
         const signal = AbortSignal.any([call.signal, done.signal]);
         return await type.fetch(request, { ...context, deadline: call.deadline, signal });
       } catch (error) {
-        throw recordRefusal(error, name, { call, options });
+        throw recordRefusal(error, { method: name, call, refusals: REFUSALS, audit: options.audit });
       } finally {
         done.abort();
       }
@@ -196,30 +203,6 @@ function createNonces(): () => string {
   const start = randomBytes(4).toString('hex');
   let count = 0;
   return () => `${start}-${(count += 1)}`;
-}
-
-/** Gives the error on. Failed attestations have a line of their own. */
-function recordRefusal(
-  caught: unknown,
-  method: string,
-  { call, options }: { readonly call: CallContext; readonly options: DiscoveryEndpointOptions },
-): SvidgateError {
-  const error = SvidgateError.from(caught);
-  if (!REFUSALS.has(error.code) || call.peer.kind !== 'unix') return error;
-  const { pid, uid, gid } = call.peer.process;
-  const failure_reason = `${error.code}: ${error.message}`;
-  try {
-    options.audit?.record({
-      event: 'call_refused',
-      method,
-      caller: { pid, uid, gid },
-      result: 'failure',
-      failure_reason,
-    });
-  } catch {
-    // Refused all the same; the audit log has reported that it failed.
-  }
-  return error;
 }
 
 async function prepare(

@@ -7,6 +7,7 @@ export type { ListenAddress } from './bind.ts';
 export { connectGrpc, type GrpcCallOptions, type GrpcClient, type GrpcClientOptions } from './grpc-client.ts';
 export { startGrpcServer, type GrpcServer, type GrpcServerOptions } from './grpc-server.ts';
 export type { CallContext, GrpcMethod, ServerStreamMethod, StreamMethod, UnaryMethod } from './grpc-service.ts';
+export { recordRefusal, type RefusedCall } from './record-refusal.ts';
 export { startHttpServer, type HttpServer } from './http-server.ts';
 export type { HttpCall, HttpHeader, HttpReply } from './http/http-call.ts';
 export type { IdentifyPeer, Peer, PeerProcess, TlsPeer } from './peer.ts';

@@ -1,14 +1,24 @@
-import { SvidgateError, type AuditLog, type Clock, type Logger, type Metrics } from '../../core/index.ts';
+import {
+  SvidgateError,
+  type AuditLog,
+  type Clock,
+  type ErrorCode,
+  type Logger,
+  type Metrics,
+} from '../../core/index.ts';
 import type { DecisionRecorder, OffloadBooks } from '../../evidence/index.ts';
 import type { OffloadSource } from '../../offload/index.ts';
 import type { PolicyRecording } from '../../policy/index.ts';
 import { ACCESS_LOG_SERVICE, METRICS_SERVICE } from '../../proto/index.ts';
-import type { CallContext, StreamMethod } from '../../transport/index.ts';
+import { recordRefusal, type CallContext, type StreamMethod } from '../../transport/index.ts';
 import { takeLogs } from './access-log-stream.ts';
 import { identify, type CallerSources, type LoggingCaller } from './caller.ts';
 import { FairTurns } from './fair-turns.ts';
 import { takeMetrics } from './metrics-stream.ts';
 import { PolicyRecordings } from './policy-recordings.ts';
+
+/** What is recorded of those who may not log. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['invalid_request', 'overloaded']);
 
 export interface AccessLogOptions {
   readonly attestor: CallerSources['attestor'];
@@ -49,7 +59,8 @@ export function createAccessLogEndpoint(options: AccessLogOptions): readonly Str
         const caller = await identify(call, options);
         for await (const message of requests) await take(message, caller);
       } catch (error) {
-        throw recordRefusal(error, path, { call, options });
+        const method = path.slice(path.lastIndexOf('/') + 1);
+        throw recordRefusal(error, { method, call, refusals: REFUSALS, audit: options.audit });
       }
     },
   });
@@ -72,30 +83,4 @@ function countStream(open: Map<number, number>, { peer }: CallContext): Disposab
       else open.set(pid, left);
     },
   };
-}
-
-/** Gives the error on. Failed attestations have a line of their own. */
-function recordRefusal(
-  caught: unknown,
-  path: string,
-  { call, options }: { readonly call: CallContext; readonly options: AccessLogOptions },
-): SvidgateError {
-  const error = SvidgateError.from(caught);
-  const isRefusal = error.code === 'invalid_request' || error.code === 'overloaded';
-  if (!isRefusal || call.peer.kind !== 'unix') return error;
-  const { pid, uid, gid } = call.peer.process;
-  const method = path.slice(path.lastIndexOf('/') + 1);
-  const failure_reason = `${error.code}: ${error.message}`;
-  try {
-    options.audit?.record({
-      event: 'call_refused',
-      method,
-      caller: { pid, uid, gid },
-      result: 'failure',
-      failure_reason,
-    });
-  } catch {
-    // Refused all the same; the audit log has reported that it failed.
-  }
-  return error;
 }
