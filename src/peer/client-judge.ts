@@ -22,9 +22,9 @@ export function createClientJudge({ peers, ...watched }: ClientJudgeOptions): Cl
   return {
     judge([leaf, ...above]) {
       const presented = { certificate: encode(leaf), principal: '', chain: above.map(encode).join('') };
-      if (peers.isRevoked(presented)) return { accepted: false, reason: 'revoked' };
       const peer = peers.verify(presented);
       if (!peer.verified) return { accepted: false, reason: peer.reason };
+      if (peers.isRevoked(presented)) return { accepted: false, reason: 'revoked' };
       const validUntil = new X509Certificate(leaf ?? NOTHING).validToDate.getTime();
       return { accepted: true, spiffeId: peer.spiffeId, serial: peer.serial, validUntil };
     },

@@ -36,8 +36,8 @@ export interface PeerVerifier {
   /** Checks the presented certificate against the live bundles. Certificates are public: the caller must be proven, too. */
   verify(presented: PresentedPeer): VerifiedPeer;
   /**
-   * Whether any of what is presented is revoked, verified or not: the serial, or the SPIFFE ID. Where no certificate can be
-   * read, one revoked serial of the ID is enough, since it may be this one.
+   * Whether any of what is presented is revoked, verified or not: the serial, or the SPIFFE ID. Where no certificate is shown,
+   * one revoked serial of the ID is enough, since it may be this one. One that cannot be read may be any that is revoked.
    */
   isRevoked(presented: PresentedPeer): boolean;
 }
@@ -104,11 +104,12 @@ export function createPeerVerifier(options: PeerVerifierOptions): PeerVerifier {
 function isRevoked(presented: PresentedPeer, revocations: PeerRevocations, knownLeaf: Judge['knownLeaf']): boolean {
   const { certificate, principal } = presented;
   const ids: SpiffeId[] = isSpiffeId(principal) ? [principal] : [];
+  if (certificate === '') return ids.some((id) => revocations.hasSpiffeId(id) || revocations.hasSerialOf(id));
   let leaf: Certificate;
   try {
     leaf = knownLeaf(presented) ?? readLeaf(certificate);
   } catch {
-    return ids.some((id) => revocations.hasSpiffeId(id) || revocations.hasSerialOf(id));
+    return true;
   }
   ids.push(...leaf.uris.filter(isSpiffeId));
   return revocations.hasSerial(leaf.serial) || ids.some((id) => revocations.hasSpiffeId(id));

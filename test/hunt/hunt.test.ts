@@ -198,6 +198,18 @@ test('the hunt for an allow that no policy gives', async (t) => {
     assert.deepEqual(verdicts, new Set(['allow', 'deny']));
   });
 
+  await t.test('finds nothing where those who are revoked show what cannot be read', async () => {
+    await world.change({ ...MENDED, revokedIds: ['spiffe://example.test/alice'] });
+    const failures: Failure[] = [];
+    for (const certificate of world.cast.people.credentials.keys()) {
+      for (const principal of ['none', 'match', 'spiffe://example.test/bob']) {
+        const failure = await askAgain({ ...OPEN_TO_ALL, certificate, principal }, world);
+        if (failure !== undefined) failures.push(failure);
+      }
+    }
+    assert.equal(failures.length, 0, failures.length === 0 ? '' : await report(failures, options));
+  });
+
   await t.test('finds nothing in thousands of checks while faults come, and as the gate is shut down', async () => {
     await world.change(MENDED);
     const { checks, allows, denies, failures } = await hunt(world, threads, { ...options, seed: SEED + 2 });
@@ -210,6 +222,13 @@ test('the hunt for an allow that no policy gives', async (t) => {
     }
   });
 });
+
+/** Whoever asks. */
+const OPEN_TO_ALL: Case = {
+  ...PLAIN_CASE,
+  extensions: [['svidgate.policy', 'faulty']],
+  headers: [['x-open', 'sesame']],
+};
 
 /** Of a rule that denies one peer alone: who she is must not be lost in line ends and labels that are not quite right. */
 function flippedCases({ cast }: Pick<World, 'cast'>): readonly Case[] {

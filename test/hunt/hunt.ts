@@ -11,6 +11,7 @@ import { createRandom } from './random.ts';
 import { mayAllow, mustAllow, see, type Seen } from './reading.ts';
 import { seeBytes } from './read-request.ts';
 import { readReply, type Verdict } from './reply.ts';
+import type { Moment } from './timeline.ts';
 import { encodeCase } from './wire.ts';
 import type { World } from './world.ts';
 
@@ -19,6 +20,8 @@ export interface Failure {
   readonly why: string;
   /** As one line of JSON it is asked again by `node test/hunt/replay.ts`. */
   readonly drawn: Case;
+  /** What was the case when it was answered; missing where that was not one check. */
+  readonly at?: Moment | undefined;
 }
 
 export interface HuntResult {
@@ -187,7 +190,7 @@ class Hunt {
       this.#allows += 1;
       if (seen === undefined) return this.#fail('false_allow', 'the request cannot be read', drawn);
       if (!mayAllow(seen, moments, now)) {
-        return this.#fail('false_allow', `${verdict.reason} ${JSON.stringify(moments.at(-1))}`, drawn);
+        return this.#fail('false_allow', 'no policy gives it', drawn, moments.at(-1));
       }
       const { token } = seen;
       if (seen.policy === 'tokens' && token?.provider === 'once') {
@@ -199,12 +202,12 @@ class Hunt {
     if (!POLICY_SAID.has(verdict.reason) || seen === undefined || seen.token?.provider === 'once') return;
     const isAsMeant = drawn.wire.kind === 'plain' || drawn.wire.kind === 'odd';
     if (isAsMeant && mustAllow(seen, moments, now)) {
-      this.#fail('wrong_deny', `${verdict.reason} ${JSON.stringify(moments.at(-1))}`, drawn);
+      this.#fail('wrong_deny', verdict.reason, drawn, moments.at(-1));
     }
   }
 
-  #fail(what: Failure['what'], why: string, drawn: Case): void {
-    this.#failures.push({ what, why, drawn });
+  #fail(...[what, why, drawn, at]: [Failure['what'], string, Case, Moment?]): void {
+    this.#failures.push({ what, why, drawn, at });
   }
 }
 

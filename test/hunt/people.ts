@@ -23,6 +23,8 @@ export interface Credential {
   readonly uris: readonly string[];
   /** The root that it is good under; absent where it is good under none. */
   readonly root?: string;
+  /** Set where it is not one certificate, or one that readers may take for another. */
+  readonly isUnreadable?: boolean;
   readonly notBefore: number;
   readonly notAfter: number;
   readonly serial: string;
@@ -114,7 +116,7 @@ async function makeOddLeaf(
   return { name, der, text: pem(der), uris, serial: certificate.serialNumber.replace(/^0+/, ''), ...times };
 }
 
-/** What is no certificate, or none that is good. */
+/** What nobody reads. */
 function damaged(name: string, text: string, like: Credential): Credential {
   return {
     name,
@@ -122,6 +124,7 @@ function damaged(name: string, text: string, like: Credential): Credential {
     der: new Uint8Array(),
     uris: [],
     serial: '',
+    isUnreadable: true,
     notBefore: like.notBefore,
     notAfter: like.notAfter,
   };

@@ -133,9 +133,11 @@ function isRevoked(seen: Seen, moment: Moment, peer: string | undefined): boolea
   const isOut = (uri: string): boolean => moment.revokedIds.includes(uri);
   if ([principal, ...(certificate?.uris ?? [])].some(isOut)) return true;
   if (certificate !== undefined && moment.revokedCertificates.includes(certificate.name)) return true;
-  // Where there is no certificate to see, it may be the one that is revoked.
-  const isUnread = certificate === undefined ? !seen.isUnknown : certificate.der.length === 0;
-  if (isUnread && principal !== '' && moment.revokedHolders.includes(principal)) return true;
+  // Where nobody can see what is in the certificate, or that there is one, it may be the one that is revoked.
+  const isAnyRevoked = moment.revokedIds.length + moment.revokedCertificates.length > 0;
+  if (certificate?.isUnreadable === true && isAnyRevoked) return true;
+  if (certificate === undefined && !seen.isUnknown && principal !== '' && moment.revokedHolders.includes(principal))
+    return true;
   if (peer === 'spiffe://example.test/gateway' && hops?.client !== undefined && isOut(hops.client)) return true;
   return token?.key !== undefined && token.spiffeId !== undefined && isOut(token.spiffeId);
 }

@@ -71,7 +71,10 @@ export async function report(failures: readonly Failure[], options: HuntOptions)
     const least = await shrink(failure, world);
     const { what, why, drawn } = least ?? failure;
     lines.push(`${what}: ${why}${least === undefined ? ' (only with what happened meanwhile)' : ''}`);
-    lines.push(`  node test/hunt/replay.ts '${JSON.stringify(drawn).replaceAll("'", String.raw`\u0027`)}'`);
+    const words = [drawn, ...(failure.at === undefined ? [] : [failure.at])].map(
+      (word) => `'${JSON.stringify(word).replaceAll("'", String.raw`\u0027`)}'`,
+    );
+    lines.push(`  node test/hunt/replay.ts ${words.join(' ')}`);
   }
   return lines.join('\n');
 }

@@ -1,12 +1,14 @@
 import { PLAIN_CASE, type Case } from './case.ts';
 import { askAgain, type Failure } from './hunt.ts';
+import { changeTo, FIRST_MOMENT } from './timeline.ts';
 import type { World } from './world.ts';
 
 /**
- * Asks the case of a failure again and again where nothing else happens, each time with less in it, and gives the least
- * that still fails. Undefined when it does not fail there: then what happened meanwhile is part of it.
+ * Asks the case of a failure again and again at its moment, where nothing else happens, each time with less in it, and gives
+ * the least that still fails. Undefined when it does not fail there: then what happened meanwhile is part of it.
  */
 export async function shrink(failure: Failure, world: World): Promise<Failure | undefined> {
+  await world.change(changeTo(failure.at ?? FIRST_MOMENT));
   let least = await askAgain(failure.drawn, world);
   while (least !== undefined) {
     const less = await firstThatFails(smaller(least.drawn), world);

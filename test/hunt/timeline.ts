@@ -28,6 +28,12 @@ export interface Moment {
 /** What one change of the world is about. */
 export type Change = Partial<Omit<Moment, 'versions' | 'revokedHolders' | 'isChanging' | 'isSwapping'>>;
 
+/** What leads to the moment, but for versions of policies. */
+export function changeTo(moment: Moment): Change {
+  const { versions: _, revokedHolders: __, isChanging: ___, isSwapping: ____, ...change } = moment;
+  return change;
+}
+
 export const FIRST_MOMENT: Moment = {
   versions: {},
   roots: ['first', 'partner'],

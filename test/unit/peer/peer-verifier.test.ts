@@ -199,6 +199,14 @@ test('what is revoked is told whatever else is presented', async () => {
       presented: { certificate: encode(strange.certificate), principal: '' },
       isRevoked: true,
     },
+    // The reader refuses it, and whose it is it says there.
+    {
+      revoked: { ids: [WEB] },
+      presented: { certificate: encode((await forgeAround(other.certificate, WEB)).der), principal: '' },
+      isRevoked: true,
+    },
+    { revoked: { ids: [WEB] }, presented: { certificate: '%', principal: `${WEB}2` }, isRevoked: true },
+    { revoked: {}, presented: { certificate: '%', principal: WEB }, isRevoked: false },
     { revoked: { ids: [WEB] }, presented: { certificate: '', principal: WEB }, isRevoked: true },
     { revoked: { ids: [WEB] }, presented: { certificate: '', principal: `${WEB}2` }, isRevoked: false },
     { revoked: { ids: [WEB] }, presented: { certificate: '', principal: '' }, isRevoked: false },
