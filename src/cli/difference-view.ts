@@ -1,4 +1,5 @@
 import { tellingParts, type DifferenceReport, type DifferentRequest, type ShadowAnswer } from '../evidence/index.ts';
+import { formatProblem } from '../policy/index.ts';
 import { thousands } from './thousands.ts';
 import { visibleText } from './visible-text.ts';
 
@@ -11,15 +12,31 @@ const CHANGES = {
 } as const;
 
 /** Each kind of difference with the rules behind it, and the smallest request that shows it. */
-export function formatDifference({ tried, different, groups }: DifferenceReport): string {
+export function formatDifference({ tried, different, groups, misjudged }: DifferenceReport): string {
+  const notes = formatMisjudged(misjudged);
   if (different === 0) {
-    return `no request tells them apart, of ${thousands(tried)} that were tried: this is no proof that none does\n`;
+    return `no request tells them apart, of ${thousands(tried)} that were tried: this is no proof that none does\n${notes}`;
   }
   const shown = groups.map(({ change, rules, samples }) => {
     const places = rules.map(({ name, file, line }) => `${visibleText(file)}:${line} ${visibleText(name)}`);
     return `\n${CHANGES[change]}${places.length === 0 ? '' : `, by ${places.join(', ')}`}\n${samples.map(formatSample).join('')}`;
   });
-  return `${thousands(different)} of ${thousands(tried)} requests tell them apart\n${shown.join('')}`;
+  return `${thousands(different)} of ${thousands(tried)} requests tell them apart\n${shown.join('')}${notes}`;
+}
+
+/** What is known of a policy by its rules, where OPA's partial evaluator gets them wrong. */
+function formatMisjudged({ before, after }: DifferenceReport['misjudged']): string {
+  const sides = [
+    ['old', before[0]],
+    ['new', after[0]],
+  ] as const;
+  return sides
+    .map(([side, problem]) =>
+      problem === undefined
+        ? ''
+        : `\nwhich rules of the ${side} policy allow is not told, and less of it was tried: ${visibleText(formatProblem(problem))}\n`,
+    )
+    .join('');
 }
 
 function formatSample({ request, before, after }: DifferentRequest): string {
@@ -38,10 +55,16 @@ function formatAnswer(answer: ShadowAnswer): string {
 }
 
 /** As --output json shows it. */
-export function differenceJson({ tried, different, groups }: DifferenceReport): Readonly<Record<string, unknown>> {
+export function differenceJson({
+  tried,
+  different,
+  groups,
+  misjudged,
+}: DifferenceReport): Readonly<Record<string, unknown>> {
   return {
     tried,
     different,
+    misjudged,
     groups: groups.map(({ change, rules, count, samples }) => ({
       change,
       rules,

@@ -24,6 +24,10 @@ async function scene(): Promise<Scene> {
   await writeFile(path('old.rego'), policy(`${METHOD} == "GET"`));
   await writeFile(path('new.rego'), policy(`${METHOD} == "PUT"`));
   await writeFile(path('more.rego'), policy('input.attributes.request.http.path == "/"'));
+  await writeFile(
+    path('every.rego'),
+    policy(`{\n\tevery x in ["P", "D"] { not startswith(${METHOD}, x) }\n\t${METHOD} == "GET"\n}`),
+  );
   await writeFile(path('broken.rego'), 'package envoy.authz\nallow if nonsense(1)\n');
   const { signal } = new AbortController();
   await using opened = await openPolicy({ path: path('old.rego'), entrypoint: 'envoy/authz/allow', signal });
@@ -61,6 +65,11 @@ test('what cannot be right is wrong usage, and what is not there is a failure', 
     [['replay', '--from', at.path('none.jsonl'), ...policyPath], 1, /cannot be read/],
     [['replay', '--from', at.log, '--policy', at.path('broken.rego')], 1, /undefined function nonsense/],
     [['unused', '--from', at.log, '--policy', at.path('broken.rego')], 1, /undefined function nonsense/],
+    [
+      ['unused', '--from', at.log, '--policy', at.path('every.rego')],
+      1,
+      /cannot be told: every\.rego:6:2: .*put it last/,
+    ],
     [['migration-report', '--from', at.log, '--old-credential', 'cookie:a'], 2, /header:NAME/],
     [['diff', at.path('old.rego')], 2, /missing required argument/],
   ];
@@ -78,8 +87,13 @@ test('a diff ends with 0 where nothing was found, and with 1 where the policies 
   const same = await diff('old.rego');
   assert.equal(same.code, 0, same.err);
   assert.match(same.out, /no proof/);
+  assert.doesNotMatch(same.out, /not told/);
   const other = await diff('new.rego', '--output', 'json', '--from', at.log);
   assert.equal(other.code, 1, other.err);
   const { groups } = JSON.parse(other.out) as { readonly groups: readonly { readonly change: string }[] };
   assert.deepEqual(groups.map(({ change }) => change).toSorted(), ['would_allow', 'would_deny']);
+  const every = await cli('policy', 'diff', at.path('every.rego'), at.path('new.rego'), '--tries', '300');
+  assert.equal(every.code, 1, every.err);
+  assert.match(every.out, /^allowed by the old policy only$/m, 'by no rule');
+  assert.match(every.out, /^which rules of the old policy allow is not told, .*: every\.rego:6:2: /m);
 });

@@ -1,4 +1,12 @@
-import type { Decision, GrantList, GrantRule, InputNeeds, OpenedPolicy, PolicyGrants } from '../../policy/index.ts';
+import type {
+  Decision,
+  GrantList,
+  GrantRule,
+  InputNeeds,
+  OpenedPolicy,
+  PolicyGrants,
+  PolicyProblem,
+} from '../../policy/index.ts';
 import { answerOf, changeOf, type AnswerChange } from '../replay/recorded-answer.ts';
 import type { ShadowAnswer } from '../shadow-answer.ts';
 import { candidates } from './candidates.ts';
@@ -37,12 +45,14 @@ export interface DifferenceReport {
   /** Of them: answered differently. */
   readonly different: number;
   readonly groups: readonly DifferenceGroup[];
+  /** Places for which the rules of a policy are not told, and requests by its conditions miss more. */
+  readonly misjudged: { readonly before: readonly PolicyProblem[]; readonly after: readonly PolicyProblem[] };
 }
 
 /** Differences of one kind, by the rules that allow. */
 export interface DifferenceGroup {
   readonly change: AnswerChange;
-  /** Of the policy that allows, the new one where both do; empty where no condition tells. */
+  /** Of the policy that allows, the new one where both do; empty where no condition tells, or it is not known exactly. */
   readonly rules: readonly GrantRule[];
   readonly count: number;
   readonly samples: readonly DifferentRequest[];
@@ -103,7 +113,12 @@ export async function policyDifference(
     if (batch.push(text) >= BATCH) await flush();
   }
   await flush();
-  return { tried, different, groups: await grouped(found, pair, options.samples ?? 3) };
+  return {
+    tried,
+    different,
+    groups: await grouped(found, pair, options.samples ?? 3),
+    misjudged: { before: before.grants.misjudged, after: after.grants.misjudged },
+  };
 }
 
 /** What the policy can look at; nothing where it takes all of the input. */
@@ -165,6 +180,7 @@ class PolicyPair implements AsyncDisposable {
   /** Of the policy that allows. */
   async rulesOf({ change, request }: FoundDifference): Promise<readonly GrantRule[]> {
     const { grants } = change === 'would_deny' || change === 'would_fail' ? this.#before : this.#after;
+    if (grants.misjudged.length > 0) return [];
     const opened = this.#opened.get(grants) ?? grants.open();
     this.#opened.set(grants, opened);
     const matching = await (await opened).matching(new TextEncoder().encode(JSON.stringify(request)), this.#ask);

@@ -1,6 +1,6 @@
 import { systemClock, SvidgateError } from '../../core/index.ts';
 import { offeredBuiltins } from '../builtins/offered.ts';
-import { formatProblem } from '../problem.ts';
+import { formatProblem, type PolicyProblem } from '../problem.ts';
 import { openPolicy, snapshotSource, type AskOptions } from '../open-policy.ts';
 import { createRegoCompiler, type PolicyFiles } from '../rego-compiler.ts';
 import { createRegoProgram, type RegoProgram } from '../rego-program.ts';
@@ -40,6 +40,8 @@ export interface GrantList {
   readonly residuals: readonly Residual[];
   /** Texts and numbers that the rules name. */
   readonly constants: readonly unknown[];
+  /** Places that OPA's partial evaluator gets wrong: where there are any, conditions are good for looking for inputs alone. */
+  readonly misjudged: readonly PolicyProblem[];
   /** Compiles them. */
   open(): Promise<PolicyGrants>;
 }
@@ -70,19 +72,20 @@ const TIME_LIMIT_MS = 120_000;
 
 /**
  * Evaluates a policy as far as its data goes. Throws `policy_invalid` where the policy does not compile; open() does so where it
- * allows in more ways than can be told apart.
+ * allows in more ways than can be told apart, or where the ways are not known exactly.
  */
 export async function evaluateGrants(options: GrantsOptions): Promise<GrantList> {
   const { snapshot, entrypoint, signal } = options;
   const { program = createRegoProgram({ clock: systemClock, timeLimitMs: TIME_LIMIT_MS }) } = options;
   const allows = allowQueries(entrypoint);
-  const question = { queries: [...allows, denyQuery(entrypoint)], builtins: offeredBuiltins(true), signal };
+  const question = { queries: [...allows, denyQuery(entrypoint)], builtins: offeredBuiltins(true), entrypoint, signal };
   const result = await evaluatePartially(program, snapshot.files, question);
   if (result.kind === 'refused') {
     const problems = result.problems.map(formatProblem).join('; ');
     throw new SvidgateError('policy_invalid', `the policy cannot be evaluated without an input: ${problems}`);
   }
   const { residuals, constants } = result;
+  const misjudged = result.conflicts.filter(({ code }) => code === 'misplaced_every');
   const whole = withoutRepeats(residuals.slice(0, allows.length).flatMap(({ conjunctions: all }) => all));
   const limit = Math.max(1, Math.min(MAX_MEMBERS, Math.floor(MAX_GRANTS / Math.max(1, whole.length))));
   const conjunctions = withoutRepeats(whole.flatMap((each) => expandMembers(each, limit)));
@@ -95,7 +98,13 @@ export async function evaluateGrants(options: GrantsOptions): Promise<GrantList>
     grants,
     residuals,
     constants,
+    misjudged,
     async open() {
+      const [first] = misjudged;
+      if (first !== undefined) {
+        const message = `which ways of the policy to allow are used cannot be told: ${formatProblem(first)}; put it last, or say it with a helper and \`not\``;
+        throw new SvidgateError('policy_invalid', message);
+      }
       if (grants.length > MAX_GRANTS) {
         const message = `the policy allows in ${grants.length} ways, of which ${MAX_GRANTS} can be told apart`;
         throw new SvidgateError('policy_invalid', message);
