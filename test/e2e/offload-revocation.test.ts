@@ -1,9 +1,13 @@
 /** Revocation and what Envoys decide without a call: whatever the gate would deny leaves the rules first, on open connections. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { before, after, describe, test, type TestContext } from 'node:test';
+import { readConfig } from '../../src/config/index.ts';
+import { silentLogger } from '../../src/core/index.ts';
+import { startServer } from '../../src/server/index.ts';
 import { NOT_OFFLOADED, startOffloadedMesh, type OffloadedMesh } from '../support/offloaded-mesh.ts';
 import { cliOf, type ServerCli } from '../support/run-cli.ts';
-import { entriesFor, startTestServer, type TestServer } from '../support/server.ts';
+import { entriesFor, OWN_SELECTOR, startTestServer, type TestServer } from '../support/server.ts';
 import { fetchIdentity, tlsPeer, type PeerIdentity, type TlsPeer } from '../support/tls-peer.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -11,13 +15,14 @@ const ID = (path: string): string => `spiffe://example.test${path}`;
 const PARTNER = 'spiffe://partner.test/peer';
 const PATHS = ['/orders', '/web', '/other'];
 const LIMIT_MS = 5000;
+const ALLOWED = [...['/web', '/other', '/late', '/fresh'].map(ID), PARTNER].map((id) => `"${id}"`).join(', ');
 
 const POLICY = `package envoy.authz
 
 default allow := false
 
 allow if {
-	input.svidgate.peer.spiffe_id in {"${ID('/web')}", "${ID('/other')}", "${PARTNER}"}
+	input.svidgate.peer.spiffe_id in {${ALLOWED}}
 	input.attributes.request.http.path == "/ok"
 }
 
@@ -28,10 +33,12 @@ allow if {
 }
 `;
 
-const CONFIG = (more = ''): string => `authz:
+const CONFIG = `authority: { ack_timeout: 0s }
+authz:
   listen: unix:./authz.sock
+  deny_unregistered: true
   policies: { default: { path: ./policy.rego, offload: on } }
-${more}`;
+`;
 
 interface Stage extends AsyncDisposable {
   readonly server: TestServer;
@@ -41,6 +48,10 @@ interface Stage extends AsyncDisposable {
 
 interface Revoked {
   readonly revocation_id: string;
+}
+
+interface Slots {
+  readonly authorities: readonly { readonly kind: string; readonly state: string; readonly authority_id: string }[];
 }
 
 interface StatusJson {
@@ -55,7 +66,7 @@ async function startStage(partner: TestServer): Promise<Stage> {
   const entries = JSON.parse(entriesFor(...PATHS)) as { entries: { federates_with?: string[] }[] };
   for (const entry of entries.entries) entry.federates_with = ['partner.test'];
   const files = { 'policy.rego': POLICY };
-  const server = stack.use(await startTestServer({ entries: JSON.stringify(entries), config: CONFIG(), files }));
+  const server = stack.use(await startTestServer({ entries: JSON.stringify(entries), config: CONFIG, files }));
   const run = cliOf(server);
   await server.write('partner.json', await cliOf(partner).text('bundle', 'show', '--format', 'spiffe'));
   await run.text('bundle', 'set', 'partner.test', `${server.folder}/partner.json`);
@@ -107,6 +118,11 @@ describe('what Envoys decide without a call', { timeout: 120_000 }, () => {
   });
 
   const identityOf = (path: string): Promise<PeerIdentity> => fetchIdentity(stage.server.socket, ID(path));
+  /** Gives the ID of the entry. */
+  const create = async (path: string): Promise<string> => {
+    const made = await stage.run.json('entry', 'create', '--spiffe-id', ID(path), '--selector', OWN_SELECTOR);
+    return (made as { readonly entry_id: string }).entry_id;
+  };
   const offload = async (): Promise<NonNullable<StatusJson['policies'][0]['offload']>> => {
     const { policies } = (await stage.run.json('status')) as StatusJson;
     assert.ok(policies[0]?.offload);
@@ -199,5 +215,69 @@ describe('what Envoys decide without a call', { timeout: 120_000 }, () => {
     await measure(t, 'a foreign trust domain', async () => all(await alone.statuses(), NOT_OFFLOADED));
     assert.ok(all(await gated.statuses(), 403));
     assert.ok([...alone.peers, ...gated.peers].every(({ connections }) => connections === 1));
+  });
+
+  test('with deny_unregistered, an ID without an entry is out on open connections, and back with one', async (t) => {
+    const entry = await create('/late');
+    const identity = await identityOf('/late');
+    using late = openTo(stage.meshes, identity);
+    using gated = openTo(stage.meshes, identity, 'gated');
+    using web = openTo(stage.meshes, await identityOf('/web'));
+    await waitUntil('it to be let in', LIMIT_MS, async () => all(await late.statuses(), 200));
+    assert.ok(all([...(await gated.statuses()), ...(await web.statuses())], 200));
+    await stage.run.text('entry', 'delete', entry);
+    await measure(t, 'an ID without an entry', async () => all(await late.statuses(), NOT_OFFLOADED));
+    assert.ok(all(await gated.statuses(), 403));
+    assert.ok(all(await web.statuses(), 200), 'nobody else');
+    await create('/late');
+    await waitUntil('it to be back', LIMIT_MS, async () => all(await late.statuses(), 200));
+    assert.ok(all(await gated.statuses(), 200));
+    assert.ok([...late.peers, ...gated.peers].every(({ connections }) => connections === 1));
+  });
+
+  /** The last: no rule is for peers of the trust domain any more. */
+  test('of a CA that is revoked, all peers of the trust domain are calls, also after a restart', async () => {
+    const { run } = stage;
+    const before = await identityOf('/web');
+    using web = openTo(stage.meshes, before);
+    using gated = openTo(stage.meshes, before, 'gated');
+    assert.ok(all([...(await web.statuses()), ...(await gated.statuses())], 200));
+    const authority = async (state: string): Promise<string> => {
+      const { authorities } = (await run.json('authority', 'show')) as Slots;
+      const found = authorities.find((slot) => slot.kind === 'x509' && slot.state === state);
+      return found?.authority_id ?? assert.fail(`no CA is ${state}`);
+    };
+    const old = await authority('active');
+    await run.text('authority', 'prepare', 'x509');
+    await run.text('authority', 'activate', 'x509', await authority('prepared'));
+    await run.text('authority', 'taint', 'x509', old);
+    assert.ok(all(await web.statuses(), 200), 'a tainted CA is in force still');
+    await run.text('authority', 'revoke', 'x509', old);
+    await waitUntil('a CA to be left to the call', LIMIT_MS, async () => all(await web.statuses(), NOT_OFFLOADED));
+    await waitUntil('its peers to be denied', LIMIT_MS, async () => all(await gated.statuses(), 403));
+    assert.ok([...web.peers, ...gated.peers].every(({ connections }) => connections === 1));
+    await create('/fresh');
+    const fresh = await identityOf('/fresh');
+    using next = openTo(stage.meshes, fresh, 'gated');
+    await waitUntil('an SVID of the new CA to be let in', LIMIT_MS, async () => all(await next.statuses(), 200));
+    using alone = openTo(stage.meshes, fresh);
+    const isLeft = async (): Promise<void> => {
+      await waitUntil('all Envoys to have no rules', LIMIT_MS, async () => {
+        const { state, envoys, envoys_behind: behind } = await offload();
+        return state === 'nothing' && envoys === stage.meshes.length && behind === 0;
+      });
+      assert.ok(all(await alone.statuses(), NOT_OFFLOADED), 'connections by the old CA may live');
+      assert.match(await run.text('status'), /example\.test lost a root: its peers are left to the call until /);
+    };
+    await isLeft();
+    await stage.server.running.stop('to be started again');
+    const config = await readConfig(join(stage.server.folder, 'svidgate.yaml'));
+    assert.ok(config.mistakes === undefined);
+    const again = await startServer(config.value, { logger: silentLogger });
+    try {
+      await isLeft();
+    } finally {
+      await again.stop('the test is over');
+    }
   });
 });
