@@ -27,6 +27,8 @@ interface Job {
   readonly digest: string;
   readonly abort: AbortController;
   result?: TranslatedPolicy;
+  /** Whether the log has it: a candidate may be refused yet. */
+  isTold: boolean;
   tookMs: number;
   failure?: string;
 }
@@ -68,6 +70,7 @@ export class Translation {
     for (const snapshot of wanted) {
       if (!this.#jobs.some(({ digest }) => digest === snapshot.digest)) this.#begin(snapshot);
     }
+    this.#tell();
     this.#options.onChange();
   }
 
@@ -82,7 +85,7 @@ export class Translation {
   }
 
   #begin(snapshot: PolicySnapshot): void {
-    const job: Job = { digest: snapshot.digest, abort: new AbortController(), tookMs: 0 };
+    const job: Job = { digest: snapshot.digest, abort: new AbortController(), isTold: false, tookMs: 0 };
     this.#jobs = [...this.#jobs, job];
     void this.#run(job, snapshot);
   }
@@ -106,9 +109,8 @@ export class Translation {
   }
 
   async #translate(job: Job, snapshot: PolicySnapshot): Promise<void> {
-    const { clock, logger, metrics, policy, translate, turns } = this.#options;
+    const { clock, metrics, policy, translate, turns } = this.#options;
     const { signal } = job.abort;
-    const { digest } = snapshot;
     let startedAt = clock.now();
     const result = await turns.take(async () => {
       signal.throwIfAborted();
@@ -119,10 +121,19 @@ export class Translation {
     job.tookMs = clock.now() - startedAt;
     job.result = result;
     metrics.observe('svidgate_offload_translation_seconds', { policy }, job.tookMs / 1000);
+    this.#tell();
+    if (job === this.#job) this.#options.onChange();
+  }
+
+  #tell(): void {
+    const job = this.#job;
+    if (job?.result === undefined || job.isTold) return;
+    job.isTold = true;
+    const { logger, policy } = this.#options;
+    const { digest, tookMs: duration_ms, result } = job;
     const { ways, rules } = result;
     const reason = `${ways.offloaded} of ${ways.all} ways to allow, in ${rules.length} rules`;
-    logger.info({ policy, digest, duration_ms: job.tookMs, reason }, 'policy translated for envoy');
-    if (job === this.#job) this.#options.onChange();
+    logger.info({ policy, digest, duration_ms, reason }, 'policy translated for envoy');
   }
 
   #fail(job: Job, error: unknown): void {

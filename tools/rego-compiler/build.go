@@ -22,10 +22,18 @@ func build(ctx context.Context, req request) response {
 		return failed(problems...)
 	}
 
-	compiler := newCompiler(caps, data, false)
-	calls := findCalls(compiler, req.Redirected)
-	aliases := findAliases(compiler)
-	compiler.Compile(copyModules(modules))
+	compileAll := func(strict bool) (*ast.Compiler, map[place]bool, map[string]alias) {
+		compiler := newCompiler(caps, data, strict)
+		calls, aliases := findCalls(compiler, req.Redirected), findAliases(compiler)
+		compiler.Compile(copyModules(modules))
+		return compiler, calls, aliases
+	}
+	// What strict mode dislikes (unused imports and variables, deprecated calls) still compiles.
+	compiler, calls, aliases := compileAll(true)
+	warnings := fromErrors(compiler.Errors)
+	if compiler.Failed() {
+		compiler, calls, aliases = compileAll(false)
+	}
 	problems = fromErrors(compiler.Errors)
 	explainBuiltins(problems, req.Withheld)
 	refs, refProblems := parseEntrypoints(req.Entrypoints)
@@ -40,10 +48,7 @@ func build(ctx context.Context, req request) response {
 	// A policy among others is what it would be alone: what another one of the folder reads or calls is not its own.
 	if used := reachableModules(compiler, refs); len(used) < len(modules) {
 		maps.DeleteFunc(modules, func(name string, _ *ast.Module) bool { return !used[name] })
-		compiler = newCompiler(caps, data, false)
-		calls = findCalls(compiler, req.Redirected)
-		aliases = findAliases(compiler)
-		compiler.Compile(copyModules(modules))
+		compiler, calls, aliases = compileAll(false)
 		if compiler.Failed() {
 			return failed(fromErrors(compiler.Errors)...)
 		}
@@ -66,20 +71,15 @@ func build(ctx context.Context, req request) response {
 	if err != nil {
 		return failed(fromError(err)...)
 	}
-	res := response{
+	return response{
 		OK:               true,
 		Wasm:             linker.Bundle().WasmModules[0].Raw,
 		Data:             string(text),
 		Reads:            readsOf(compiler, aliases, refs),
 		RequiredBuiltins: namedBuiltins(compiler, caps),
 		Unusable:         unusableResults(compiler, refs, req.Entrypoints),
+		Warnings:         warnings,
 	}
-	// What strict mode dislikes (unused imports and variables, deprecated calls) still compiles.
-	strict := newCompiler(caps, data, true)
-	again, _ := parseModules(req.Modules, caps)
-	strict.Compile(again)
-	res.Warnings = fromErrors(strict.Errors)
-	return res
 }
 
 // namedBuiltins are in the order of their names. The compiler itself knows of those that are called; one that `with` puts

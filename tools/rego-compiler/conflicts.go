@@ -333,16 +333,7 @@ func rootsOf(expr *ast.Expr) int {
 }
 
 // conflictsOf compiles the modules as they are, with their else branches. Deciding are the places of the entrypoints' rules.
-func conflictsOf(modules map[string]*ast.Module, caps *ast.Capabilities, data map[string]any, entrypoints []string) (conflicts, deciding []problem) {
-	copies := make(map[string]*ast.Module, len(modules))
-	for name, module := range modules {
-		copies[name] = module.Copy()
-	}
-	compiler := newCompiler(caps, data, false)
-	compiler.Compile(copies)
-	if compiler.Failed() {
-		return fromErrors(compiler.Errors), nil
-	}
+func conflictsOf(compiler *ast.Compiler, entrypoints []string) (conflicts, deciding []problem) {
 	refs := []ast.Ref{}
 	for _, entrypoint := range entrypoints {
 		ref, err := ast.PtrRef(ast.DefaultRootDocument, entrypoint)

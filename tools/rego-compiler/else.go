@@ -7,6 +7,15 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
+func hasElse(modules map[string]*ast.Module) bool {
+	for _, module := range modules {
+		if slices.ContainsFunc(module.Rules, func(rule *ast.Rule) bool { return rule.Else != nil }) {
+			return true
+		}
+	}
+	return false
+}
+
 // splitElse makes separate rules of else branches, each of which holds only where those before it do not: OPA's partial
 // evaluator leaves rules with else as they are. What the module says stays the same.
 func splitElse(module *ast.Module) {

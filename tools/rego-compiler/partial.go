@@ -95,16 +95,23 @@ func partial(ctx context.Context, req request) response {
 	}
 	starts := ruleStartsOf(modules)
 	res := response{OK: true, Residuals: []residual{}, Constants: constantsOf(modules)}
-	if len(req.Entrypoints) > 0 {
-		res.Conflicts, res.Deciding = conflictsOf(modules, caps, data, req.Entrypoints)
-	}
-	for _, module := range modules {
-		splitElse(module)
-	}
 	compiler := newCompiler(caps, data, false)
-	compiler.Compile(modules)
+	compiler.Compile(copyModules(modules))
 	if compiler.Failed() {
 		return failed(fromErrors(compiler.Errors)...)
+	}
+	if len(req.Entrypoints) > 0 {
+		res.Conflicts, res.Deciding = conflictsOf(compiler, req.Entrypoints)
+	}
+	if hasElse(modules) {
+		for _, module := range modules {
+			splitElse(module)
+		}
+		compiler = newCompiler(caps, data, false)
+		compiler.Compile(modules)
+		if compiler.Failed() {
+			return failed(fromErrors(compiler.Errors)...)
+		}
 	}
 	unknowns := req.Unknowns
 	if len(unknowns) == 0 {

@@ -44,7 +44,7 @@ export interface PassOptions {
   readonly inForce?: ActivePolicy | undefined;
   /** Whether recorded decisions are left alone. */
   readonly skipsReplay?: boolean;
-  /** It compiles. Told again with undefined when it is refused after that. */
+  /** Before it is compiled: others make something of it meanwhile. Told again with undefined when it is refused. */
   readonly announce?: (candidate: PolicySnapshot | undefined) => void;
 }
 
@@ -55,11 +55,12 @@ const CANDIDATE_LIMIT_MS = 10_000;
 
 /** From the files of a policy to what may decide. Throws only when the signal is aborted; then nothing is left open. */
 export async function passGates(snapshot: PolicySnapshot, gates: Gates, options: PassOptions): Promise<GatesResult> {
-  const loaded = await loadCandidate(snapshot, gates, options);
-  if (loaded.kind === 'refused') return loaded;
+  let loaded: LoadedPolicy | Refused | undefined;
   let isPassed = false;
   options.announce?.(snapshot);
   try {
+    loaded = await loadCandidate(snapshot, gates, options);
+    if (loaded.kind === 'refused') return loaded;
     const refusal =
       (await tryOut(loaded, gates)) ??
       (await test(snapshot, loaded, { ...gates, ...options })) ??
@@ -72,7 +73,7 @@ export async function passGates(snapshot: PolicySnapshot, gates: Gates, options:
   } finally {
     if (!isPassed) {
       options.announce?.(undefined);
-      await loaded.evaluator.close();
+      if (loaded?.kind === 'loaded') await loaded.evaluator.close();
     }
   }
 }
