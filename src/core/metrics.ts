@@ -97,6 +97,11 @@ export const METRIC_CATALOGUE = {
     help: 'Requests that Envoys answered by themselves, by their own counters.',
     labels: ['policy'],
   },
+  svidgate_offload_envoys_behind: {
+    kind: 'gauge',
+    help: 'Envoys that have not accepted the rules that they were sent last, and run older ones or none.',
+    labels: ['policy'],
+  },
   svidgate_offload_log_entries_total: {
     kind: 'counter',
     help:

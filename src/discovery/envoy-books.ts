@@ -3,6 +3,7 @@ import type { SpiffeId } from '../spiffe/index.ts';
 import { BookedResource, type StreamResource } from './booked-resource.ts';
 import { UNKNOWN_NODE, type EnvoyNode } from './envoy-node.ts';
 import type { EncodedResource } from './resource-view.ts';
+import type { RulesBehind } from './rules-behind.ts';
 import type { ResourceVersion, StreamBooks } from './stream-books.ts';
 
 /** The process at the other end of a stream, from the kernel. */
@@ -37,6 +38,8 @@ export interface EnvoyBooksOptions {
   readonly ackTimeoutMs: number;
   /** `isBehind` may have changed. */
   readonly onBundleChange: () => void;
+  /** Of all streams. */
+  readonly rulesBehind: RulesBehind;
   /** Whether something waits for an answer, or was refused. */
   readonly onUnsettled: (isUnsettled: boolean) => void;
   readonly onClose: () => void;
@@ -125,6 +128,7 @@ export class EnvoyBooks implements StreamBooks {
       this.#resources.delete(name);
       this.#bundles.delete(known);
       this.#unsettled.delete(known);
+      this.#options.rulesBehind.gone(known);
     }
     this.#tell();
   }
@@ -199,6 +203,7 @@ export class EnvoyBooks implements StreamBooks {
     else this.#bundles.add(resource);
     if (resource.isSettled) this.#unsettled.delete(resource);
     else this.#unsettled.add(resource);
+    if (resource.facts.kind === 'offload') this.#options.rulesBehind.note(resource);
   }
 
   /** Tells of what the table depends on, and of nothing else. */

@@ -7,6 +7,7 @@ import {
   type ReadonlyWatchable,
 } from '../core/index.ts';
 import { EnvoyBooks, type StreamProcess, type StreamStatus } from './envoy-books.ts';
+import { RulesBehind } from './rules-behind.ts';
 import type { StreamBooks } from './stream-books.ts';
 
 export interface EnvoyTableOptions {
@@ -28,11 +29,13 @@ export class EnvoyTable {
   /** Those with something that was not accepted yet. */
   readonly #unsettled = new Set<EnvoyBooks>();
   readonly #changes = new Watchable(0);
+  readonly #rulesBehind: RulesBehind;
   #isTelling = false;
   #lastId = 0;
 
   constructor(options: EnvoyTableOptions) {
     this.#options = options;
+    this.#rulesBehind = new RulesBehind(options);
   }
 
   /** Changes soon after `pending` may have. */
@@ -69,6 +72,7 @@ export class EnvoyTable {
       clock,
       metrics,
       ackTimeoutMs,
+      rulesBehind: this.#rulesBehind,
       onBundleChange: () => this.#tellSoon(),
       onUnsettled: (isUnsettled) => (isUnsettled ? this.#unsettled.add(books) : this.#unsettled.delete(books)),
       onClose: () => this.#streams.delete(books),

@@ -42,6 +42,8 @@ export interface ResourceFacts {
   readonly bundleSequence?: number;
   /** Offloaded rules: of the policy that they were made from; empty for none. */
   readonly policyDigest?: string;
+  /** Offloaded rules: the policy, where it is one that is offloaded. */
+  readonly policy?: string;
 }
 
 /** What a name stands for at present, for one caller. */

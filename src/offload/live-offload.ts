@@ -174,6 +174,7 @@ class PolicyOffload {
     this.#followers.add(follower);
     this.#count();
     return {
+      policy: this.#policy.name,
       get set() {
         return follower.set;
       },

@@ -22,6 +22,8 @@ export interface OffloadSource {
 export interface FollowedSet extends Disposable {
   /** Undefined: there is no such policy, it is not offloaded, or the caller may not have it. A set without rules is to be sent. */
   readonly set: OffloadSet | undefined;
+  /** Where it is one that is offloaded. */
+  readonly policy?: string;
 }
 
 export interface OffloadOrigin {

@@ -212,7 +212,9 @@ describe('an Envoy that decides without a call', { timeout: 180_000 }, () => {
     using gated = tlsPeer(refusing.gated, await fetchIdentity(server.socket, ID('/web')));
     assert.equal(await gated.get('/nothing-of-before'), 200);
     assert.equal(await gated.get('/ok'), 403);
-    const { envoys } = await status();
+    const { envoys, policies } = await status();
+    assert.equal(policies[0]?.offload?.envoys_behind, 1);
+    assert.equal(await server.metric('svidgate_offload_envoys_behind{policy="default"}'), 1);
     const refused = envoys
       .filter(({ node_id: node }) => node === 'refusing')
       .flatMap(({ resources }) => resources.filter(({ kind }) => kind === 'offload'));

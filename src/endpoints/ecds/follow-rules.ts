@@ -101,16 +101,20 @@ export class FollowedRules implements FollowedResources<readonly SpiffeId[]> {
     if (policy === undefined || policy.length > MAX_POLICY_LENGTH) return UNKNOWN;
     // Who is not registered gets nothing, and keeps nothing.
     if (this.#callerIds.length === 0 && !isHeld) return UNKNOWN;
-    const set = this.#follow(name, policy)?.set;
+    const followed = this.#follow(name, policy);
+    const set = followed?.set;
+    const { leaseMs } = this.#options;
+    const known = followed?.policy === undefined ? {} : { policy: followed.policy };
     const rules = set === undefined || !takesLeases(node) || !this.#keepsApart(node) ? undefined : this.#encode(set);
     const resource = resourceOf(name, rules ?? encodeNoRules(policy), {
-      leaseMs: this.#options.leaseMs,
+      ...known,
+      leaseMs,
       policyDigest: rules === undefined ? '' : (set?.policyDigest ?? ''),
     });
     if (rules === undefined || this.#refused.get(name) !== resource.version) {
       return { kind: 'ready', resource };
     }
-    const none = resourceOf(name, encodeNoRules(policy), { leaseMs: this.#options.leaseMs, policyDigest: '' });
+    const none = resourceOf(name, encodeNoRules(policy), { ...known, leaseMs, policyDigest: '' });
     return { kind: 'ready', resource: none };
   }
 
@@ -156,8 +160,8 @@ function takesLeases(node: EnvoyNode): boolean {
 function resourceOf(
   name: string,
   { bytes, version, isEmpty }: EncodedRules,
-  { leaseMs, policyDigest }: { readonly leaseMs: number; readonly policyDigest: string },
+  { leaseMs, ...of }: { readonly leaseMs: number; readonly policyDigest: string; readonly policy?: string },
 ): EncodedResource {
-  const facts = { kind: 'offload', policyDigest } as const;
+  const facts = { kind: 'offload', ...of } as const;
   return { name, version, bytes, facts, ...(isEmpty ? {} : { ttlMs: leaseMs }) };
 }
