@@ -37,13 +37,13 @@ export { recordedEvaluation, type RecordedEvaluation } from './replay/recorded-e
 export { replay, type ReplayOptions, type ReplayPolicy } from './replay/replay.ts';
 export type { AnswerChange } from './replay/recorded-answer.ts';
 export type { ReplayChange, ReplayReport } from './replay/replay-report.ts';
+export type { AnsweredCheck, CheckFactsToRecord, CommonFacts, LoggedAnswer } from './records/answered-check.ts';
 export type { DecisionRecord, RecordedPaths } from './records/decision-record.ts';
 export {
   openDecisionRecorder,
-  type AnsweredCheck,
-  type CheckFactsToRecord,
   type DecisionRecorder,
   type DecisionRecorderOptions,
+  type LoggedAnswerRecorder,
   type OpenDecisionRecorder,
 } from './records/decision-recorder.ts';
 export { MAX_ENTRY_BYTES } from './offloaded/logged-request.ts';

@@ -6,13 +6,14 @@ import {
   type Logger,
   type Metrics,
 } from '../../core/index.ts';
-import type { DecisionRecorder, OffloadBooks } from '../../evidence/index.ts';
+import type { LoggedAnswerRecorder, OffloadBooks } from '../../evidence/index.ts';
 import type { OffloadSource } from '../../offload/index.ts';
 import type { PolicyRecording } from '../../policy/index.ts';
 import { ACCESS_LOG_SERVICE, METRICS_SERVICE } from '../../proto/index.ts';
 import { recordRefusal, type CallContext, type StreamMethod } from '../../transport/index.ts';
 import { takeLogs } from './access-log-stream.ts';
 import { identify, type CallerSources, type LoggingCaller } from './caller.ts';
+import { CommonAnswers } from './common-answers.ts';
 import { FairTurns } from './fair-turns.ts';
 import { takeMetrics } from './metrics-stream.ts';
 import { PolicyRecordings } from './policy-recordings.ts';
@@ -31,7 +32,7 @@ export interface AccessLogOptions {
   /** What records of decisions by the policy in force follow. */
   readonly recordingOf: (policy: string) => PolicyRecording | undefined;
   readonly books: OffloadBooks;
-  readonly recorder: DecisionRecorder;
+  readonly recorder: LoggedAnswerRecorder;
   /** Told of refusals. Default: nobody is. */
   readonly audit?: AuditLog;
   readonly clock: Clock;
@@ -46,7 +47,7 @@ const MAX_STREAMS = 256;
 export function createAccessLogEndpoint(options: AccessLogOptions): readonly StreamMethod[] {
   const { recordingOf } = options;
   const turns = new FairTurns();
-  const context = { ...options, turns, recordings: new PolicyRecordings(recordingOf) };
+  const context = { ...options, turns, common: new CommonAnswers(new PolicyRecordings(recordingOf)) };
   const open = new Map<number, number>();
   const method = (path: string, take: (message: Uint8Array, caller: LoggingCaller) => Promise<void>): StreamMethod => ({
     kind: 'stream',

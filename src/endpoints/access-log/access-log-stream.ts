@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { SvidgateError, type Metrics } from '../../core/index.ts';
-import { MAX_ENTRY_BYTES, type AnsweredCheck, type DecisionRecorder } from '../../evidence/index.ts';
+import { MAX_ENTRY_BYTES, type LoggedAnswerRecorder } from '../../evidence/index.ts';
 import { OFFLOAD_NAMES, type OffloadOrigin } from '../../offload/index.ts';
 import type { SpiffeId } from '../../spiffe/index.ts';
 import type { LoggingCaller } from './caller.ts';
+import type { CommonAnswers } from './common-answers.ts';
 import { Turn, type FairTurns } from './fair-turns.ts';
-import type { PolicyRecordings } from './policy-recordings.ts';
 import { scanEntry, type LoggedDecision, type ScannedEntry } from './scan-entry.ts';
 import { eachField, Fields } from './wire-fields.ts';
 
@@ -13,9 +13,9 @@ export interface AccessLogContext {
   readonly source: { originOf(ruleId: string, at?: number): OffloadOrigin | undefined };
   readonly hasFastDeny: (policy: string) => boolean;
   readonly whenKnown: (policy: string, signal: AbortSignal) => Promise<void>;
-  readonly recordings: PolicyRecordings;
+  readonly common: CommonAnswers;
   readonly turns: FairTurns;
-  readonly recorder: DecisionRecorder;
+  readonly recorder: LoggedAnswerRecorder;
   readonly clock: { now(): number };
   readonly metrics: Metrics;
 }
@@ -36,23 +36,27 @@ export async function takeLogs(message: Uint8Array, caller: LoggingCaller, conte
   await turn.begin();
   let rights = caller.rights();
   let hasWaited = false;
+  using results = new Results(context.metrics);
   for (const range of rangesIn(message, caller)) {
     const [from, to] = range ?? [0, 0];
     if (turn.isOver(to - from)) {
+      results.tell();
       await turn.begin();
       rights = caller.rights();
     }
     if (range === undefined) continue;
     const bytes = message.subarray(from, to);
     const entry = bytes.length > MAX_ENTRY_BYTES ? undefined : scanEntry(bytes, OFFLOAD_NAMES.metadataNamespace);
-    const unknown = hasWaited ? undefined : entry?.decisions.find((each) => isUnknown(each, rights, context));
+    let answers = answersIn(entry, rights, context);
+    const unknown = hasWaited ? undefined : answers.find(({ isUnknown }) => isUnknown);
     if (unknown !== undefined) {
       hasWaited = true;
-      await context.whenKnown(unknown.policy, caller.signal);
+      results.tell();
+      await context.whenKnown(unknown.decision.policy, caller.signal);
       rights = caller.rights();
+      answers = answersIn(entry, rights, context);
     }
-    const result = takeEntry({ bytes, entry }, { ...rights, caller }, context);
-    context.metrics.count('svidgate_offload_log_entries_total', { result });
+    results.count(takeEntry({ bytes, entry, answers }, { ids: rights.ids, caller }, context));
   }
 }
 
@@ -84,84 +88,101 @@ export function nodeIdIn(message: Uint8Array, range: Range): string {
   return id;
 }
 
+type Result = 'recorded' | 'ignored' | 'refused';
+
+/** What became of entries, added up while nobody else has a turn. */
+class Results implements Disposable {
+  readonly #metrics: Metrics;
+  readonly #counts: Record<Result, number> = { recorded: 0, ignored: 0, refused: 0 };
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics;
+  }
+
+  count(result: Result): void {
+    this.#counts[result] += 1;
+  }
+
+  tell(): void {
+    for (const result of RESULTS) {
+      const count = this.#counts[result];
+      if (count > 0) this.#metrics.count('svidgate_offload_log_entries_total', { result }, count);
+      this.#counts[result] = 0;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.tell();
+  }
+}
+
+const RESULTS: readonly Result[] = ['recorded', 'ignored', 'refused'];
+
+interface Answer {
+  readonly decision: LoggedDecision;
+  /** Of the rule that allowed it. */
+  readonly origin: OffloadOrigin | undefined;
+  readonly mayHave: boolean;
+  /** Whether nobody knows the rule, yet. */
+  readonly isUnknown: boolean;
+}
+
+/** What our filters said, by rules as they are known now. */
+function answersIn(
+  entry: ScannedEntry | undefined,
+  { mayHave: isAllowed }: { readonly mayHave: (policy: string) => boolean },
+  { source, clock }: AccessLogContext,
+): readonly Answer[] {
+  if (entry === undefined) return [];
+  return entry.decisions.map((decision) => {
+    const { policy, rule } = decision;
+    const mayHave = isAllowed(policy);
+    if (!mayHave || rule === undefined) return { decision, origin: undefined, mayHave, isUnknown: false };
+    const origin = source.originOf(rule, entry.startedAt === 0 ? clock.now() : entry.startedAt);
+    return { decision, origin, mayHave, isUnknown: origin === undefined };
+  });
+}
+
+interface TakenEntry {
+  readonly bytes: Uint8Array;
+  readonly entry: ScannedEntry | undefined;
+  readonly answers: readonly Answer[];
+}
+
 interface Logging {
   readonly ids: readonly SpiffeId[];
-  readonly mayHave: (policy: string) => boolean;
   readonly caller: LoggingCaller;
 }
 
-type Result = 'recorded' | 'ignored' | 'refused';
-
-function isUnknown(
-  { policy, rule }: LoggedDecision,
-  { mayHave }: Pick<Logging, 'mayHave'>,
-  { source }: AccessLogContext,
-): boolean {
-  return rule !== undefined && mayHave(policy) && source.originOf(rule) === undefined;
-}
-
-function takeEntry(
-  { bytes, entry }: { readonly bytes: Uint8Array; readonly entry: ScannedEntry | undefined },
-  logging: Logging,
-  context: AccessLogContext,
-): Result {
-  if (entry === undefined || entry.decisions.length > MAX_DECISIONS) return 'refused';
-  if (entry.decisions.length === 0 || !entry.isLast) return 'ignored';
+function takeEntry({ bytes, entry, answers }: TakenEntry, logging: Logging, context: AccessLogContext): Result {
+  if (entry === undefined || answers.length > MAX_DECISIONS) return 'refused';
+  if (answers.length === 0 || !entry.isLast) return 'ignored';
+  const { ids, caller } = logging;
   let result: Result = 'recorded';
-  for (const decision of entry.decisions) {
-    const check = logging.mayHave(decision.policy)
-      ? checkOf(decision, { bytes, startedAt: entry.startedAt, logging }, context)
-      : undefined;
-    if (check === undefined) {
+  for (const answer of answers) {
+    if (!isCredible(answer, ids, context)) {
       result = 'refused';
       continue;
     }
-    logging.caller.book.receive(decision.policy, decision.outcome, entry.startedAt);
-    context.recorder.record(check);
+    const { decision, origin } = answer;
+    caller.book.receive(decision.policy, decision.outcome, entry.startedAt);
+    context.recorder.recordLogged({
+      decisionId: randomUUID(),
+      at: context.clock.now(),
+      entry: bytes,
+      offloadedBy: caller.pid,
+      common: context.common.of(decision, ids, origin),
+    });
   }
   return result;
 }
 
-/** As the recorder takes it; undefined where no set of this caller had the rule, or none has it refuse anything. */
-function checkOf(
-  { policy, outcome, rule }: LoggedDecision,
-  { bytes, startedAt, logging }: { readonly bytes: Uint8Array; readonly startedAt: number; readonly logging: Logging },
-  { source, hasFastDeny, recordings, clock }: AccessLogContext,
-): AnsweredCheck | undefined {
-  const { ids, caller } = logging;
-  const at = clock.now();
-  const origin = rule === undefined ? undefined : source.originOf(rule, startedAt === 0 ? at : startedAt);
-  if (outcome === 'allow' && (origin?.policy !== policy || !origin.isFor(ids))) return undefined;
-  if (outcome === 'deny' && !hasFastDeny(policy)) return undefined;
-  const facts: AnsweredCheck['facts'] = () => {
-    const digest = origin?.policyDigest;
-    const recording = digest === undefined ? undefined : recordings.of(policy, digest);
-    const { needs = NOTHING, entrypoint = '', revision } = recording ?? {};
-    // Of what is not known to be by another policy, the one in force says whether it is recorded.
-    const { logRules } = recording ?? recordings.inForce(policy) ?? {};
-    const more = {
-      ...(revision === undefined ? {} : { revision }),
-      ...(logRules === undefined ? {} : { logRules }),
-    };
-    return {
-      at,
-      durationNs: 0,
-      reason: outcome === 'allow' ? '' : 'policy_denied',
-      httpStatus: outcome === 'allow' ? 0 : 403,
-      caller: 'attested',
-      callerIds: ids,
-      listener: '',
-      ...(digest === undefined ? {} : { digest }),
-      offloaded: {
-        ...(rule === undefined ? {} : { rule }),
-        origin: origin?.origin ?? [],
-        verifiesPeer: origin?.peer === 'peers',
-        knowsPolicy: recording !== undefined,
-      },
-      evaluated: { input: bytes, needs, value: true, cached: false, entrypoint, ...more },
-    };
-  };
-  return { decisionId: randomUUID(), policy, outcome, offloadedBy: caller.pid, inputBytes: bytes.length, facts };
+/** Not where no set of this caller had the rule, or none has it refuse anything. */
+function isCredible(
+  { decision: { policy, outcome }, origin, mayHave }: Answer,
+  ids: readonly SpiffeId[],
+  { hasFastDeny }: AccessLogContext,
+): boolean {
+  if (!mayHave) return false;
+  return outcome === 'allow' ? origin?.policy === policy && origin.isFor(ids) : hasFastDeny(policy);
 }
-
-const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();

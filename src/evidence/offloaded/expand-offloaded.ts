@@ -1,22 +1,22 @@
 import type { DecisionFacts } from '../records/decision-facts.ts';
+import type { JsonRecord } from '../records/decision-record.ts';
 import { knownInput } from './known-input.ts';
 import { decodeEntry, loggedRequest } from './logged-request.ts';
 import type { OffloadedFacts } from './offloaded-facts.ts';
 
+export type OffloadedDecision = DecisionFacts & { readonly offloaded: OffloadedFacts };
+
 export interface ExpandedFacts {
   readonly facts: DecisionFacts;
-  /** JSON text of what is known of the input. */
-  readonly input?: string;
+  /** What is known of the input, as JSON.parse makes it; of nobody else. */
+  readonly input?: JsonRecord;
 }
 
 /**
  * The facts of a request that Envoy answered by itself, as those of a check would be. Throws what decodeEntry throws.
  * @param entry of the access log
  */
-export function expandOffloaded(
-  facts: DecisionFacts & { readonly offloaded: OffloadedFacts },
-  entry: Uint8Array,
-): ExpandedFacts {
+export function expandOffloaded(facts: OffloadedDecision, entry: Uint8Array): ExpandedFacts {
   const { evaluated, offloaded, ...rest } = facts;
   const decoded = decodeEntry(entry);
   const { verifiesPeer } = offloaded;
@@ -35,6 +35,6 @@ export function expandOffloaded(
   );
   return {
     facts: { ...own, offloaded: { ...offloaded, missing }, evaluated: { ...evaluated, recorded } },
-    input: JSON.stringify(document),
+    input: document,
   };
 }

@@ -62,7 +62,7 @@ function follow({ steps, missing: never }: Plan, logged: Logged): KnownInput {
     if (isCertain) recorded.push(...wanted);
     else missing.push(...wanted.map(pointerOf));
     const shown = isCertain ? value : value.value;
-    if (shown !== undefined) setAt(document, at, pickInput(shown, needs));
+    if (shown !== undefined) setAt(document, at, ownCopy(pickInput(shown, needs)));
   }
   return { document, recorded, missing };
 }
@@ -116,12 +116,32 @@ function pointerOf(path: Path): string {
   return ['/input', ...path.map((key) => String(key).replaceAll('~', '~0').replaceAll('/', '~1'))].join('/');
 }
 
-/** Names of headers are what a client likes: objects have no prototype. */
+/** As JSON.parse makes them; above the last key there are only those of PARTS. */
 function setAt(document: Record<string, unknown>, path: Path, value: unknown): void {
+  const last = path.length - 1;
   let at = document;
-  for (const key of path.slice(0, -1)) {
-    at[key] ??= Object.create(null) as Record<string, unknown>;
+  for (let index = 0; index < last; index += 1) {
+    const key = path[index] ?? '';
+    at[key] ??= {};
     at = at[key] as Record<string, unknown>;
   }
-  at[path.at(-1) ?? ''] = value;
+  set(at, String(path[last]), value);
+}
+
+/** What JSON text would make of it: parts of inputs are shared, and a record is masked in place. */
+function ownCopy(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((element) => ownCopy(element) ?? null);
+  const copy: Record<string, unknown> = {};
+  for (const key of Object.keys(value)) {
+    const below = (value as JsonRecord)[key];
+    if (below !== undefined) set(copy, key, ownCopy(below));
+  }
+  return copy;
+}
+
+/** Names of headers and parameters are what a client likes. */
+function set(object: Record<string, unknown>, key: string, value: unknown): void {
+  if (key !== '__proto__') object[key] = value;
+  else Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
 }

@@ -1,39 +1,14 @@
 import { createBackoff, describeError, type Clock, type Logger, type Metrics } from '../../core/index.ts';
-import type { EvaluatedDecision, LogRules } from '../../policy/index.ts';
 import type { LossReason } from '../log/index.ts';
 import type { RulesAnswer } from './apply-log-rules.ts';
 import type { WriteOut } from '../sinks/index.ts';
-import type { DecisionFacts } from './decision-facts.ts';
-import type { RecordedPaths } from './decision-record.ts';
+import type { AnsweredCheck, LoggedAnswer } from './answered-check.ts';
 import { FactsBatch } from './facts-batch.ts';
 import { OffloadedShares } from './offloaded-shares.ts';
-import { recordedPaths } from './recorded-paths.ts';
-import { RefusedShares, type RefusedCaller } from './refused-share.ts';
+import { RefusedShares } from './refused-share.ts';
 import type { LostDecisions, RecorderStatus, RecordThreadJob } from './record-protocol.ts';
 import { startRecordThread, type RecordThread } from './record-thread.ts';
-
-/** A check that was answered. */
-export interface AnsweredCheck {
-  readonly decisionId: string;
-  readonly policy: string;
-  readonly outcome: DecisionFacts['outcome'];
-  /** Whose check it is, when no policy was asked about it that they may ask; else absent. */
-  readonly refused?: RefusedCaller;
-  /** Of the input that `facts` has; default 0. */
-  readonly inputBytes?: number;
-  /**
-   * Envoy answered it by itself: the process that says so. The input is its entry in the access log. Half of the queue is kept
-   * for all others.
-   */
-  readonly offloadedBy?: number;
-  /** Everything else; asked for once, after the answer is on its way. */
-  readonly facts: () => CheckFactsToRecord;
-}
-
-export type CheckFactsToRecord = Omit<
-  DecisionFacts,
-  'decisionId' | 'policy' | 'outcome' | 'requestNumber' | 'evaluated'
-> & { readonly evaluated?: EvaluatedDecision };
+import { SentOnce } from './sent-once.ts';
 
 /** What the gate knows of recording. */
 export interface DecisionRecorder {
@@ -41,8 +16,14 @@ export interface DecisionRecorder {
   record(check: AnsweredCheck): void;
 }
 
+/** The same of what Envoys answered by themselves. */
+export interface LoggedAnswerRecorder {
+  /** Never throws, and never waits. */
+  recordLogged(answer: LoggedAnswer): void;
+}
+
 /** All decisions of the gate as records in a log. What cannot be recorded is counted, and the count is recorded. */
-export interface OpenDecisionRecorder extends DecisionRecorder {
+export interface OpenDecisionRecorder extends DecisionRecorder, LoggedAnswerRecorder {
   /** Undefined while the recording thread is away, or does not answer within a second. */
   status(): Promise<RecorderStatus | undefined>;
   /** Losses that the recording thread has not taken note of. */
@@ -77,9 +58,6 @@ const CLOSE_LIMIT_MS = 5000;
 const TELL_AFTER_MS = 500;
 /** Messages that the thread has not taken, beyond which losses alone make no more of them. */
 const MAX_MESSAGES = 256;
-/** Of all paths that were ever in force. */
-const MAX_PATHS = 1000;
-const MAX_RULES = 1000;
 
 /** Opens the log in a thread of its own. Throws what openRecordLog throws. */
 export async function openDecisionRecorder(options: DecisionRecorderOptions): Promise<OpenDecisionRecorder> {
@@ -105,7 +83,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
   #restarting: Promise<void> | undefined;
   readonly #refused = new RefusedShares();
   readonly #offloaded: OffloadedShares;
-  #arrived: AnsweredCheck[] = [];
+  #arrived: (AnsweredCheck | LoggedAnswer)[] = [];
   #arrivedBytes = 0;
   #isScheduled = false;
   #telling: NodeJS.Timeout | undefined;
@@ -115,13 +93,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
   #sentCount = 0;
   #sentBytes = 0;
   readonly #lost = new Map<string, LostDecisions>();
-  /** Numbers of the paths that this thread knows. */
-  #known = new Map<EvaluatedDecision['needs'], number>();
-  #newPaths: [number, RecordedPaths][] = [];
-  readonly #rules = new Map<number, LogRules>();
-  readonly #ruleNumbers = new WeakMap<LogRules, number>();
-  #ruleNumber = 0;
-  #pathNumber = 0;
+  readonly #once = new SentOnce();
 
   constructor(options: DecisionRecorderOptions) {
     this.#options = options;
@@ -146,22 +118,33 @@ class ThreadRecorder implements OpenDecisionRecorder {
   }
 
   record(check: AnsweredCheck): void {
-    if (this.#isLeftOut(check)) return this.#leaveOut(check.policy);
+    if (this.#isLeftOut(check, check.decisionId)) return this.#leaveOut(check.policy);
     if (check.refused !== undefined && !this.#refused.take(check.refused)) this.#lose('refused', 1);
     else if (this.#closing.signal.aborted || this.#thread === undefined) this.#lose('failed', 1);
-    else if (!this.#hasRoomFor(check)) this.#lose('queue', 1);
+    else if (!this.#hasRoomFor(check.inputBytes ?? 0, 1)) this.#lose('queue', 1);
     else {
       this.#arrived.push(check);
-      if (check.offloadedBy !== undefined) this.#offloaded.add(check.offloadedBy);
       this.#arrivedBytes += check.inputBytes ?? 0;
     }
     this.#schedule();
   }
 
-  #hasRoomFor({ inputBytes = 0, offloadedBy }: AnsweredCheck): boolean {
-    if (offloadedBy !== undefined && !this.#offloaded.hasRoomFor(offloadedBy)) return false;
+  recordLogged(answer: LoggedAnswer): void {
+    const { common, decisionId, entry, offloadedBy } = answer;
+    if (this.#isLeftOut(common, decisionId)) return this.#leaveOut(common.policy);
+    if (this.#closing.signal.aborted || this.#thread === undefined) this.#lose('failed', 1);
+    else if (!this.#offloaded.hasRoomFor(offloadedBy) || !this.#hasRoomFor(entry.length, OFFLOADED_SHARE)) {
+      this.#lose('queue', 1);
+    } else {
+      this.#arrived.push(answer);
+      this.#offloaded.add(offloadedBy);
+      this.#arrivedBytes += entry.length;
+    }
+    this.#schedule();
+  }
+
+  #hasRoomFor(inputBytes: number, share: number): boolean {
     const bytes = this.#arrivedBytes + this.#sentBytes + inputBytes;
-    const share = offloadedBy === undefined ? 1 : OFFLOADED_SHARE;
     const count = this.#arrived.length + this.#sentCount;
     return count < this.#maxQueued * share && bytes <= this.#maxQueuedBytes * share;
   }
@@ -187,7 +170,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
   }
 
   /** Decided by the id, so that whoever has the id can tell. */
-  #isLeftOut({ outcome, policy, decisionId }: AnsweredCheck): boolean {
+  #isLeftOut({ outcome, policy }: Pick<AnsweredCheck, 'outcome' | 'policy'>, decisionId: string): boolean {
     if (outcome !== 'allow') return false;
     const share = this.#options.sampleAllows?.get(policy) ?? 1;
     return share < 1 && Number.parseInt(decisionId.slice(0, 8), 16) / 2 ** 32 >= share;
@@ -216,11 +199,14 @@ class ThreadRecorder implements OpenDecisionRecorder {
   #flush(limit: number): void {
     let batch = new FactsBatch();
     const offloadedBy: number[] = [];
-    for (const check of this.#arrived.splice(0, limit)) {
-      this.#arrivedBytes -= check.inputBytes ?? 0;
-      if (check.offloadedBy !== undefined) offloadedBy.push(check.offloadedBy);
+    for (const answer of this.#arrived.splice(0, limit)) {
+      if ('entry' in answer) {
+        this.#arrivedBytes -= answer.entry.length;
+        offloadedBy.push(answer.offloadedBy);
+      } else this.#arrivedBytes -= answer.inputBytes ?? 0;
       try {
-        this.#add(check, batch);
+        if ('entry' in answer) this.#addLogged(answer, batch);
+        else this.#add(answer, batch);
       } catch (error) {
         this.#options.logger.error({ reason: describeError(error) }, 'decision record not made');
         this.#lose('failed', 1);
@@ -242,8 +228,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
     }
     const lost = [...this.#lost.values()];
     this.#lost.clear();
-    const paths = this.#newPaths.splice(0);
-    this.#thread?.post({ kind: 'decisions', ...batch.content(), paths, lost });
+    this.#thread?.post({ kind: 'decisions', ...batch.content(), ...this.#once.take(), lost });
     this.#sent.push({ count, bytes, lost, offloadedBy });
     this.#sentCount += count;
     this.#sentBytes += bytes;
@@ -254,36 +239,19 @@ class ThreadRecorder implements OpenDecisionRecorder {
     this.#requestNumber += 1;
     const sent = { decisionId, policy, outcome, ...rest, requestNumber: this.#requestNumber };
     if (evaluated === undefined) return batch.add(sent);
-    const { input, needs, logRules, ...more } = evaluated;
-    const rules = logRules === undefined ? {} : { rules: this.#ruleNumberOf(logRules) };
-    batch.add({ ...sent, evaluated: { ...more, recorded: this.#numberOf(needs), ...rules } }, input);
+    const { input, ...more } = evaluated;
+    batch.add({ ...sent, evaluated: this.#once.evaluated(more) }, input);
   }
 
-  #numberOf(needs: EvaluatedDecision['needs']): number {
-    const known = this.#known.get(needs);
-    if (known !== undefined) return known;
-    if (this.#known.size >= MAX_PATHS) this.#known.clear();
-    this.#pathNumber += 1;
-    this.#known.set(needs, this.#pathNumber);
-    this.#newPaths.push([this.#pathNumber, recordedPaths(needs)]);
-    return this.#pathNumber;
-  }
-
-  #ruleNumberOf(rules: LogRules): number {
-    const known = this.#ruleNumbers.get(rules);
-    if (known !== undefined) return known;
-    this.#ruleNumber += 1;
-    this.#ruleNumbers.set(rules, this.#ruleNumber);
-    this.#rules.set(this.#ruleNumber, rules);
-    // Those of policies that are long out of force.
-    this.#rules.delete(this.#ruleNumber - MAX_RULES);
-    return this.#ruleNumber;
+  #addLogged({ decisionId, at, entry, common }: LoggedAnswer, batch: FactsBatch): void {
+    this.#requestNumber += 1;
+    batch.addLogged([decisionId, this.#requestNumber, at, this.#once.commonOf(common)], entry);
   }
 
   /** Off the way of any answer: the thread asks once a decision is recorded. */
   async #followRules(number: number, event: Uint8Array): Promise<RulesAnswer> {
     try {
-      const evaluation = await this.#rules.get(number)?.evaluate(event);
+      const evaluation = await this.#once.rules(number)?.evaluate(event);
       if (evaluation?.kind === 'value') return { kind: 'value', value: evaluation.value };
       return { kind: evaluation?.kind === 'undefined' ? 'undefined' : 'error' };
     } catch {
@@ -324,8 +292,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
     this.#sentCount = 0;
     this.#sentBytes = 0;
     this.#offloaded.clear();
-    this.#known = new Map();
-    this.#newPaths = [];
+    this.#once.clear();
     this.#options.logger.error({ reason }, 'decision recording interrupted');
     this.#restarting ??= this.#restart().finally(() => (this.#restarting = undefined));
   }

@@ -1,4 +1,4 @@
-import type { SentFacts } from './record-protocol.ts';
+import type { SentFacts, SentLogged } from './record-protocol.ts';
 
 /**
  * Of one input, and of the facts of one decision as text: a heap that overflows inside JSON.parse ends the whole process, and a
@@ -13,6 +13,9 @@ type Evaluated = NonNullable<SentFacts['evaluated']>;
 
 /** Facts before it is known how much of them goes. */
 export type PackedFacts = Omit<SentFacts, 'evaluated'> & { readonly evaluated?: Omit<Evaluated, 'inputBytes'> };
+
+/** Before it is known how large its entry is; the id is a UUID. */
+export type PackedLogged = SentLogged extends readonly [...infer Facts, inputBytes: number] ? Facts : never;
 
 /** Decisions that go to the recording thread in one message. */
 export class FactsBatch {
@@ -42,10 +45,21 @@ export class FactsBatch {
       ...facts,
       ...(evaluated === undefined ? {} : { evaluated: { ...evaluated, ...cut, inputBytes } }),
     });
+    this.#push(text, inputBytes > 0 ? input : undefined);
+  }
+
+  /** @param entry of an access log, which is never too large */
+  addLogged([decisionId, requestNumber, at, common]: PackedLogged, entry: Uint8Array): void {
+    // By hand: there are many of them.
+    this.#push(`["${decisionId}",${requestNumber},${at},${common},${entry.byteLength}]`, entry);
+  }
+
+  #push(text: string, input: Uint8Array | undefined): void {
     this.#texts.push(text);
     this.#length += text.length;
-    if (inputBytes > 0) this.#inputs.push(input);
-    this.#inputBytes += inputBytes;
+    if (input === undefined) return;
+    this.#inputs.push(input);
+    this.#inputBytes += input.byteLength;
   }
 
   /** The memory of the inputs is its own. */

@@ -18,10 +18,10 @@ export interface RecordMakerOptions {
 }
 
 /**
- * Makes the record of a decision, without anything that the allow-list does not name. The facts are its own; the input is JSON
- * text, or its bytes.
+ * Makes the record of a decision, without anything that the allow-list does not name. The facts are its own, and so is the
+ * input: the bytes of its JSON text, or a document as JSON.parse makes them.
  */
-export type RecordMaker = (facts: DecisionFacts, input?: Uint8Array | string) => DecisionRecord;
+export type RecordMaker = (facts: DecisionFacts, input?: Uint8Array | JsonRecord) => DecisionRecord;
 
 /** Pointers beyond these are told by the object that they are in. */
 const MAX_POINTERS = 64;
@@ -46,7 +46,7 @@ export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): R
     });
     const seen: { input?: JsonRecord; result?: unknown } = {};
     if (evaluated !== undefined && input !== undefined && evaluated.tooLarge?.includes('input') !== true) {
-      seen.input = exactJson(typeof input === 'string' ? input : UTF8.decode(input)) as JsonRecord;
+      seen.input = input instanceof Uint8Array ? (exactJson(UTF8.decode(input)) as JsonRecord) : input;
       masking.apply(seen, 'input', rules);
     }
     if (evaluated !== undefined && 'value' in evaluated) {
@@ -74,9 +74,7 @@ export function createRecordMaker({ labels, shown, key }: RecordMakerOptions): R
       req_id: facts.requestNumber,
       svidgate: {
         ...contextOf(facts, hashOf),
-        ...(seen.input === undefined || input === undefined || facts.offloaded !== undefined
-          ? {}
-          : { input_hash: hashOf(input) }),
+        ...(seen.input !== undefined && input instanceof Uint8Array ? { input_hash: hashOf(input) } : {}),
         ...(evaluated === undefined ? {} : { recorded: evaluated.recorded }),
         cached: evaluated?.cached === true,
         replayable: evaluated !== undefined && unreplayable.length === 0,

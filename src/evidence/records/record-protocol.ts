@@ -39,6 +39,24 @@ export interface SentFacts extends Omit<DecisionFacts, 'evaluated'> {
   };
 }
 
+/** Of what Envoys answered by themselves, what many have in common. */
+export type SentCommon = Omit<DecisionFacts, 'decisionId' | 'at' | 'requestNumber' | 'request' | 'evaluated'> & {
+  readonly offloaded: NonNullable<DecisionFacts['offloaded']>;
+  readonly evaluated: Omit<NonNullable<SentFacts['evaluated']>, 'inputBytes'>;
+};
+
+/** The newest that the recording thread knows. */
+export const MAX_COMMON = 4096;
+
+/** One of those: its id, `requestNumber`, `at`, the number of what it has in common, bytes of its entry among the inputs. */
+export type SentLogged = readonly [
+  decisionId: string,
+  requestNumber: number,
+  at: number,
+  common: number,
+  inputBytes: number,
+];
+
 export interface LostDecisions {
   readonly reason: LossReason;
   readonly policy?: string;
@@ -47,12 +65,14 @@ export interface LostDecisions {
 
 export interface DecisionsMessage {
   readonly kind: 'decisions';
-  /** JSON text of a list of SentFacts. */
+  /** JSON text of a list of SentFacts and SentLogged. */
   readonly facts: string;
   /** Of all that have one, one after the other. */
   readonly inputs: Uint8Array;
   /** Paths that were not sent before, by their numbers. */
   readonly paths: readonly (readonly [number, RecordedPaths])[];
+  /** The same of what many have in common. */
+  readonly common: readonly (readonly [number, SentCommon])[];
   readonly lost: readonly LostDecisions[];
 }
 

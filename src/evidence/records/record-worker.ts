@@ -2,12 +2,13 @@
 import { workerData } from 'node:worker_threads';
 import { describeError, SvidgateError, systemClock, type Metrics } from '../../core/index.ts';
 import { openRecordLog, type RecordLog, type RecordLogOptions } from '../log/index.ts';
-import type { DecisionRecord, RecordedPaths } from './decision-record.ts';
+import type { DecisionRecord } from './decision-record.ts';
 import { applyLogRules, eraseAll } from './apply-log-rules.ts';
+import { KnownOnce } from './known-once.ts';
 import { LogRuleQuestions } from './log-rule-questions.ts';
 import { createRecordMaker } from './make-record.ts';
 import { makeRecords, type RecordInMaking } from './make-records.ts';
-import type { FromRecordThread, RecordThreadJob, SentFacts, ToRecordThread } from './record-protocol.ts';
+import type { FromRecordThread, RecordThreadJob, SentFacts, SentLogged, ToRecordThread } from './record-protocol.ts';
 import { remoteTelemetry } from './remote-telemetry.ts';
 import { WrittenLines } from './written-lines.ts';
 import { startSinks } from '../sinks/index.ts';
@@ -30,15 +31,15 @@ async function serve(job: RecordThreadJob): Promise<void> {
     ...telemetry,
   });
   const make = createRecordMaker(job);
-  const paths = new Map<number, RecordedPaths>();
+  const known = new KnownOnce();
   const questions = new LogRuleQuestions((question) => reply({ kind: 'rule', ...question }));
   const underWay = new Set<Promise<void>>();
   const take = async (message: ToRecordThread & { readonly kind: 'decisions' }): Promise<void> => {
-    for (const [number, path] of message.paths) paths.set(number, path);
+    known.learn(message);
     for (const lost of message.lost) log.lose({ ...lost, isCounted: true });
-    const { records, failed } = makeRecords(JSON.parse(message.facts) as readonly SentFacts[], message.inputs, {
+    const { records, failed } = makeRecords(JSON.parse(message.facts) as Sent, message.inputs, {
       make,
-      paths,
+      known,
       onFault: (error) => telemetry.logger.error({ reason: describeError(error) }, 'decision record not made'),
     });
     if (failed > 0) log.lose({ reason: 'failed', count: failed });
@@ -76,6 +77,8 @@ async function serve(job: RecordThreadJob): Promise<void> {
   });
   reply({ kind: 'ready' });
 }
+
+type Sent = readonly (SentFacts | SentLogged)[];
 
 async function openLog(
   options: RecordLogOptions,

@@ -13,6 +13,7 @@ test('a recording thread that does not answer is told, with what it said last an
   let untoldLosses = 0;
   const recorder: OpenDecisionRecorder = {
     record: () => undefined,
+    recordLogged: () => undefined,
     status: () => Promise.resolve(status),
     get untoldLosses() {
       return untoldLosses;

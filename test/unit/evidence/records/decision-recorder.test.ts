@@ -312,7 +312,7 @@ describe('the recorder', () => {
       onDeath: () => undefined,
     });
     const post = (facts: string): void =>
-      thread.post({ kind: 'decisions', facts, inputs: none.slice(), paths: [], lost: [] });
+      thread.post({ kind: 'decisions', facts, inputs: none.slice(), paths: [], common: [], lost: [] });
     assert.ok((await thread.status()) !== undefined);
     // No decisions, each of which takes its time.
     for (let count = 0; count < 20; count += 1) post(`[${'{},'.repeat(100_000)}{}]`);
