@@ -1,12 +1,13 @@
 import {
+  anyOf,
   DeltaDiscoveryResponse,
   DiscoveryResource,
   DiscoveryResponse,
   encodeMessage,
+  fieldOf,
   msToDuration,
-  packAny,
   RESOURCE_TYPE_URL,
-  type AnyInit,
+  type Pieces,
 } from '../proto/index.ts';
 import type { EncodedResource } from './resource-view.ts';
 import type { ResourceVersion } from './stream-books.ts';
@@ -26,33 +27,22 @@ export interface AnswerFrame {
 /** Of the state of the world: everything that was asked for, or of it what is renewed. */
 export function encodeSotwAnswer(
   resources: readonly EncodedResource[],
-  version: string,
+  versionInfo: string,
   { typeUrl, nonce }: AnswerFrame,
 ): Uint8Array {
-  return encodeMessage(DiscoveryResponse, {
-    versionInfo: version,
-    resources: resources.map((resource) => sotwResource(resource, typeUrl)),
-    typeUrl,
-    nonce,
-  });
+  const rest = encodeMessage(DiscoveryResponse, { versionInfo, typeUrl, nonce });
+  const each = resources.flatMap((resource) => fieldOf(RESOURCES_FIELD, sotwResource(resource, typeUrl)));
+  return Buffer.concat([...each, rest]);
 }
 
 export function encodeDeltaAnswer(
   sent: readonly EncodedResource[],
-  removed: readonly string[],
+  removedResources: readonly string[],
   { typeUrl, nonce }: AnswerFrame,
 ): Uint8Array {
-  return encodeMessage(DeltaDiscoveryResponse, {
-    resources: sent.map(({ name, version, bytes, ttlMs }) => ({
-      name,
-      version,
-      resource: packAny(typeUrl, bytes),
-      ...lifetime(ttlMs),
-    })),
-    typeUrl,
-    nonce,
-    removedResources: removed,
-  });
+  const rest = encodeMessage(DeltaDiscoveryResponse, { typeUrl, nonce, removedResources });
+  const each = sent.flatMap((resource) => fieldOf(RESOURCES_FIELD, namedResource(resource, typeUrl)));
+  return Buffer.concat([...each, rest]);
 }
 
 /** Renews leases: Envoy takes a resource without content in the version that it holds for a sign of life (xDS TTL). */
@@ -64,19 +54,19 @@ export function encodeDeltaRenewal(leased: readonly LeasedResource[], { typeUrl,
   });
 }
 
-/** What has a time to live, wrapped once for all streams: by its bytes, which they share. */
-const WRAPPED = new WeakMap<Uint8Array, { readonly ttlMs: number; readonly any: AnyInit }>();
+/** Field 2 of both answers, and of Resource its content. */
+const RESOURCES_FIELD = 2;
+const CONTENT_FIELD = 2;
 
 /** Only what has a time to live is wrapped: that is the one use that Envoys have for it in this variant. */
-function sotwResource({ name, version, bytes, ttlMs }: EncodedResource, typeUrl: string): AnyInit {
-  const resource = packAny(typeUrl, bytes);
-  if (ttlMs === undefined) return resource;
-  const known = WRAPPED.get(bytes);
-  if (known?.ttlMs === ttlMs) return known.any;
-  const message = encodeMessage(DiscoveryResource, { name, version, resource, ...lifetime(ttlMs) });
-  const any = packAny(RESOURCE_TYPE_URL, message);
-  WRAPPED.set(bytes, { ttlMs, any });
-  return any;
+function sotwResource(resource: EncodedResource, typeUrl: string): Pieces {
+  if (resource.ttlMs === undefined) return anyOf(typeUrl, [resource.bytes]);
+  return anyOf(RESOURCE_TYPE_URL, namedResource(resource, typeUrl));
+}
+
+function namedResource({ name, version, bytes, ttlMs }: EncodedResource, typeUrl: string): Pieces {
+  const about = encodeMessage(DiscoveryResource, { name, version, ...lifetime(ttlMs) });
+  return [about, ...fieldOf(CONTENT_FIELD, anyOf(typeUrl, [bytes]))];
 }
 
 function lifetime(ttlMs: number | undefined): { readonly ttl?: ReturnType<typeof msToDuration> } {

@@ -29,6 +29,7 @@ export { messageJson } from './dynamic-message.ts';
 export { svidgate } from './generated/messages.js';
 export { PROTO_FILES, type ProtoFile } from './generated/descriptors.js';
 export * from './messages.ts';
+export { anyOf, fieldOf, type Pieces } from './pieces.ts';
 export {
   ACCESS_LOG_SERVICE,
   AUTHORIZATION_SERVICE,
