@@ -9,7 +9,7 @@ import {
 } from '../proto/index.ts';
 import { encodeText } from './encode-text.ts';
 import type { PeerMatch, TextMatch } from './offload-rules.ts';
-import { hasOtherIds, noSpiffeIds, otherIds } from './other-ids.ts';
+import { hasOtherIds, noSpiffeIds, otherBeginnings, otherIds } from './other-ids.ts';
 
 const MTLS_TYPE_URL = 'type.googleapis.com/envoy.extensions.rbac.principals.mtls_authenticated.v3.Config';
 
@@ -22,9 +22,13 @@ export function encodePeers(peer: PeerMatch): PrincipalInit | undefined {
   const except = peer.except.map((match): PrincipalInit => ({ notId: presented(match) }));
   if (peer.kind === 'anyone') return except.length === 0 ? { any: true } : allOf(except);
   if (peer.of.length === 0) throw new SvidgateError('internal', 'rules for Envoy: an empty list of peers');
-  const only = peer.of.flatMap((match) => exactly(match) ?? []);
-  if (only.length === 0) return undefined;
-  return allOf([only.length === 1 ? (only[0] as PrincipalInit) : { orIds: { ids: only } }, ...except]);
+  const ids = peer.of.flatMap((match) => (match.kind === 'exact' && canTellPeer(match) ? [match.text] : []));
+  if (ids.length === 0) return undefined;
+  // What their other URI SANs may not be either is said once for all of them.
+  const common = ids.length === 1 ? '' : commonBeginning(ids);
+  const only = ids.map((id) => exactly(id, common.length));
+  const others = [verified(noSpiffeIds()), ...otherBeginnings(common).map(named)];
+  return allOf([anyOf(only), { notId: anyOf(others) }, ...except]);
 }
 
 /** For what may be allowed by whoever decides: everyone whom a rule could be for, and rather more. */
@@ -32,7 +36,7 @@ export function encodeOuterPeers(peer: PeerMatch): PrincipalInit {
   if (peer.kind === 'anyone') return { any: true };
   if (peer.of.length === 0) throw new SvidgateError('internal', 'rules for Envoy: an empty list of peers');
   const ids = peer.of.map(presented);
-  return ids.length === 1 ? (ids[0] as PrincipalInit) : { orIds: { ids } };
+  return anyOf(ids);
 }
 
 /** Whether Envoy can be told who that is. */
@@ -40,15 +44,20 @@ export function canTellPeer(match: TextMatch): boolean {
   return match.kind === 'exact' && hasOtherIds(match.text);
 }
 
-/** Verified, with this one URI SAN and no other. */
-function exactly(match: TextMatch): PrincipalInit | undefined {
-  if (match.kind !== 'exact' || !canTellPeer(match)) return undefined;
-  // Names and the subject of a certificate are no SPIFFE IDs: for those the smaller form does, which looks at them, too.
-  const others = otherIds(match.text).map((principalName): PrincipalInit => ({ authenticated: { principalName } }));
-  return allOf([
-    verified({ exact: match.text }),
-    { notId: { orIds: { ids: [...others, ...noSpiffeIds().map(verified)] } } },
-  ]);
+/** Verified, and with no URI SAN that differs behind the first `known` characters, which begin as SPIFFE IDs do. */
+function exactly(id: string, known: number): PrincipalInit {
+  return allOf([verified({ exact: id }), { notId: anyOf(otherIds(id, known).map(named)) }]);
+}
+
+/** Smaller than `verified`, and for what begins as a SPIFFE ID the same: it looks at the other names and the subject, too. */
+function named(principalName: StringMatcherInit): PrincipalInit {
+  return { authenticated: { principalName } };
+}
+
+function commonBeginning([first = '', ...rest]: readonly string[]): string {
+  let length = 0;
+  while (length < first.length && rest.every((id) => id.charAt(length) === first.charAt(length))) length += 1;
+  return first.slice(0, length);
 }
 
 /** In a certificate, whether Envoy has verified it or not. */
@@ -63,4 +72,8 @@ function verified(matcher: StringMatcherInit): PrincipalInit {
 
 function allOf(ids: readonly PrincipalInit[]): PrincipalInit {
   return ids.length === 1 ? (ids[0] as PrincipalInit) : { andIds: { ids: [...ids] } };
+}
+
+function anyOf(ids: readonly PrincipalInit[]): PrincipalInit {
+  return ids.length === 1 ? (ids[0] as PrincipalInit) : { orIds: { ids: [...ids] } };
 }

@@ -1,5 +1,5 @@
 import type { GateFacts } from '../translated-policy.ts';
-import { all, any, not, request, type Formula } from './formula.ts';
+import { all, not, request, type Formula } from './formula.ts';
 import { likeRegex } from './text-match.ts';
 import type { RequestMatch, TextMatch } from '../offload-rules.ts';
 
@@ -14,18 +14,12 @@ const PLAIN_TARGET = target(
 );
 
 /** The gate reads 10,000 parameters and no more; so many that none is near it. */
-const FEW_PARAMETERS = any([
-  not(target({ kind: 'contains', text: '&' })),
-  target(likeRegex("(?:[!-%'-~]*&){1,12}[!-%'-~]*")),
-]);
+const FEW_PARAMETERS = not(target(likeRegex(String.raw`(?:[!-%'-~]*&){13}\C*`)));
 
-/** Types that the gate reads bodies of, as it looks for them. */
-const PARSED_TYPES = [
-  'application/json',
-  'application/grpc',
-  'application/x-www-form-urlencoded',
-  'multipart/form-data',
-];
+/** Types that the gate reads bodies of, wherever they stand, as it looks for them. */
+const PARSED_TYPE = likeRegex(
+  String.raw`\C*(?:application/(?:json|grpc|x-www-form-urlencoded)|multipart/form-data)\C*`,
+);
 
 /** Where the formulas about the request mean what they say. */
 export const IS_PLAIN: Formula = all([PLAIN_TARGET, FEW_PARAMETERS]);
@@ -33,9 +27,8 @@ export const IS_PLAIN: Formula = all([PLAIN_TARGET, FEW_PARAMETERS]);
 /** What the gate asks for before the policy: a request that it may refuse is left to it. */
 export function unrefused(facts: GateFacts): Formula {
   const header = (name: string, match: TextMatch | 'present'): RequestMatch => ({ kind: 'header', name, match });
-  const types = PARSED_TYPES.map((text) => not(request(header('content-type', { kind: 'contains', text }))));
   const tokens = facts.tokenHeaders.map((name) => not(request(header(name, 'present'))));
-  const noBody = any([not(request(header('content-type', 'present'))), all(types)]);
+  const noBody = not(request(header('content-type', PARSED_TYPE)));
   return all([IS_PLAIN, ...(facts.parsesBodies ? [noBody] : []), ...tokens]);
 }
 

@@ -156,8 +156,10 @@ function outerRules(
   return [...texts.values()].map((request) => ({ request, peer: { kind: 'anyone', except: [] }, origin: [] }));
 }
 
-/** Names that stand for this content alone. */
+/** Names that stand for this content alone. Envoy tries rules in the order of their names: it is that of the policy. */
 function named(policy: string, drafts: readonly UnnamedRule[], kind = ''): readonly TranslatedRule[] {
   const digest = hash('sha256', JSON.stringify(drafts)).slice(0, 12);
-  return drafts.map((draft, index) => ({ ...draft, id: `${policy}@${digest}#${kind}${index + 1}` }));
+  const digits = String(drafts.length).length;
+  const numberOf = (index: number): string => String(index + 1).padStart(digits, '0');
+  return drafts.map((draft, index) => ({ ...draft, id: `${policy}@${digest}#${kind}${numberOf(index)}` }));
 }

@@ -139,14 +139,30 @@ function matcherOf({ exact, safeRegex }: StringMatcher): Matches {
   return (text) => pattern.test(text);
 }
 
-/** Whether a certificate with these URI SANs is let in by a rule for the one. */
-function isLetIn(id: string): (...sans: readonly string[]) => boolean {
-  const { filter } = decode(encodeRules(setOf([ruleOf('r', { peer: peers(id) })])));
+/** Whether a verified certificate with these URI SANs is let in by a rule for these peers. */
+function isLetIn(...ids: readonly string[]): (...sans: readonly string[]) => boolean {
+  const { filter } = decode(encodeRules(setOf([ruleOf('r', { peer: peers(...ids) })])));
   const [principal] = filter.shadowRules?.policies['r']?.principals ?? [];
-  const [only, not] = principal?.andIds?.ids ?? [];
-  const isOne = sanOf(only ?? assert.fail());
-  const others = not?.notId?.orIds?.ids.map((id) => sanOf(id)) ?? assert.fail();
-  return (...sans) => sans.some(isOne) && !sans.some((san) => others.some((matches) => matches(san)));
+  const matches = certificateMatcher(principal ?? assert.fail());
+  return (...sans) => matches(sans);
+}
+
+function certificateMatcher(id: Principal): (sans: readonly string[]) => boolean {
+  const { andIds, orIds, notId } = id;
+  if (andIds !== null) {
+    const parts = andIds.ids.map(certificateMatcher);
+    return (sans) => parts.every((matches) => matches(sans));
+  }
+  if (orIds !== null) {
+    const parts = orIds.ids.map(certificateMatcher);
+    return (sans) => parts.some((matches) => matches(sans));
+  }
+  if (notId !== null) {
+    const matches = certificateMatcher(notId);
+    return (sans) => !matches(sans);
+  }
+  const san = sanOf(id);
+  return (sans) => sans.some(san);
 }
 
 function peers(...ids: readonly string[]): PeerMatch {
@@ -188,23 +204,39 @@ describe('whom a rule is for', () => {
     });
   }
 
-  test('each of several, and none of those that are left out, however they show it', () => {
-    const peer: PeerMatch = {
-      ...peers(ID, `${ID}/b`),
-      except: [{ kind: 'prefix', text: 'spiffe://bad' }],
-    };
+  for (const ids of [
+    [ID, `${ID}/b`],
+    [`${ID}/b`, ID],
+    [ID, ID],
+    ['spiffe://a/x', 'spiffe://b/x', 'spiffe://a'],
+    ['spiffe://a/x1', 'spiffe://a/x2', 'spiffe://a/y'],
+    [`spiffe://${'long-'.repeat(15)}x`, `spiffe://${'long-'.repeat(15)}y`],
+  ]) {
+    test(`a verified certificate with one of ${ids.join(', ')} and no other URI SAN`, () => {
+      const letsIn = isLetIn(...ids);
+      assert.equal(letsIn(), false);
+      const near = fc
+        .tuple(fc.constantFrom(...ids), fc.nat(86), fc.string({ unit: 'binary', maxLength: 2 }), fc.nat(3))
+        .map(([id, at, text, cut]) => id.slice(0, at) + text + id.slice(at + cut));
+      const other = fc.oneof(fc.constantFrom(...ids), near, fc.string({ unit: 'binary' }));
+      fc.assert(
+        fc.property(fc.constantFrom(...ids), other, (id, text) => {
+          assert.equal(letsIn(text), ids.includes(text));
+          assert.equal(letsIn(id, text), text === id);
+          assert.equal(letsIn(text, id), text === id);
+        }),
+        { seed: 8, numRuns: 2000 },
+      );
+    });
+  }
+
+  test('none of those that are left out, however they show it', () => {
+    const peer: PeerMatch = { ...peers(ID), except: [{ kind: 'prefix', text: 'spiffe://bad' }] };
     const { filter } = decode(encodeRules(setOf([ruleOf('r', { peer })])));
     const [principal] = filter.shadowRules?.policies['r']?.principals ?? [];
-    const [any, except] = principal?.andIds?.ids ?? [];
-    const each = any?.orIds?.ids.map(({ andIds }) => sanOf(andIds?.ids[0] ?? assert.fail())) ?? [];
-    assert.deepEqual(
-      each.map((matches) => [matches(ID), matches(`${ID}/b`)]),
-      [
-        [true, false],
-        [false, true],
-      ],
-    );
-    assert.deepEqual(plain(except), { notId: { authenticated: { principalName: { prefix: 'spiffe://bad' } } } });
+    assert.deepEqual(plain(principal?.andIds?.ids.at(-1)), {
+      notId: { authenticated: { principalName: { prefix: 'spiffe://bad' } } },
+    });
   });
 
   test('anyone, but those that are left out', () => {
