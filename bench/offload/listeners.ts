@@ -111,10 +111,10 @@ function filtersOf(name: Listener, filters: readonly Filter[], rows: readonly Ro
   }
 }
 
-/** What somebody would write for the same table. */
+/** What somebody would write for the same table. Envoy tries policies in the order of their names: as the rows, last ours. */
 function native(rows: readonly Row[]): Filter {
-  const policies = rows.map(({ service, from, methods }): readonly [string, unknown] => [
-    service,
+  const policies = rows.map(({ from, methods, service }, index): readonly [string, unknown] => [
+    `row-${String(index + 1).padStart(String(rows.length).length, '0')}`,
     {
       permissions: [
         {
