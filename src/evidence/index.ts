@@ -46,7 +46,7 @@ export {
   type LoggedAnswerRecorder,
   type OpenDecisionRecorder,
 } from './records/decision-recorder.ts';
-export { MAX_ENTRY_BYTES } from './offloaded/logged-request.ts';
+export { MAX_ENTRY_BYTES } from './offloaded/logged-entry.ts';
 export {
   OffloadBooks,
   type BookedProcess,

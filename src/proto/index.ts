@@ -43,4 +43,5 @@ export {
   type GrpcMethod,
 } from './services.ts';
 export { jsonToStruct, MAX_STRUCT_DEPTH, structToJson, type JsonObject, type JsonValue } from './struct.ts';
+export { eachField, Fields, LENGTH_DELIMITED, MAX_FIELDS, readVarint, VARINT } from './wire-fields.ts';
 export { durationToMs, int64ToBigInt, msToDuration, msToTimestamp, timestampToMs } from './time.ts';

@@ -129,6 +129,7 @@ export const ServerReflectionResponse = grpc.reflection.v1.ServerReflectionRespo
 
 // Parts of the messages above, for those who build or read them piece by piece.
 export type Address = envoy.config.core.v3.Address;
+export const Address = envoy.config.core.v3.Address;
 export type Any = google.protobuf.Any;
 export type AnyInit = google.protobuf.AnyInit;
 export type AttributeContext = envoy.service.auth.v3.AttributeContext;
@@ -144,10 +145,12 @@ export type DurationInit = google.protobuf.DurationInit;
 export type HeaderValueOptionInit = envoy.config.core.v3.HeaderValueOptionInit;
 export type HttpRequest = envoy.service.auth.v3.AttributeContext.HttpRequest;
 export type Metadata = envoy.config.core.v3.Metadata;
+export const Metadata = envoy.config.core.v3.Metadata;
 export type Node = envoy.config.core.v3.Node;
 export type OkHttpResponseInit = envoy.service.auth.v3.OkHttpResponseInit;
 export type Peer = envoy.service.auth.v3.AttributeContext.Peer;
 export type Timestamp = google.protobuf.Timestamp;
+export const Timestamp = google.protobuf.Timestamp;
 export type TimestampInit = google.protobuf.TimestampInit;
 export type SubjectAltNameMatcherInit = envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcherInit;
 export const SanType = envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType;
@@ -160,6 +163,10 @@ export const HeaderAppendAction = envoy.config.core.v3.HeaderValueOption.HeaderA
 
 /** The HTTP status codes that Envoy accepts in a reply of its own making. */
 export const StatusCode = envoy.type.v3.StatusCode;
+
+export const HeaderValue = envoy.config.core.v3.HeaderValue;
+export const HttpRequestProperties = envoy.data.accesslog.v3.HTTPRequestProperties;
+export const TlsProperties = envoy.data.accesslog.v3.TLSProperties;
 
 /** Of an access log: what kind of entry. */
 export const AccessLogType = envoy.data.accesslog.v3.AccessLogType;

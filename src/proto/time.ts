@@ -29,5 +29,8 @@ export function msToDuration(ms: number): DurationInit {
 }
 
 function secondsAndNanosToMs(time: Timestamp | Duration): number {
-  return Number(int64ToBigInt(time.seconds)) * 1000 + Math.floor(time.nanos / 1e6);
+  const { high, low } = time.seconds;
+  // Most are: BigInts take longer.
+  const seconds = high === 0 ? low >>> 0 : Number(int64ToBigInt(time.seconds));
+  return seconds * 1000 + Math.floor(time.nanos / 1e6);
 }

@@ -1,4 +1,4 @@
-const VARINT = 0;
+export const VARINT = 0;
 const FIXED_64 = 1;
 export const LENGTH_DELIMITED = 2;
 const FIXED_32 = 5;

@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { SvidgateError, type Metrics } from '../../core/index.ts';
 import { MAX_ENTRY_BYTES, type LoggedAnswerRecorder } from '../../evidence/index.ts';
 import { OFFLOAD_NAMES, type OffloadOrigin } from '../../offload/index.ts';
+import { eachField, Fields } from '../../proto/index.ts';
 import type { SpiffeId } from '../../spiffe/index.ts';
 import type { LoggingCaller } from './caller.ts';
 import type { CommonAnswers } from './common-answers.ts';
 import { Turn, type FairTurns } from './fair-turns.ts';
 import { scanEntry, type LoggedDecision, type ScannedEntry } from './scan-entry.ts';
-import { eachField, Fields } from './wire-fields.ts';
 
 export interface AccessLogContext {
   readonly source: { originOf(ruleId: string, at?: number): OffloadOrigin | undefined };
@@ -62,14 +62,14 @@ export async function takeLogs(message: Uint8Array, caller: LoggingCaller, conte
 
 /** Entries, as they are asked for; undefined for each other field. */
 function* rangesIn(message: Uint8Array, { book }: LoggingCaller): Generator<Range | undefined> {
-  const fields = new Fields(message, [0, message.length]);
+  const fields = new Fields(message, 0, message.length);
   let isWhole = true;
   while (isWhole && fields.next()) {
     const { field, from, to } = fields;
     yield undefined;
     if (field === IDENTIFIER) book.name(nodeIdIn(message, [from, to]));
     if (field !== HTTP_LOGS) continue;
-    const logs = new Fields(message, [from, to]);
+    const logs = new Fields(message, from, to);
     while (logs.next()) yield logs.field === LOG_ENTRY ? [logs.from, logs.to] : undefined;
     isWhole = logs.isWhole;
   }

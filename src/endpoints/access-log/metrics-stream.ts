@@ -1,10 +1,9 @@
 import { SvidgateError } from '../../core/index.ts';
 import type { ToldCounters } from '../../evidence/index.ts';
-import { decodeMessage, int64ToBigInt, MetricFamily } from '../../proto/index.ts';
+import { decodeMessage, eachField, Fields, int64ToBigInt, MetricFamily } from '../../proto/index.ts';
 import { nodeIdIn } from './access-log-stream.ts';
 import type { LoggingCaller } from './caller.ts';
 import { Turn, type FairTurns } from './fair-turns.ts';
-import { eachField, Fields } from './wire-fields.ts';
 
 // Numbers of fields in service/metrics/v3 and io/prometheus/client.
 const IDENTIFIER = 1;
@@ -24,7 +23,7 @@ export async function takeMetrics(message: Uint8Array, caller: LoggingCaller, co
   const turn = new Turn(context.turns, caller.pid);
   await turn.begin();
   let { mayHave } = caller.rights();
-  const fields = new Fields(message, [0, message.length]);
+  const fields = new Fields(message, 0, message.length);
   while (fields.next()) {
     const { field, from, to } = fields;
     if (turn.isOver(to - from)) {

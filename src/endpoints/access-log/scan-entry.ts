@@ -1,4 +1,4 @@
-import { eachField, readVarint } from './wire-fields.ts';
+import { eachField, readVarint } from '../../proto/index.ts';
 
 /** What an RBAC filter of ours said of a request. */
 export interface LoggedDecision {

@@ -1,7 +1,8 @@
 import type { DecisionFacts } from '../records/decision-facts.ts';
 import type { JsonRecord } from '../records/decision-record.ts';
 import { knownInput } from './known-input.ts';
-import { decodeEntry, loggedRequest } from './logged-request.ts';
+import { decodeEntry } from './logged-entry.ts';
+import { loggedRequest } from './logged-request.ts';
 import type { OffloadedFacts } from './offloaded-facts.ts';
 
 export type OffloadedDecision = DecisionFacts & { readonly offloaded: OffloadedFacts };

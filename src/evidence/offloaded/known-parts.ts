@@ -1,5 +1,5 @@
-import type { HttpAccessLogEntry } from '../../proto/index.ts';
 import type { JsonRecord } from '../records/decision-record.ts';
+import type { LoggedCommon, LoggedEntry } from './logged-entry.ts';
 import type { LoggedRequest } from './logged-request.ts';
 
 export type Path = readonly (string | number)[];
@@ -18,7 +18,7 @@ export class Uncertain {
 
 /** What the parts of an input are made of. */
 export interface Logged {
-  readonly entry: HttpAccessLogEntry;
+  readonly entry: LoggedEntry;
   readonly request: LoggedRequest;
   readonly policy: string;
   readonly callerIds: readonly string[];
@@ -84,10 +84,7 @@ export const PARTS: readonly (readonly [Path, ReadPart])[] = [
  * A header that Envoy was told to log, or always does. Of one that is missing nobody can tell whether it was not sent or not
  * logged.
  */
-export function headerPart(
-  name: string,
-  always?: (request: NonNullable<HttpAccessLogEntry['request']>) => string,
-): ReadPart {
+export function headerPart(name: string, always?: (request: NonNullable<LoggedEntry['request']>) => string): ReadPart {
   return ({ request, entry }) => {
     const kept = request.kept(name);
     if (kept !== undefined) return kept;
@@ -104,16 +101,14 @@ function sourceAddress({ entry: { commonProperties: common } }: Logged): unknown
   return one?.address === other?.address && one?.portValue === other?.portValue ? socketInput(remote) : UNKNOWN;
 }
 
-type Address = NonNullable<HttpAccessLogEntry['commonProperties']>['downstreamLocalAddress'];
+type Address = LoggedCommon['downstreamLocalAddress'];
 
 function socketInput(address: Address | undefined): JsonRecord | typeof UNKNOWN {
   const { address: text = '', portValue } = address?.socketAddress ?? {};
   return typeof portValue === 'number' ? { socketAddress: { address: text, portValue } } : UNKNOWN;
 }
 
-type Certificate = NonNullable<
-  NonNullable<NonNullable<HttpAccessLogEntry['commonProperties']>['tlsProperties']>['peerCertificateProperties']
->;
+type Certificate = NonNullable<NonNullable<LoggedCommon['tlsProperties']>['peerCertificateProperties']>;
 
 /** As ext_authz tells it: the first URI SAN, else the first DNS SAN, else the subject. */
 function principalOf(certificate: Certificate | null | undefined): string | undefined {

@@ -1,5 +1,6 @@
-import { decodeMessage, HttpAccessLogEntry, RequestMethod, timestampToMs } from '../../proto/index.ts';
+import { RequestMethod, timestampToMs } from '../../proto/index.ts';
 import type { RequestFacts } from '../records/decision-facts.ts';
+import { KEPT, type LoggedCommon, type LoggedEntry } from './logged-entry.ts';
 
 /** What a log entry says of its request. */
 export interface LoggedRequest {
@@ -19,19 +20,12 @@ export interface LoggedRequest {
   readonly facts: RequestFacts;
 }
 
-/** Of one entry: what is longer was cut by whoever sent it, or is no evidence but a load. */
-export const MAX_ENTRY_BYTES = 64 * 1024;
 const MAX_SHORT = 1024;
 const MAX_LONG = 16 * 1024;
 const METHODS = new Map(Object.entries(RequestMethod).map(([name, number]) => [number as number, name]));
 
-/** Throws `invalid_request` or `too_large` for bytes that are no entry. */
-export function decodeEntry(bytes: Uint8Array): HttpAccessLogEntry {
-  return decodeMessage(HttpAccessLogEntry, bytes, MAX_ENTRY_BYTES);
-}
-
 export function loggedRequest(
-  entry: HttpAccessLogEntry,
+  entry: LoggedEntry,
   { verifiesPeer, now }: { readonly verifiesPeer: boolean; readonly now: number },
 ): LoggedRequest {
   const { request, commonProperties } = entry;
@@ -71,9 +65,6 @@ function present<K extends string>(key: K, value: string | undefined): { readonl
   return value === undefined ? {} : ({ [key]: value } as { readonly [Key in K]: string });
 }
 
-/** Where a filter before the rules keeps what routes and later filters may rewrite: metadata that no client can write. */
-const KEPT = 'svidgate.request';
-
 function keptOf(common: Common): (name: string) => string | undefined {
   const all = common?.metadata?.filterMetadata ?? {};
   const fields = Object.hasOwn(all, KEPT) ? (all[KEPT]?.fields ?? {}) : {};
@@ -88,13 +79,13 @@ function keptOf(common: Common): (name: string) => string | undefined {
  * A route that rewrites paths leaves the one before in a header, which a client may send as well, and Envoy then keeps: which
  * of the two the rules saw cannot be told.
  */
-function pathOf(request: HttpAccessLogEntry['request']): string | undefined {
+function pathOf(request: LoggedEntry['request']): string | undefined {
   const { path = '', originalPath = '' } = request ?? {};
   if (path === '' || path.length > MAX_LONG) return undefined;
   return originalPath === '' || originalPath === path ? path : undefined;
 }
 
-type Common = HttpAccessLogEntry['commonProperties'];
+type Common = LoggedCommon | null;
 
 /** How a route names itself in reports: a custom tag of the access log. Checks say the same by `context_extensions`. */
 const ROUTE_TAG = 'svidgate.route';
