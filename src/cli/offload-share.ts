@@ -2,6 +2,7 @@ import type { DecisionRecord } from '../evidence/index.ts';
 import {
   encodeRules,
   holdsForCaller,
+  isOpen,
   offloadMatcher,
   requestOfInput,
   type OffloadSet,
@@ -119,5 +120,7 @@ export function toldRules({ policy, digest, rules }: TranslatedPolicy): {
   readonly untold: readonly TranslatedRule[];
 } {
   const left = new Set(encodeRules({ policy, policyDigest: digest, allow: rules }).left);
-  return { told: rules.filter(({ id }) => !left.has(id)), untold: rules.filter(({ id }) => left.has(id)) };
+  // Of whom a part of the SPIFFE ID is asked for, those are told that have an entry.
+  const isTold = ({ id, peer }: TranslatedRule): boolean => !left.has(id) || isOpen(peer);
+  return { told: rules.filter(isTold), untold: rules.filter((rule) => !isTold(rule)) };
 }

@@ -4,6 +4,7 @@ import {
   type CallerIdTest,
   type LeftRule,
   type OffloadSet,
+  type TextMatch,
   type TranslatedPolicy,
   type TranslatedRule,
 } from '../offload/index.ts';
@@ -18,12 +19,21 @@ import { yamlText } from './yaml-text.ts';
 export interface ShownOffload {
   readonly path: string;
   readonly entrypoint: string;
+  /** With peers told one by one as far as they are known. */
   readonly translated: TranslatedPolicy;
+  /** Of rules that match peers by a part of their SPIFFE ID, by the id of the rule. */
+  readonly open: ReadonlyMap<string, OpenPeers>;
   /** Why nothing is offloaded as it is configured, in words. */
   readonly obstacle?: string;
   /** With a decision log. */
   readonly share?: OffloadShare;
   readonly gaps?: readonly string[];
+}
+
+export interface OpenPeers {
+  readonly of: readonly TextMatch[];
+  /** How many that have an entry are told; absent where entries are not known. */
+  readonly known?: number;
 }
 
 /** Of lines; regular expressions are longer. */
@@ -49,7 +59,7 @@ export function formatOffloads(shown: readonly ShownOffload[], options: ViewOpti
 }
 
 function formatOffload(shown: ShownOffload, { explain, callers }: ViewOptions): string {
-  const { path, translated, obstacle, share, gaps = [] } = shown;
+  const { path, translated, open, obstacle, share, gaps = [] } = shown;
   const { policy, ways } = translated;
   const { untold } = toldRules(translated);
   const own = rulesFor(translated, callers);
@@ -59,7 +69,7 @@ function formatOffload(shown: ShownOffload, { explain, callers }: ViewOptions): 
     ...(obstacle === undefined ? [] : [`  not in force: ${visibleText(obstacle)}`]),
     ...ruleViews([...translated.left, ...untold.map(leftUntold)], own).flatMap((rule) => [
       '',
-      ...formatRule(rule, { path, explain, translated }),
+      ...formatRule(rule, { path, explain, translated, open }),
     ]),
     ...(share === undefined ? [] : ['', ...formatShare(share, gaps)]),
   ];
@@ -77,8 +87,7 @@ function leftUntold({ origin }: TranslatedRule): LeftRule {
     ...(rule === undefined ? {} : { rule }),
     conditions: '',
     reason: 'no_matcher',
-    message: 'Envoy cannot be told of peers by a pattern that they have no other SPIFFE ID',
-    hint: 'name SPIFFE IDs as a whole, in data',
+    message: 'Envoy cannot be told that a certificate has this SPIFFE ID and no other',
   };
 }
 
@@ -86,18 +95,30 @@ interface RuleOptions {
   readonly path: string;
   readonly explain: boolean;
   readonly translated: TranslatedPolicy;
+  readonly open: ShownOffload['open'];
 }
 
-function formatRule(view: RuleView, { path, explain, translated }: RuleOptions): readonly string[] {
+function formatRule(view: RuleView, { path, explain, translated, open }: RuleOptions): readonly string[] {
   const { name, file, line, rules, left } = view;
   const place = file === '' ? path : `${placeOf(path, { file })}:${line}`;
   const state = left.length === 0 ? 'offloaded' : rules.length === 0 ? 'left to the call' : 'offloaded in part';
   const title = name === '' ? place : `${place} ${visibleText(name)}`;
   return [
     `${title}: ${state}`,
+    ...new Set(rules.flatMap(({ id }) => formatOpen(open.get(id)))),
     ...(explain ? rules.flatMap((rule) => formatRbac(rule, translated)) : []),
     ...withoutRepeats(left).flatMap((each) => formatLeft(each, path)),
   ];
+}
+
+function formatOpen(open: OpenPeers | undefined): readonly string[] {
+  if (open === undefined) return [];
+  const { of, known } = open;
+  const which = of
+    .map((match) => `${match.kind} ${visibleText(match.kind === 'regex' ? match.regex : match.text)}`)
+    .join(', ');
+  const told = known === undefined ? 'those with an entry, told one by one' : counted(known, 'registered ID');
+  return [`  peers by ${which}: ${told}`];
 }
 
 /** The policy of the filter alone, without what takes many lines and says little; `--output yaml` has all of it. */
@@ -243,7 +264,7 @@ function ruleViews(left: readonly LeftRule[], rules: readonly TranslatedRule[]):
 
 /** As --output json shows it. */
 export function offloadsJson(shown: readonly ShownOffload[], { callers }: ViewOptions): string {
-  const policies = shown.map(({ path, entrypoint, translated, obstacle, share, gaps }) => ({
+  const policies = shown.map(({ path, entrypoint, translated, open, obstacle, share, gaps }) => ({
     policy: translated.policy,
     path,
     entrypoint,
@@ -252,6 +273,7 @@ export function offloadsJson(shown: readonly ShownOffload[], { callers }: ViewOp
     ways: translated.ways,
     rules: rulesFor(translated, callers).map((rule) => ({
       ...rule,
+      ...(open.has(rule.id) ? { peers_by: open.get(rule.id) } : {}),
       rbac: showRules(setOf(translated, [rule])),
     })),
     left: translated.left,

@@ -53,7 +53,8 @@ async function principalsOfServer(options: ServerOptions): Promise<KnownPrincipa
 const OWN_BUNDLE = 1;
 const MAX_ENTRIES_BYTES = 64 * 1024 * 1024;
 
-async function principalsOfFile(options: ServerOptions): Promise<KnownPrincipals> {
+/** Those of the entries file that a configuration names. */
+export async function principalsOfFile(options: ServerOptions): Promise<KnownPrincipals> {
   const [{ configOf }, { readTextFile, configInvalid }, { parseEntries }] = await Promise.all([
     import('./server-address.ts'),
     import('../config/index.ts'),

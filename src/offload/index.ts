@@ -41,8 +41,9 @@ export {
 export { requestOfInput } from './model/request-of-input.ts';
 export { gateFactsOf, mayAskAttested, offloadObstacle } from './gate-facts.ts';
 export { createLiveOffload, type LiveOffload, type OffloadedPolicy, type OffloadReport } from './live-offload.ts';
+export { KnownPeers } from './known-peers.ts';
 export { followPeerFacts, type PeerFactsSource } from './peer-facts.ts';
-export { restrict, setFor, type PeerFacts, type RestrictedPolicy } from './restrict.ts';
+export { isOpen, restrict, setFor, withKnownPeers, type PeerFacts, type RestrictedPolicy } from './restrict.ts';
 export { encodeNoRules, encodeRules, type EncodedRules } from './encode-rules.ts';
 export { showRules, type ShownRules } from './show-rules.ts';
 export { translatePolicy, type TranslateOptions } from './translate/index.ts';

@@ -88,7 +88,7 @@ export function createLiveOffload(options: LiveOffloadOptions): LiveOffload {
     originOf: (ruleId, at) => origins.of(ruleId, at),
     report: (policy) => policies.get(policy)?.report(),
     hasFastDeny: (policy) => options.policies.some(({ name, fastDeny }) => fastDeny && name === policy),
-    notes: () => options.notes?.() ?? [],
+    notes: () => [...(options.notes?.() ?? []), ...[...policies.values()].flatMap((policy) => policy.notes())],
     [Symbol.dispose]() {
       unsubscribe();
       for (const policy of policies.values()) policy.close();
@@ -159,7 +159,9 @@ class PolicyOffload {
     const { name: policy } = this.#policy;
     const translated = this.#translation.current;
     origins.inForce(policy, translated);
-    this.#restricted = translated && this.#restrict(translated);
+    const restricted = translated && this.#restrict(translated);
+    if (restricted !== undefined && restricted === this.#restricted) return;
+    this.#restricted = restricted;
     metrics.gauge('svidgate_offload_rules', { policy }, this.#restricted?.rules.length ?? 0);
     metrics.gauge('svidgate_offload_withheld_rules', { policy }, this.#restricted?.withheld ?? 0);
     const before = [...this.#followers].map((follower) => [follower, follower.set] as const);
@@ -198,6 +200,14 @@ class PolicyOffload {
     };
     if (obstacle !== undefined) return { state: 'nothing', reason: obstacle, ...numbers };
     return { ...numbers, ...this.#state(this.#translation.state, said) };
+  }
+
+  notes(): readonly string[] {
+    const { crowded = 0 } = this.#restricted ?? {};
+    if (crowded === 0) return [];
+    return [
+      `policy ${this.#policy.name}: ${crowded} of its rules match more registered SPIFFE IDs than Envoys are told of: their peers are left to the call`,
+    ];
   }
 
   close(): void {

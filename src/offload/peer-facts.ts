@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { Watchable, type Clock, type ReadonlyWatchable } from '../core/index.ts';
 import { parseCertificate } from '../pki/index.ts';
 import type { ForeignBundles, Revocation, SpiffeId, TrustBundle, TrustDomain } from '../spiffe/index.ts';
+import { KnownPeers } from './known-peers.ts';
 import type { PeerFacts } from './restrict.ts';
 
 export interface PeerFactsOptions {
@@ -10,9 +11,15 @@ export interface PeerFactsOptions {
   readonly revocations: ReadonlyWatchable<{ readonly all: readonly Revocation[] }>;
   /** Where `deny_unregistered` is on. */
   readonly entries?: ReadonlyWatchable<{ hasSpiffeId(id: SpiffeId): boolean }> | undefined;
+  /** Of whom peers are told one by one that rules match by a part of their SPIFFE ID. Default: of nobody. */
+  readonly known?: ReadonlyWatchable<KnownEntries>;
   /** Trust domains of which a root was taken out before it ended, before all this began. */
   readonly shaken?: Iterable<TrustDomain>;
   readonly clock: Clock;
+}
+
+interface KnownEntries {
+  readonly entries: readonly { readonly spiffeId: SpiffeId }[];
 }
 
 /**
@@ -29,9 +36,15 @@ export interface PeerFactsSource extends Disposable {
 }
 
 export function followPeerFacts(options: PeerFactsOptions): PeerFactsSource {
-  const { bundle, foreignBundles, revocations, entries, clock } = options;
+  const { bundle, foreignBundles, revocations, entries, known, clock } = options;
   const roots = new RootBook(clock, options.shaken ?? []);
   const timers = new AbortController();
+  let lastKnown: { readonly of: KnownEntries; readonly peers: KnownPeers } | undefined;
+  const knownPeers = (of: KnownEntries): KnownPeers => {
+    if (lastKnown?.of !== of)
+      lastKnown = { of, peers: new KnownPeers(() => of.entries.map(({ spiffeId }) => spiffeId)) };
+    return lastKnown.peers;
+  };
   const gather = (): PeerFacts => {
     const bundles = [bundle.value, ...foreignBundles.value.values()];
     const wait = roots.look(bundles);
@@ -43,6 +56,7 @@ export function followPeerFacts(options: PeerFactsOptions): PeerFactsSource {
           .filter(({ trustDomain, x509Authorities }) => x509Authorities.length > 0 && !roots.isShaken(trustDomain))
           .map(({ trustDomain }) => trustDomain),
       ),
+      ...(known === undefined ? {} : { known: knownPeers(known.value) }),
       ...(entries === undefined
         ? {}
         : {
@@ -60,6 +74,11 @@ export function followPeerFacts(options: PeerFactsOptions): PeerFactsSource {
   const facts = new Watchable<PeerFacts>(gather());
   const sources = [bundle, foreignBundles, revocations, ...(entries === undefined ? [] : [entries])];
   const ends = sources.map((source) => source.subscribe(refresh));
+  // The rest stays the same objects: most policies name their peers, and have nothing to do then.
+  const onEntries = (of: KnownEntries): void => {
+    if (lastKnown?.of !== of) facts.set({ ...facts.value, known: knownPeers(of) });
+  };
+  if (known !== undefined) ends.push(known.subscribe(onEntries));
   return {
     facts,
     notes: () => roots.notes(),

@@ -42,6 +42,7 @@ export async function openOffload(context: PartsContext, parts: OffloadParts): P
     foreignBundles: parts.foreignBundles,
     revocations: parts.revocations.snapshot,
     ...(authz.denyUnregistered ? { entries: parts.registry.snapshot } : {}),
+    known: parts.registry.snapshot,
     shaken: shakenBefore(parts.signer, clock.now(), context.config.trustDomain),
     clock,
   });

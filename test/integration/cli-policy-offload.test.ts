@@ -138,6 +138,24 @@ describe('policy offload', () => {
     assert.ok(!billing.includes('/orders/') && billing.includes('/billing/'), billing);
   });
 
+  test('tells peers by a part of their SPIFFE ID one by one, as far as entries are known', async () => {
+    const path = join(folder.path, 'open.rego');
+    const rule = (condition: string): string =>
+      `allow if {\n\tinput.attributes.request.http.method == "GET"\n\t${condition}\n}\n`;
+    const peer = 'input.svidgate.peer.spiffe_id';
+    const rules = [`startswith(${peer}, "spiffe://mesh.test/")`, `endswith(${peer}, "/nobody")`].map(rule);
+    await writeFile(path, `package envoy.authz\n\ndefault allow := false\n\n${rules.join('\n')}`);
+    const alone = await cli('policy', 'offload', path);
+    assert.match(alone.out, /^default: 2 of 2 ways to allow need no call, in 2 rules of Envoy$/m);
+    const unknown = 'peers by prefix spiffe://mesh.test/: those with an entry, told one by one';
+    assert.ok(alone.out.includes(`:5 data.envoy.authz.allow: offloaded\n  ${unknown}\n`), alone.out);
+    const { out } = await cli('policy', 'offload', path, '--config', config);
+    assert.match(out, /\n {2}peers by prefix spiffe:\/\/mesh\.test\/: \d registered IDs\n/);
+    assert.match(out, /\n {2}peers by suffix \/nobody: 0 registered IDs\n/);
+    const yaml = (await cli('policy', 'offload', path, '--config', config, '--output', 'yaml')).out;
+    assert.match(yaml, /exact: "?spiffe:\/\/mesh\.test\/ops/);
+  });
+
   test('wrong usage is told', async () => {
     assert.equal((await cli('policy', 'offload', policy, '--caller', 'web')).code, 2);
     assert.equal((await cli('policy', 'offload', '--config', config, '--policy', 'other')).code, 1);

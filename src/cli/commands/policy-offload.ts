@@ -1,6 +1,15 @@
 import type { AuthzConfig } from '../../config/index.ts';
 import { systemClock, SvidgateError } from '../../core/index.ts';
-import { gateFactsOf, offloadObstacle, translatePolicy, type GateFacts } from '../../offload/index.ts';
+import {
+  gateFactsOf,
+  isOpen,
+  KnownPeers,
+  offloadObstacle,
+  translatePolicy,
+  withKnownPeers,
+  type GateFacts,
+  type TranslatedPolicy,
+} from '../../offload/index.ts';
 import { createRegoProgram, pathSource, type RegoProgram } from '../../policy/index.ts';
 import { isSpiffeId, type SpiffeId } from '../../spiffe/index.ts';
 import { wrongUsage } from '../command-line.ts';
@@ -8,7 +17,8 @@ import { logGaps, openDecisionLog } from '../decision-log.ts';
 import { EXIT, type ExitCode } from '../exit-code.ts';
 import type { OffloadCommandOptions } from '../groups/policy-offload.ts';
 import { offloadShare } from '../offload-share.ts';
-import { formatOffloads, offloadsJson, offloadsYaml, type ShownOffload } from '../offload-view.ts';
+import { formatOffloads, offloadsJson, offloadsYaml, type OpenPeers, type ShownOffload } from '../offload-view.ts';
+import { principalsOfFile } from '../policy-principals.ts';
 import { createProgress } from '../progress.ts';
 import { configOf } from '../server-address.ts';
 
@@ -28,9 +38,10 @@ export async function showOffload(path: string | undefined, options: OffloadComm
   const shown: ShownOffload[] = [];
   const program = createRegoProgram({ clock: systemClock, timeLimitMs: TIME_LIMIT_MS });
   const say = createProgress(terminal);
+  const known = await knownPeers(options);
   for (const asked of await findPolicies(path, options)) {
     say(() => `policy ${asked.name}`);
-    shown.push(await judge(asked, { ...options, callers, program }));
+    shown.push(await judge(asked, { ...options, callers, program, known }));
   }
   const forms = { json: offloadsJson, yaml: offloadsYaml, text: formatOffloads };
   terminal.out(forms[output](shown, { explain, callers }));
@@ -86,17 +97,26 @@ function configuredPolicy(name: string, authz: AuthzConfig): AskedPolicy {
 interface JudgeOptions {
   readonly callers: readonly SpiffeId[];
   readonly program: RegoProgram;
+  /** Of the entries file, where there is a configuration. */
+  readonly known: KnownPeers | undefined;
 }
 
 async function judge(
   { name, path, entrypoint, gate, fastDeny, obstacle }: AskedPolicy,
   options: OffloadCommandOptions & JudgeOptions,
 ): Promise<ShownOffload> {
-  const { program } = options;
+  const { program, known } = options;
   const { signal } = new AbortController();
   const snapshot = await pathSource(path, { clock: systemClock }).read(signal);
-  const translated = await translatePolicy({ policy: name, snapshot, entrypoint, gate, fastDeny, program, signal });
-  const about = { path, entrypoint, translated, ...(obstacle === undefined ? {} : { obstacle }) };
+  const whole = await translatePolicy({ policy: name, snapshot, entrypoint, gate, fastDeny, program, signal });
+  const translated = known === undefined ? whole : withKnownPeers(whole, known);
+  const about = {
+    path,
+    entrypoint,
+    translated,
+    open: openPeers(whole, translated),
+    ...(obstacle === undefined ? {} : { obstacle }),
+  };
   const { records: from, policy, callers, terminal } = options;
   if (from === undefined) return about;
   const records = openDecisionLog({ from, output: 'text', terminal }, signal);
@@ -104,4 +124,30 @@ async function judge(
   const own = options.config !== undefined || policy !== undefined ? name : undefined;
   const share = await offloadShare(records, translated, { policy: own, callers });
   return { ...about, share, gaps: logGaps(records.counts) };
+}
+
+/** Those of the entries file; undefined where there is none: entries are not known without the server. */
+async function knownPeers({ config }: OffloadCommandOptions): Promise<KnownPeers | undefined> {
+  if (config === undefined) return undefined;
+  try {
+    const { spiffeIds } = await principalsOfFile({ config });
+    return spiffeIds.size === 0 ? undefined : new KnownPeers(() => spiffeIds);
+  } catch {
+    return undefined; // told by `config check`
+  }
+}
+
+/** @param told the same rules with those who are known */
+function openPeers({ rules }: TranslatedPolicy, told: TranslatedPolicy): ReadonlyMap<string, OpenPeers> {
+  const isTold = told.rules !== rules;
+  return new Map(
+    rules.flatMap(({ id, peer }, index) => {
+      if (peer.kind !== 'peers' || !isOpen(peer)) return [];
+      const of = peer.of.filter(({ kind }) => kind !== 'exact');
+      const now = told.rules[index]?.peer;
+      const named = peer.of.length - of.length;
+      const known = now?.kind === 'peers' && !isOpen(now) ? now.of.length - named : 0;
+      return [[id, isTold ? { of, known } : { of }] as const];
+    }),
+  );
 }

@@ -67,8 +67,11 @@ function conditionsOf(caller: readonly Formula[], header: readonly Formula[]): P
 
 /** Those that Envoy can be told: it looks for any SAN, so that it has to be told all other texts. */
 function tellable(peer: PeerMatch): PeerMatch | undefined {
-  if (peer.kind === 'anyone' || peer.of.every(canTellPeer)) return peer;
-  const [first, ...rest] = peer.of.filter(canTellPeer);
+  if (peer.kind === 'anyone') return peer;
+  // Of what is no whole SPIFFE ID those are told that are known when a set is made.
+  const canTell = (match: TextMatch): boolean => match.kind !== 'exact' || canTellPeer(match);
+  if (peer.of.every(canTell)) return peer;
+  const [first, ...rest] = peer.of.filter(canTell);
   return first === undefined ? undefined : { ...peer, of: [first, ...rest] };
 }
 

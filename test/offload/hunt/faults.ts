@@ -55,6 +55,11 @@ const withoutCallers = (translated: TranslatedPolicy): TranslatedPolicy => ({
   rules: translated.rules.map(({ caller: _caller, ...rule }) => rule),
 });
 
+const withoutExcept = (translated: TranslatedPolicy): TranslatedPolicy => ({
+  ...translated,
+  rules: translated.rules.map((rule) => ({ ...rule, peer: { ...rule.peer, except: [] } })),
+});
+
 const ALWAYS: RequestMatch = { kind: 'always' };
 const PARTNER = 'partner.test' as never;
 
@@ -71,6 +76,7 @@ export const FAULTS: readonly Fault[] = [
   { name: 'every peer is verified', shownBy: 'peer_unproven', translators: withReference('svidgate.peer.verified', () => ({ kind: 'constant', value: false })) },
   { name: 'of whatever says the caller', shownBy: 'callers', spoil: { translated: withoutCallers } },
   { name: 'a parameter is a header', shownBy: 'queries', translators: withReference('parsed_query.*', (_keys, about) => reference('parsed_path').meaning([], about)) },
+  { name: 'peers that are denied are told all the same', shownBy: 'peer_prefix_but', spoil: { translated: withoutExcept } },
   { name: 'what is denied is forgotten', shownBy: 'not_prefix', spoil: { set: onRequests((match) => (match.kind === 'not' ? ALWAYS : match)) } },
   { name: 'regexes take any text', shownBy: 'split_parts', spoil: { set: onRequests((match) => (isRegex(match) ? ALWAYS : match)) } },
   { name: 'all of many is any of them', shownBy: 'parsed_not', spoil: { set: onRequests((match) => (match.kind === 'all' ? { ...match, kind: 'any' } : match)) } },

@@ -9,10 +9,10 @@ import type { PeerFacts } from '../../../src/offload/restrict.ts';
 import type { GateFacts } from '../../../src/offload/index.ts';
 import type { OpenedPolicy, PolicyInput } from '../../../src/policy/index.ts';
 import { CheckRequest, CheckResponse, decodeMessage, encodeMessage } from '../../../src/proto/index.ts';
-import { parseSpiffeIdPattern, trustDomainOf, type SpiffeId } from '../../../src/spiffe/index.ts';
+import { parseSpiffeId, parseSpiffeIdPattern, trustDomainOf, type SpiffeId } from '../../../src/spiffe/index.ts';
 import type { Peer, UnaryMethod } from '../../../src/transport/index.ts';
 import { makeHopHeaders } from '../../hunt/hops.ts';
-import { makePeople } from '../../hunt/people.ts';
+import { id, makePeople } from '../../hunt/people.ts';
 import { readReply } from '../../hunt/reply.ts';
 import type { Cast } from '../../hunt/reading.ts';
 import { Timeline, type Change } from '../../hunt/timeline.ts';
@@ -91,7 +91,11 @@ function followFacts(
   timeline: Timeline,
   open: AsyncDisposableStack,
 ): Readonly<Record<'open' | 'registering', () => PeerFacts>> {
-  const sources = { bundle, foreignBundles, revocations, clock: systemClock };
+  const named = ['alice', 'bob', 'mallory', 'gateway', 'orders', 'nobody'].map((name) => ({
+    spiffeId: parseSpiffeId(id(name)),
+  }));
+  const known = new Watchable({ entries: named });
+  const sources = { bundle, foreignBundles, revocations, known, clock: systemClock };
   const plain = open.use(followPeerFacts(sources));
   const entries = new Watchable({ hasSpiffeId: (id: SpiffeId) => !timeline.now.unregistered.includes(id) });
   const registering = open.use(followPeerFacts({ ...sources, entries }));

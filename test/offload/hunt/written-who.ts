@@ -200,6 +200,27 @@ allow if {
     aims: [alice, { certificate: 'gateway' }, { certificate: 'shop', method: 'POST' }],
   },
   {
+    name: 'peer_prefix_but',
+    rules: `allow if {
+	startswith(peer, "spiffe://example.test/")
+	not contains(peer, "bob")
+	peer != "spiffe://example.test/mallory"
+	http.method == "PUT"
+}
+
+allow if {
+	input.svidgate.peer.verified
+	not startswith(input.source_principal, "spiffe://example.test/a")
+	http.method == "HEAD"
+}`,
+    aims: [
+      { ...alice, method: 'PUT' },
+      { certificate: 'bob', method: 'PUT' },
+      { certificate: 'bob', method: 'HEAD' },
+      { ...alice, method: 'HEAD' },
+    ],
+  },
+  {
     name: 'peer_not',
     rules: `allow if {
 	not peer == bob

@@ -41,10 +41,12 @@ function stage({ shaken }: { readonly shaken?: readonly TrustDomain[] } = {}) {
   const bundle = new Watchable(bundleOf(OWN, first));
   const foreignBundles = new Watchable<ForeignBundles>(new Map([[FOREIGN, bundleOf(FOREIGN, first)]]));
   const revocations = new Watchable<{ readonly all: readonly Revocation[] }>({ all: [] });
+  const known = new Watchable({ entries: [{ spiffeId: WEB }] });
   const source = followPeerFacts({
     bundle,
     foreignBundles,
     revocations,
+    known,
     clock,
     ...(shaken === undefined ? {} : { shaken }),
   });
@@ -54,6 +56,7 @@ function stage({ shaken }: { readonly shaken?: readonly TrustDomain[] } = {}) {
     bundle,
     foreignBundles,
     revocations,
+    known,
     source,
     domains,
     [Symbol.dispose]: () => source[Symbol.dispose](),
@@ -103,6 +106,23 @@ test('a trust domain that loses a root before its end is out for a day: what it 
   assert.deepEqual(here.domains(), ['other.test']);
   await here.clock.advance(HOUR);
   assert.deepEqual([here.domains(), here.source.notes()], [['other.test', 'td.test'], []]);
+});
+
+test('entries are looked at where they are asked for, and what they do not change is the same', () => {
+  using here = stage();
+  const { facts } = here.source;
+  const [known, before] = [facts.value.known, facts.value];
+  const prefix = { kind: 'prefix', text: 'spiffe://td.test/' } as const;
+  assert.deepEqual(known?.matching(prefix, 10), [{ kind: 'exact', text: WEB }]);
+  here.revocations.set({ all: [revoked({ kind: 'spiffe_id', spiffeId: WEB })] });
+  assert.equal(facts.value.known, known, 'a revocation does not read them again');
+  const { revokedIds, trustDomains } = facts.value;
+  here.known.set({ entries: [{ spiffeId: WEB }, { spiffeId: API }] });
+  assert.equal(facts.value.revokedIds, revokedIds);
+  assert.equal(facts.value.trustDomains, trustDomains);
+  assert.equal(facts.value.known?.matching(prefix, 10).length, 2);
+  assert.equal(facts.value.known.matching(prefix, 1), 'too_many');
+  assert.equal(before.known, known);
 });
 
 test('a root that cannot be read is one like any other', () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  KnownPeers,
   matchesText,
   restrict,
   setFor,
@@ -98,6 +99,90 @@ test('where peers must be registered, only lists of those who are remain of the 
     ids.filter((id) => under.of.some((each) => matchesText(each, id))),
     [ALIEN],
   );
+});
+
+test('of peers by a part of their ID those are told one by one that have an entry', () => {
+  const IDS = [WEB, API, 'spiffe://td.test/a/web', 'spiffe://td.testing/web', `spiffe://td.test/${'x'.repeat(90)}`];
+  const known = new KnownPeers(() => IDS);
+  const told = (peer: PeerMatch, more: Partial<PeerFacts> = {}): readonly string[] | undefined => {
+    const under = peerUnder(peer, { known, ...more });
+    if (under === undefined) return undefined;
+    assert.ok(under.kind === 'peers' && under.of.every(({ kind }) => kind === 'exact'));
+    assert.deepEqual(under.except, []);
+    return under.of.map((match) => (match.kind === 'exact' ? match.text : '')).toSorted();
+  };
+  assert.deepEqual(
+    told(peers(prefix('spiffe://td.test/'))),
+    ['spiffe://td.test/a/web', API, WEB],
+    'as Envoy can be told',
+  );
+  assert.deepEqual(told(peers(prefix('spiffe://td.test/web'))), [WEB]);
+  assert.deepEqual(
+    told(peers(prefix('spiffe://'))),
+    ['spiffe://td.test/a/web', API, WEB],
+    'of trust domains that count',
+  );
+  assert.equal(told(peers(prefix('spiffe://td.test/b'))), undefined);
+  assert.equal(told(peers(prefix('spiffe://other.test/'))), undefined, 'others have no entry');
+  assert.deepEqual(told(peers(suffix('/web'))), ['spiffe://td.test/a/web', WEB]);
+  assert.deepEqual(told(peers(prefix('spiffe://td.test/w'), exact(ALIEN), exact(WEB))), [ALIEN, WEB]);
+  const but: PeerMatch = {
+    kind: 'peers',
+    of: [prefix('spiffe://td.test/'), exact(API)],
+    except: [exact(API), contains('/a/')],
+  };
+  assert.deepEqual(told(but), [WEB]);
+  assert.deepEqual(told(peers(prefix('spiffe://td.test/')), revoked(WEB)), ['spiffe://td.test/a/web', API]);
+  const registered = { trustDomain: OWN, has: (id: string): boolean => id === WEB };
+  assert.deepEqual(told(peers(prefix('spiffe://td.test/')), { registered }), [WEB]);
+  assert.equal(told(peers(prefix('spiffe://td.test/')), { trustDomains: new Set([FOREIGN]) }), undefined);
+});
+
+test('more of them than a rule, or all rules, can tell are left to the call, and counted', () => {
+  const many = (count: number, at: string): readonly string[] =>
+    Array.from({ length: count }, (_, index) => `spiffe://td.test/${at}/${index}`);
+  const under = (known: readonly string[], ...matches: readonly PeerMatch[]) => {
+    const rules = matches.map((peer, index) => rule(`r${index}`, peer));
+    const {
+      rules: kept,
+      crowded,
+      withheld,
+    } = restrict(translated(rules), facts({ known: new KnownPeers(() => known) }));
+    const counts = kept.map(({ rule: { peer } }) => (peer.kind === 'peers' ? peer.of.length : 0));
+    return { counts, crowded, withheld };
+  };
+  const open = peers(prefix('spiffe://td.test/a/'));
+  assert.deepEqual(under(many(200, 'a'), open), { counts: [200], crowded: 0, withheld: 0 });
+  assert.deepEqual(under(many(201, 'a'), open), { counts: [], crowded: 1, withheld: 1 });
+  const both = peers(prefix('spiffe://td.test/a/'), exact('spiffe://td.test/a/7'), exact(WEB));
+  assert.deepEqual(under(many(201, 'a'), both), { counts: [2], crowded: 1, withheld: 0 }, 'who is named stays');
+  const eleven = Array.from({ length: 11 }, (_, index) => peers(prefix(`spiffe://td.test/${index}/`)));
+  const all = eleven.flatMap((_, index) => many(200, String(index)));
+  const after = [...eleven, peers(exact(WEB))];
+  assert.deepEqual(under(all, ...after), { counts: [...Array<number>(10).fill(200), 1], crowded: 1, withheld: 1 });
+  const others = Array.from({ length: 60 }, (_, index) => peers(suffix(`/${index}/none`)));
+  assert.equal(under(many(20_000, 'a'), ...others).crowded, 10, 'a million comparisons');
+});
+
+test('entries that come and go change what matches by a part of the ID, and nothing else', () => {
+  const knows = (...ids: readonly string[]): PeerFacts => facts({ ...base, known: new KnownPeers(() => ids) });
+  const base = facts();
+  const closed = translated([rule('one', peers(exact(WEB)))]);
+  const before = restrict(closed, knows(WEB));
+  assert.equal(restrict(closed, knows(API), before), before, 'not looked at again');
+  assert.notEqual(restrict(closed, { ...knows(API), ...revoked(WEB) }, before), before);
+  const policy = translated([rule('one', peers(prefix('spiffe://td.test/a'))), rule('two', peers(exact(WEB)))]);
+  const first = restrict(policy, knows(WEB));
+  assert.deepEqual(
+    first.rules.map(({ rule: { id } }) => id),
+    ['two'],
+  );
+  const second = restrict(policy, knows(WEB, API), first);
+  assert.deepEqual(second.rules[0]?.rule.peer, peers(exact(API)));
+  assert.equal(second.rules[1]?.rule, first.rules[0]?.rule);
+  const third = restrict(policy, knows(API), second);
+  const set = setFor(second, [WEB], { fastDeny: false });
+  assert.equal(setFor(third, [WEB], { fastDeny: false, before: set }), set);
 });
 
 test('what a change does not concern stays the same object, also the set', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { systemClock } from '../../../src/core/index.ts';
-import { holdsForCaller, type GateFacts } from '../../../src/offload/index.ts';
+import { holdsForCaller, KnownPeers, withKnownPeers, type GateFacts } from '../../../src/offload/index.ts';
 import { ENVOY_READINGS, offloadMatcher } from '../../../src/offload/model/match-offload.ts';
 import { createBodyTranslator, type Translated } from '../../../src/offload/translate/conditions.ts';
 import { draftRules, guardedMatch, guardsFor, outerMatch } from '../../../src/offload/translate/rules.ts';
@@ -177,8 +177,29 @@ const ROWS: readonly Row[] = [
     no: [{ peer: ALICE }, {}],
     refused: [],
   },
-  { rego: 'startswith(peer, "spiffe://a.test/")', yes: [], no: [{}], left: [{ peer: BOB }], refused: [] },
-  { rego: 'not peer == "spiffe://a.test/bob"', yes: [], no: [{ peer: BOB }], left: [{ peer: ALICE }], refused: [] },
+  {
+    rego: 'startswith(peer, "spiffe://a.test/b")',
+    yes: [{ peer: BOB }],
+    no: [{}, { peer: ALICE }],
+    left: [{ peer: 'spiffe://a.test/bo' }],
+    refused: [],
+  },
+  { rego: 'endswith(peer, "/bob")', yes: [{ peer: BOB }], no: [{}, { peer: ALICE }], refused: [] },
+  {
+    rego: 'startswith(peer, "spiffe://a.test/"); not contains(peer, "bob")',
+    yes: [{ peer: ALICE }],
+    no: [{}, { peer: BOB }],
+    refused: [],
+  },
+  {
+    rego: 'startswith(peer, "spiffe://a.test/"); endswith(peer, "e")',
+    yes: [],
+    no: [{}, { peer: BOB }],
+    left: [{ peer: ALICE }],
+    refused: [],
+  },
+  { rego: 'not peer == "spiffe://a.test/bob"', yes: [{ peer: ALICE }], no: [{ peer: BOB }], left: [{}], refused: [] },
+  { rego: 'input.svidgate.peer.verified', yes: [{ peer: ALICE }], no: [{}], left: [{ peer: ORDERS }], refused: [] },
   {
     rego: 'input.source_principal == "spiffe://a.test/bob"',
     yes: [{ peer: BOB }],
@@ -288,7 +309,9 @@ function isAllowed(ways: readonly Translated[], asked: Asked): boolean {
       const match = { id: `r#${at}`, request: guardedMatch(draft, guards), peer, origin: [] };
       return headers === undefined ? match : { ...match, headers };
     });
-  const matches = offloadMatcher({ policy: 'rows', policyDigest: '', allow });
+  const translated = { policy: 'rows', digest: '', rules: allow, left: [], ways: { all: 0, offloaded: 0 } };
+  const { rules } = withKnownPeers(translated, new KnownPeers(() => [ALICE, BOB]));
+  const matches = offloadMatcher({ policy: 'rows', policyDigest: '', allow: rules });
   const answers = Object.values(ENVOY_READINGS).map(
     (reading) => matches(envoyRequest(asked), reading).allow !== undefined,
   );
