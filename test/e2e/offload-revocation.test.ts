@@ -27,6 +27,11 @@ allow if {
 }
 
 allow if {
+	startswith(input.svidgate.peer.spiffe_id, "${ID('/team/')}")
+	input.attributes.request.http.path == "/team"
+}
+
+allow if {
 	input.svidgate.peer.verified
 	input.attributes.request.http.path == "/called"
 	time.now_ns() > 0
@@ -233,6 +238,27 @@ describe('what Envoys decide without a call', { timeout: 120_000 }, () => {
     await waitUntil('it to be back', LIMIT_MS, async () => all(await late.statuses(), 200));
     assert.ok(all(await gated.statuses(), 200));
     assert.ok([...late.peers, ...gated.peers].every(({ connections }) => connections === 1));
+  });
+
+  test('peers by a prefix are told as entries come and go, and a revoked one is out on open connections', async (t) => {
+    const one = await create('/team/one');
+    const identity = await identityOf('/team/one');
+    using first = openTo(stage.meshes, identity);
+    await waitUntil('it to be let in', LIMIT_MS, async () => all(await first.statuses('/team'), 200));
+    await create('/team/two');
+    await create('/teams/three');
+    using second = openTo(stage.meshes, await identityOf('/team/two'));
+    using outside = openTo(stage.meshes, await identityOf('/teams/three'));
+    await waitUntil('the second, too', LIMIT_MS, async () => all(await second.statuses('/team'), 200));
+    assert.ok(all(await outside.statuses('/team'), NOT_OFFLOADED));
+    const { revocation_id: id } = (await stage.run.json('svid', 'revoke', '--spiffe-id', ID('/team/two'))) as Revoked;
+    await measure(t, 'one of a prefix', async () => all(await second.statuses('/team'), NOT_OFFLOADED));
+    assert.ok(all(await first.statuses('/team'), 200), 'nobody else');
+    await stage.run.text('entry', 'delete', one);
+    await measure(t, 'one of a prefix without an entry', async () => all(await first.statuses('/team'), NOT_OFFLOADED));
+    await stage.run.text('svid', 'unrevoke', id);
+    await waitUntil('it to be back', LIMIT_MS, async () => all(await second.statuses('/team'), 200));
+    assert.ok([...first.peers, ...second.peers].every(({ connections }) => connections === 1));
   });
 
   /** The last: no rule is for peers of the trust domain any more. */

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { noMetrics, silentLogger, SvidgateError, Watchable } from '../../../src/core/index.ts';
 import {
   createLiveOffload,
+  KnownPeers,
   type LiveOffload,
   type OffloadedPolicy,
   type PeerFacts,
@@ -167,6 +168,29 @@ test('a revocation is in the sets when it is told, and callers that are not conc
   one.followed[Symbol.dispose]();
   here.snapshots.set({});
   assert.deepEqual([one.seen.at(-1), two.seen.at(-1)], ['d1: web', 'none'], 'who has gone hears nothing');
+});
+
+test('an entry that comes or goes is in the sets when it is told; where it concerns nobody, nobody is asked', async () => {
+  using here = stage({}, { inForce: snapshot('d1') });
+  await settled();
+  await here.finish(
+    'd1',
+    translated([rule('web', peers(exact(WEB))), rule('team', peers(prefix('spiffe://td.test/t/')))]),
+  );
+  const { seen, followed } = follow(here);
+  const base = facts();
+  const knows = (...ids: readonly string[]): void => here.facts.set({ ...base, known: new KnownPeers(() => ids) });
+  knows(API);
+  assert.deepEqual(seen.splice(0), ['d1: web team', 'd1: web'], 'nobody of the team is known');
+  knows('spiffe://td.test/t/1', API);
+  assert.deepEqual(seen.splice(0), ['d1: web team']);
+  assert.deepEqual(followed.set?.allow[1]?.peer, peers(exact('spiffe://td.test/t/1')));
+  knows('spiffe://td.test/t/1');
+  assert.deepEqual([seen.splice(0), here.offload.notes()], [[], []]);
+  knows(...Array.from({ length: 300 }, (_, index) => `spiffe://td.test/t/${index}`));
+  assert.deepEqual(seen.splice(0), ['d1: web']);
+  assert.match(here.offload.notes().join(), /^policy default: 1 of its rules match more registered SPIFFE IDs/);
+  assert.equal(here.offload.report('default')?.withheld, 1);
 });
 
 test('rules that cannot be restricted are a call, and hold up no revocation', async () => {
