@@ -50,8 +50,13 @@ export interface DecisionRecorderOptions extends Omit<RecordThreadJob, 'port'> {
 
 const MAX_QUEUED = 8192;
 const MAX_QUEUED_BYTES = 64 * 2 ** 20;
-/** Of one turn of the event loop: each takes some microseconds of the thread that answers. */
-const CHECKS_PER_TURN = 64;
+/** Of one turn of the event loop: a check takes some microseconds of the thread that answers, a logged answer a quarter. */
+const COST_PER_TURN = 256;
+const COST_OF_CHECK = 4;
+const COST_OF_LOGGED = 1;
+/** To wake the thread takes as long as many logged answers: they wait for this many, or so long. */
+const LOGGED_TOGETHER = 128;
+const LOGGED_WAIT_MS = 5;
 /** Of the queue, for what Envoys log: they log faster than anybody asks. */
 const OFFLOADED_SHARE = 0.5;
 const CLOSE_LIMIT_MS = 5000;
@@ -87,6 +92,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
   #arrivedBytes = 0;
   #isScheduled = false;
   #telling: NodeJS.Timeout | undefined;
+  #gathering: NodeJS.Timeout | undefined;
   #requestNumber = 0;
   /** What the thread has and has not done. */
   #sent: Batch[] = [];
@@ -139,6 +145,7 @@ class ThreadRecorder implements OpenDecisionRecorder {
       this.#arrived.push(answer);
       this.#offloaded.add(offloadedBy);
       this.#arrivedBytes += entry.length;
+      return this.#scheduleSoon();
     }
     this.#schedule();
   }
@@ -159,10 +166,11 @@ class ThreadRecorder implements OpenDecisionRecorder {
 
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
-    if (this.#thread !== undefined && this.#arrived.length > 0) this.#flush(this.#arrived.length);
+    if (this.#thread !== undefined && this.#arrived.length > 0) this.#flush(Infinity);
     if (this.#thread !== undefined && this.#lost.size > 0) this.#post(new FactsBatch());
     this.#closing.abort();
     clearTimeout(this.#telling);
+    clearTimeout(this.#gathering);
     await this.#restarting;
     await this.#thread?.close(CLOSE_LIMIT_MS);
     const unwritten = this.#arrived.length + this.#sentCount + this.untoldLosses;
@@ -185,21 +193,30 @@ class ThreadRecorder implements OpenDecisionRecorder {
     }, TELL_AFTER_MS).unref();
   }
 
+  #scheduleSoon(): void {
+    if (this.#arrived.length >= LOGGED_TOGETHER) return this.#schedule();
+    if (this.#isScheduled) return;
+    this.#gathering ??= setTimeout(() => {
+      this.#gathering = undefined;
+      this.#schedule();
+    }, LOGGED_WAIT_MS).unref();
+  }
+
   #schedule(): void {
     if (this.#isScheduled || this.#closing.signal.aborted) return;
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
       if (this.#closing.signal.aborted || this.#thread === undefined) return;
-      this.#flush(CHECKS_PER_TURN);
+      this.#flush(COST_PER_TURN);
       if (this.#arrived.length > 0) this.#schedule();
     });
   }
 
-  #flush(limit: number): void {
+  #flush(maxCost: number): void {
     let batch = new FactsBatch();
     const offloadedBy: number[] = [];
-    for (const answer of this.#arrived.splice(0, limit)) {
+    for (const answer of this.#takeArrived(maxCost)) {
       if ('entry' in answer) {
         this.#arrivedBytes -= answer.entry.length;
         offloadedBy.push(answer.offloadedBy);
@@ -217,6 +234,16 @@ class ThreadRecorder implements OpenDecisionRecorder {
     }
     if (batch.count > 0 || (this.#lost.size > 0 && this.#sent.length < MAX_MESSAGES)) this.#post(batch, offloadedBy);
     else this.#offloaded.remove(offloadedBy);
+  }
+
+  #takeArrived(maxCost: number): readonly (AnsweredCheck | LoggedAnswer)[] {
+    let cost = 0;
+    const end = this.#arrived.findIndex((answer) => {
+      const isOver = cost >= maxCost;
+      cost += 'entry' in answer ? COST_OF_LOGGED : COST_OF_CHECK;
+      return isOver;
+    });
+    return this.#arrived.splice(0, end === -1 ? this.#arrived.length : end);
   }
 
   #post(batch: FactsBatch, offloadedBy: readonly number[] = []): void {
