@@ -18,7 +18,8 @@ export const offload: Benchmark = {
       'service. `plain`, `native` and `opa` send it the same entries of all requests, which svidgate reads and ignores; OPA itself ' +
       'records nothing.',
     '`push`: a Rego file of 1,000 rules is replaced by one that differs in a rule. The time goes from the end of the ' +
-      'write to the arrival of the new rules on the last of 100 streams, each of a connection of its own.',
+      'write to the arrival of the new rules on the last of 100 streams, each of a connection of its own. `revoke`: from the ' +
+      'call of the admin API that revokes a SPIFFE ID of one of these rules to the arrival of the rules without it, on the last stream.',
   ].join('\n\n'),
   aims: [
     { name: 'offloaded_vs_native', bound: 'at least', aim: 0.9 },

@@ -16,6 +16,7 @@ import { readTypeUrl, type Variant } from './discovery-request.ts';
 import type { StreamNode } from './envoy-node.ts';
 import type { SessionOptions } from './sotw-session.ts';
 import { deltaProtocol, sotwProtocol, type CallerContext, type StreamContext } from './resource-stream.ts';
+import { SendTurns } from './send-turns.ts';
 import type { ServedType } from './serve-type.ts';
 import type { StreamBooks } from './stream-books.ts';
 
@@ -57,7 +58,7 @@ const AGGREGATED = [
 /** Discovery services for the attested socket: both variants of xDS, each type by itself and all under ADS. */
 export function createDiscoveryEndpoint(options: DiscoveryEndpointOptions): readonly GrpcMethod[] {
   const limits = new CallerLimits({ limits: options.limits, metrics: options.metrics });
-  const parts: EndpointParts = { options, limits, streams: new Set() };
+  const parts: EndpointParts = { options, limits, streams: new Set(), turns: new SendTurns() };
   return [
     ...options.types.flatMap((type) => [
       typeMethod(type, 'sotw', parts),
@@ -73,6 +74,7 @@ interface EndpointParts {
   readonly limits: CallerLimits;
   /** For the gauge. */
   readonly streams: Set<CallContext>;
+  readonly turns: SendTurns;
 }
 
 interface PreparedStream {
@@ -91,7 +93,7 @@ function streamMethod(
     signal: AbortSignal,
   ) => AsyncGenerator<Uint8Array, void, void>,
 ): StreamMethod {
-  const { options, streams } = parts;
+  const { options, streams, turns } = parts;
   const { metrics } = options;
   return {
     kind: 'stream',
@@ -103,7 +105,7 @@ function streamMethod(
         const { process, context } = await prepare(parts, call);
         using stream = context.allowance.openStream();
         const { monotonicNow = () => performance.now() } = options;
-        const prepared = { context: { ...context, stream, monotonicNow }, process, nextNonce: createNonces() };
+        const prepared = { context: { ...context, stream, turns, monotonicNow }, process, nextNonce: createNonces() };
         yield* run(requests, prepared, call.signal);
       } catch (error) {
         throw recordRefusal(error, { method: name, call, refusals: REFUSALS, audit: options.audit });

@@ -8,6 +8,7 @@ import { LeaseTimer } from './lease-timer.ts';
 import { Leases } from './leases.ts';
 import type { ResourceSignals, ResourceType } from './resource-type.ts';
 import type { DiscoveryCaller, FollowedResources } from './resource-view.ts';
+import type { SendTurns } from './send-turns.ts';
 import { SotwSession, type SessionOptions } from './sotw-session.ts';
 import type { StreamBooks } from './stream-books.ts';
 import { StreamInput, type StreamEvent, type StreamSources } from './stream-input.ts';
@@ -27,6 +28,8 @@ export interface StreamContext extends CallerContext {
   /** The books of this stream, for status and for the activation of new CAs. */
   readonly books: StreamBooks;
   readonly stream: Pick<CountedStream, 'hold'>;
+  /** Shared by all streams. */
+  readonly turns: SendTurns;
   /** Monotonic milliseconds. */
   readonly monotonicNow: () => number;
 }
@@ -91,7 +94,7 @@ export async function* streamResources<Subject>(
   using followed = type.follow(context.caller, input.change);
   using timer = new LeaseTimer(context.clock, input.timeUp);
   const lane: Lane = { ...context, session, followed, signals: type.signals, leases: new Leases() };
-  const { books, metrics, monotonicNow } = context;
+  const { books, metrics, monotonicNow, turns } = context;
   // What is named already, the books learn at once.
   let node = UNKNOWN_NODE;
   let { names } = session;
@@ -104,18 +107,22 @@ export async function* streamResources<Subject>(
     let isSent = false;
     // A request that came before the subject is answered when that is there. The newest one counts, in each round.
     for (let more = true; more && input.subject !== undefined;) {
+      while (turns.isOver) await turns.next();
       const look = session.look(followed.view(input.subject.value, node), isChanged);
       ({ more } = look);
       if (look.unchanged.length > 0) books.unchanged(look.unchanged);
       if (look.message === undefined) continue;
       context.assertAlive();
       takeNote(look.message, lane);
-      yield look.message.encode();
+      const answer = look.message.encode();
+      turns.took(answer.byteLength);
+      yield answer;
       isSent = true;
     }
     if (isSent && event.changedAt !== undefined) {
       metrics.observe(type.signals.pushSeconds, {}, (performance.now() - event.changedAt) / 1000);
     }
+    while (turns.isOver) await turns.next();
     const renewal = dueRenewal(lane);
     if (renewal !== undefined) yield renewal;
     timer.set(lane.leases.dueAt, monotonicNow());
@@ -131,7 +138,7 @@ interface Lane extends StreamContext {
 }
 
 /** An Envoy whose process has ended is renewed nothing, as it is sent nothing. */
-function dueRenewal({ session, leases, monotonicNow, assertAlive }: Lane): Uint8Array | undefined {
+function dueRenewal({ session, leases, monotonicNow, assertAlive, turns }: Lane): Uint8Array | undefined {
   const now = monotonicNow();
   if (leases.dueAt === undefined || leases.dueAt > now) return undefined;
   const { resources } = leases;
@@ -139,7 +146,9 @@ function dueRenewal({ session, leases, monotonicNow, assertAlive }: Lane): Uint8
   if (message === undefined) return leases.postponed(now);
   assertAlive();
   leases.sent(message, resources, now);
-  return message.encode();
+  const renewal = message.encode();
+  turns.took(renewal.byteLength);
+  return renewal;
 }
 
 function receive(protocol: StreamProtocol, bytes: Uint8Array, lane: Lane): void {

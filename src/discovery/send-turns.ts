@@ -1,0 +1,33 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+/** What all streams may be sent in one turn of the event loop: some milliseconds of it, in which nothing else is answered. */
+const BYTES_PER_TURN = 1024 * 1024;
+
+/**
+ * Spreads what a change sends to many streams over turns of the event loop, so that decisions go on between them:
+ * `while (turns.isOver) await turns.next();`, then what is to be sent is looked up, as it may be another one by then, and taken.
+ */
+export class SendTurns {
+  #left = BYTES_PER_TURN;
+  #next: Promise<void> | undefined;
+
+  /** Asked in the same turn of the microtask queue as `took` is called: others wait at the same time. */
+  get isOver(): boolean {
+    return this.#left <= 0;
+  }
+
+  async next(): Promise<void> {
+    await this.#next;
+  }
+
+  took(bytes: number): void {
+    this.#left -= bytes;
+    this.#next ??= this.#turn();
+  }
+
+  async #turn(): Promise<void> {
+    await nextTurn();
+    this.#left = BYTES_PER_TURN;
+    this.#next = undefined;
+  }
+}
