@@ -1,4 +1,4 @@
-import { eachField, readVarint } from '../../proto/index.ts';
+import { eachField, Fields, MAX_FIELDS, readVarint } from '../../proto/index.ts';
 
 /** What an RBAC filter of ours said of a request. */
 export interface LoggedDecision {
@@ -28,31 +28,77 @@ const STRUCT_FIELDS = 1;
 const STRING_VALUE = 3;
 const DOWNSTREAM_END = 6;
 
-const MAX_FIELDS = 64;
+const MAX_TEXTS = 64;
 const MAX_NAME = 256;
 const NAME = /^svidgate_(?<policy>.+)_(?<what>shadow_engine_result|shadow_effective_policy_id|enforced_engine_result)$/;
 
 /** Of an entry, what our filters said, without decoding the rest. Undefined for bytes that are no entry. */
 export function scanEntry(bytes: Uint8Array, filter: string): ScannedEntry | undefined {
-  const found = { type: 0, startedAt: 0, texts: new Map<string, string>() };
-  let isWhole = true;
-  const inside = (from: number, to: number, onField: Parameters<typeof eachField>[2]): void => {
-    isWhole = eachField(bytes, [from, to], onField) && isWhole;
-  };
-  inside(0, bytes.length, (field, from, to) => {
-    if (field !== COMMON) return;
-    inside(from, to, (inner, start, end) => {
-      if (inner === LOG_TYPE) found.type = readVarint(bytes, { at: start });
-      else if (inner === START_TIME) found.startedAt = timeIn(bytes, start, end);
-      else if (inner === METADATA) isWhole = textsOf({ bytes, from: start, to: end }, filter, found.texts) && isWhole;
-    });
-  });
-  if (!isWhole) return undefined;
-  return {
-    decisions: decisionsOf(found.texts),
-    isLast: found.type === 0 || found.type === DOWNSTREAM_END,
-    startedAt: found.startedAt,
-  };
+  const found: Found = { type: 0, startedAt: 0, metadata: [] };
+  const fields = new Fields(bytes, 0, bytes.length);
+  for (let count = 0; fields.next(); count += 1) {
+    if (count === MAX_FIELDS) return undefined;
+    if (fields.field === COMMON && !readCommon({ bytes, from: fields.from, to: fields.to }, found)) return undefined;
+  }
+  const decisions = fields.isWhole ? decisionsIn(bytes, found.metadata, filter) : undefined;
+  if (decisions === undefined) return undefined;
+  return { decisions, isLast: found.type === 0 || found.type === DOWNSTREAM_END, startedAt: found.startedAt };
+}
+
+interface Found {
+  type: number;
+  startedAt: number;
+  /** All parts of it. */
+  readonly metadata: Range[];
+}
+
+type Range = readonly [from: number, to: number];
+
+/** False for bytes that are no such message. */
+function readCommon({ bytes, from, to }: Part, found: Found): boolean {
+  const fields = new Fields(bytes, from, to);
+  for (let count = 0; fields.next(); count += 1) {
+    if (count === MAX_FIELDS) return false;
+    if (fields.field === LOG_TYPE) found.type = readVarint(bytes, { at: fields.from });
+    else if (fields.field === START_TIME) found.startedAt = timeIn(bytes, fields.from, fields.to);
+    else if (fields.field === METADATA) found.metadata.push([fields.from, fields.to]);
+  }
+  return fields.isWhole;
+}
+
+/** By filter, and by the bytes of the metadata: they are the same for all requests that met the same rules. */
+const KNOWN = new Map<string, Map<string, readonly LoggedDecision[]>>();
+const MAX_KNOWN = 1000;
+/** Longer ones hold something of the request, and are not the same. */
+const MAX_KNOWN_BYTES = 512;
+
+/** Undefined for bytes that are no metadata. */
+function decisionsIn(
+  bytes: Uint8Array,
+  metadata: readonly Range[],
+  filter: string,
+): readonly LoggedDecision[] | undefined {
+  const [[from, to] = [0, 0]] = metadata;
+  if (metadata.length !== 1 || to - from > MAX_KNOWN_BYTES) return readDecisions(bytes, metadata, filter);
+  let ofFilter = KNOWN.get(filter);
+  if (ofFilter === undefined) KNOWN.set(filter, (ofFilter = new Map()));
+  const key = Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1');
+  const known = ofFilter.get(key);
+  if (known !== undefined) return known;
+  const decisions = readDecisions(bytes, metadata, filter);
+  if (ofFilter.size >= MAX_KNOWN) ofFilter.clear();
+  if (decisions !== undefined) ofFilter.set(key, decisions);
+  return decisions;
+}
+
+function readDecisions(
+  bytes: Uint8Array,
+  metadata: readonly Range[],
+  filter: string,
+): readonly LoggedDecision[] | undefined {
+  const texts = new Map<string, string>();
+  const isWhole = metadata.every(([from, to]) => textsOf({ bytes, from, to }, filter, texts));
+  return isWhole ? decisionsOf(texts) : undefined;
 }
 
 function timeIn(bytes: Uint8Array, from: number, to: number): number {
@@ -88,7 +134,7 @@ function textsOf({ bytes, from, to }: Part, filter: string, texts: Map<string, s
     const { key, value } = pair(start, end);
     if (key !== filter || value === undefined) return;
     const isStruct = eachField(bytes, value, (inner, at, until) => {
-      if (inner !== STRUCT_FIELDS || texts.size >= MAX_FIELDS) return;
+      if (inner !== STRUCT_FIELDS || texts.size >= MAX_TEXTS) return;
       const member = pair(at, until);
       if (!member.key.startsWith('svidgate_') || member.value === undefined) return;
       const isValue = eachField(bytes, member.value, (kind, textAt, textEnd) => {

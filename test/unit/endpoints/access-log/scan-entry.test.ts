@@ -58,6 +58,18 @@ describe('what our filters said of a logged request', () => {
     assert.equal(scanEntry(bytes, FILTER)?.isLast, false);
   });
 
+  it('says the same of the same again, and of metadata that stands in two parts', () => {
+    const half = (texts: Readonly<Record<string, string>>): Uint8Array => entryBytes({ texts });
+    const result = { svidgate_default_shadow_engine_result: 'allowed' };
+    const rule = { svidgate_default_shadow_effective_policy_id: 'rule-a' };
+    for (let count = 0; count < 2; count += 1) {
+      assert.deepEqual(scanEntry(half(rule), FILTER)?.decisions, []);
+      assert.deepEqual(scanEntry(half(result), FILTER)?.decisions, [{ policy: 'default', outcome: 'allow' }]);
+      assert.deepEqual(scanEntry(half(result), 'another')?.decisions, []);
+      assert.deepEqual(scanEntry(Buffer.concat([half(rule), half(result)]), FILTER)?.decisions, [ALLOW]);
+    }
+  });
+
   it('bytes that are no entry are none, and no bytes throw', () => {
     const whole = entryBytes();
     for (let length = 1; length < whole.length; length += 1) {
