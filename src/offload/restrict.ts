@@ -2,6 +2,7 @@ import type { KnownPeers } from './known-peers.ts';
 import { holdsForCaller, matchesText, type TranslatedPolicy, type TranslatedRule } from './translated-policy.ts';
 import { isSpiffeId, trustDomainOf, type SpiffeId, type TrustDomain } from '../spiffe/index.ts';
 import type { OffloadRule, OffloadSet, PeerMatch, TextMatch } from './offload-rules.ts';
+import { hasOpenPeers, toldPeers } from './told-peers.ts';
 
 /** What the gate knows of peers and policies do not: whom it denies whatever a policy says. */
 export interface PeerFacts {
@@ -38,9 +39,6 @@ interface RestrictedRule {
 /** IDs that one rule may leave out; where more are revoked, it is left to the call. */
 const MAX_EXCEPT = 500;
 
-/** Peers that one rule may tell one by one, and all rules of a policy: each is some 1 KB for each Envoy. */
-const MAX_TOLD = { rule: 200, policy: 2000 };
-
 /**
  * Leaves out whom the gate would deny, and what cannot be said so. A rule that stays as it was is the same object as in
  * `before`, so that what did not change is told from what did.
@@ -51,15 +49,14 @@ export function restrict(translated: TranslatedPolicy, facts: PeerFacts, before?
     return before;
   }
   const rules: RestrictedRule[] = [];
-  const candidates = facts.obstacle === undefined ? translated.rules : [];
-  const told = { count: 0, crowded: 0 };
-  for (const from of candidates) {
-    const peer = restrictPeer(tellOneByOne(from.peer, facts.known, told), facts);
+  const { peers, crowded } = toldPeers(translated, facts.known);
+  for (const [index, from] of (facts.obstacle === undefined ? translated.rules : []).entries()) {
+    const peer = restrictPeer(peers[index], facts);
     if (peer === undefined) continue;
     const last = known.get(from) ?? from;
     rules.push({ from, rule: samePeer(last.peer, peer) ? last : { ...from, peer } });
   }
-  return { translated, rules, withheld: translated.rules.length - rules.length, crowded: told.crowded, facts };
+  return { translated, rules, withheld: translated.rules.length - rules.length, crowded, facts };
 }
 
 function isNewsOfEntriesAlone(before: PeerFacts, now: PeerFacts): boolean {
@@ -70,55 +67,6 @@ function isNewsOfEntriesAlone(before: PeerFacts, now: PeerFacts): boolean {
     before.trustDomains === now.trustDomains &&
     before.registered === now.registered
   );
-}
-
-const open = new WeakMap<TranslatedPolicy, boolean>();
-
-function hasOpenPeers(translated: TranslatedPolicy): boolean {
-  const found = open.get(translated) ?? translated.rules.some(({ peer }) => isOpen(peer));
-  open.set(translated, found);
-  return found;
-}
-
-/** Whether peers are matched by a part of their SPIFFE ID. */
-export function isOpen(peer: PeerMatch): boolean {
-  return peer.kind === 'peers' && peer.of.some(({ kind }) => kind !== 'exact');
-}
-
-/** With peers told one by one as far as they are known, whoever they are; rules of which nobody is known stay as they were. */
-export function withKnownPeers(translated: TranslatedPolicy, known: KnownPeers): TranslatedPolicy {
-  const told = { count: 0, crowded: 0 };
-  const rules = translated.rules.map((rule) => {
-    const peer = tellOneByOne(rule.peer, known, told) ?? rule.peer;
-    return peer === rule.peer ? rule : { ...rule, peer };
-  });
-  return { ...translated, rules };
-}
-
-interface Told {
-  /** Of the policy so far. */
-  count: number;
-  crowded: number;
-}
-
-/** Envoy can be told of whole SPIFFE IDs alone. Undefined where nobody is left; as it was without `known`. */
-function tellOneByOne(peer: PeerMatch, known: KnownPeers | undefined, told: Told): PeerMatch | undefined {
-  if (known === undefined || peer.kind === 'anyone' || !isOpen(peer)) return peer;
-  const all = new Map<string, TextMatch>();
-  let isCrowded = false;
-  for (const match of peer.of) {
-    const matching = match.kind === 'exact' ? [match] : known.matching(match, MAX_TOLD.rule);
-    if (matching === 'too_many') isCrowded = true;
-    else for (const each of matching) if (each.kind === 'exact') all.set(each.text, each);
-  }
-  const named = new Set(peer.of.map((match) => (match.kind === 'exact' ? match.text : '')));
-  const left = [...all].filter(([id]) => !peer.except.some((each) => matchesText(each, id)));
-  const more = left.filter(([id]) => !named.has(id)).length;
-  isCrowded ||= more > MAX_TOLD.rule || told.count + more > MAX_TOLD.policy;
-  if (isCrowded) told.crowded += 1;
-  else told.count += more;
-  const [first, ...others] = left.filter(([id]) => !isCrowded || named.has(id)).map(([, match]) => match);
-  return first === undefined ? undefined : { kind: 'peers', of: [first, ...others], except: [] };
 }
 
 interface SetOptions {
