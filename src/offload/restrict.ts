@@ -28,7 +28,8 @@ export interface RestrictedPolicy {
   readonly withheld: number;
   /** How many rules match more peers by a part of their ID than can be told one by one, which are left to the call. */
   readonly crowded: number;
-  readonly facts: PeerFacts;
+  /** That it was made for, without who has an entry. */
+  readonly facts: Omit<PeerFacts, 'known'>;
 }
 
 interface RestrictedRule {
@@ -44,22 +45,23 @@ const MAX_EXCEPT = 500;
  * `before`, so that what did not change is told from what did.
  */
 export function restrict(translated: TranslatedPolicy, facts: PeerFacts, before?: RestrictedPolicy): RestrictedPolicy {
-  const known = new Map(before?.translated === translated ? before.rules.map((each) => [each.from, each.rule]) : []);
   if (before?.translated === translated && isNewsOfEntriesAlone(before.facts, facts) && !hasOpenPeers(translated)) {
     return before;
   }
+  const last = new Map(before?.translated === translated ? before.rules.map((each) => [each.from, each.rule]) : []);
   const rules: RestrictedRule[] = [];
   const { peers, crowded } = toldPeers(translated, facts.known);
   for (const [index, from] of (facts.obstacle === undefined ? translated.rules : []).entries()) {
     const peer = restrictPeer(peers[index], facts);
     if (peer === undefined) continue;
-    const last = known.get(from) ?? from;
-    rules.push({ from, rule: samePeer(last.peer, peer) ? last : { ...from, peer } });
+    const rule = last.get(from) ?? from;
+    rules.push({ from, rule: samePeer(rule.peer, peer) ? rule : { ...from, peer } });
   }
-  return { translated, rules, withheld: translated.rules.length - rules.length, crowded, facts };
+  const { known: _, ...others } = facts;
+  return { translated, rules, withheld: translated.rules.length - rules.length, crowded, facts: others };
 }
 
-function isNewsOfEntriesAlone(before: PeerFacts, now: PeerFacts): boolean {
+function isNewsOfEntriesAlone(before: RestrictedPolicy['facts'], now: PeerFacts): boolean {
   return (
     before.revokedIds === now.revokedIds &&
     before.revokedCallerIds === now.revokedCallerIds &&
