@@ -1,6 +1,7 @@
 import { canTellPeer } from './encode-peers.ts';
 import type { TextMatch } from './offload-rules.ts';
 import { matchesText } from './translated-policy.ts';
+import { repeatsIn } from './translate/text-match.ts';
 
 /** Comparisons with all IDs, one after the other, in all: more are a call. Prefixes take none. */
 const MAX_COMPARED = 1_000_000;
@@ -36,11 +37,18 @@ export class KnownPeers {
       }
       return all.slice(from, to);
     }
-    this.#compared += all.length;
+    this.#compared += all.length * costOf(match);
     if (this.#compared > MAX_COMPARED) return 'too_many';
     const found = all.filter((each) => matchesText(match, textOf(each)));
     return found.length > limit ? 'too_many' : found;
   }
+}
+
+/** By how many places of a regex are tried again for each other. */
+const COSTS = [10, 10, 90, 4000];
+
+function costOf(match: TextMatch): number {
+  return match.kind === 'regex' ? (COSTS[repeatsIn(match.regex)] ?? MAX_COMPARED) : 1;
 }
 
 function exactMatches(ids: Iterable<string>): readonly TextMatch[] {

@@ -33,6 +33,7 @@ export const OPERATORS: Readonly<Record<string, OperatorTranslator>> = {
   endswith: ([text, part]) => textTest(text, part, 'suffix'),
   contains: ([text, part]) => textTest(text, part, 'contains'),
   'regex.match': ([pattern, text]) => regexTest(pattern, text),
+  'glob.match': ([pattern, delimiters, text]) => globTest(pattern, delimiters, text),
   lower: ([text]) => changedCase(text, (each) => each.toLowerCase()),
   upper: ([text]) => changedCase(text, (each) => each.toUpperCase()),
   split: ([text, delimiter]) => split(text, delimiter),
@@ -189,6 +190,24 @@ function regexTest(pattern: Meaning | undefined, text: Meaning | undefined): Mea
     );
   }
   return withText(text, (found) => found.test(likeRegex(regex)));
+}
+
+/** With `*` for the rest of a part between `/`: what else a pattern may have is not looked into. */
+function globTest(
+  pattern: Meaning | undefined,
+  delimiters: Meaning | undefined,
+  text: Meaning | undefined,
+): Meaning | undefined {
+  if (pattern?.kind !== 'constant' || typeof pattern.value !== 'string' || delimiters?.kind !== 'constant') {
+    return undefined;
+  }
+  if (JSON.stringify(delimiters.value) !== '["/"]' || !/^(?:[^*?[\]{}\\!,]|\*(?=\/|$))*$/.test(pattern.value)) {
+    return noMatcher('this pattern', 'use `*` at the end of parts alone, with `/` as the delimiter, or startswith');
+  }
+  const regex = searchRegex(`^${pattern.value.split('*').map(quoteRegex).join('[^/]*')}$`);
+  if (regex === undefined) return undefined;
+  // OPA's globs are known to match more than they should: nothing is said of what does not match.
+  return withText(text, (found) => ({ under: found.test(likeRegex(regex)).under, over: found.defined.over }));
 }
 
 /** ASCII alone changes there: what is not is not matched. */

@@ -71,6 +71,27 @@ export function isPrintableRegex(regex: string): boolean {
   return !/\[\^|\\[DWSs]|\./.test(withoutClasses);
 }
 
+const MAX_REPEATS = 3;
+
+/**
+ * Whether JavaScript reads a regex of these as RE2 does, for texts of ASCII, in a time that is not more than a small power of their
+ * length: one without groups in groups, alternatives or flags, that repeats single characters alone, in few places.
+ */
+export function isSimpleRegex(regex: string): boolean {
+  const body = regex.replaceAll(/\\.|\[(?:\\.|[^\]\\])*\]/g, 'c').replace(/^(c\*)?\(\?:([^()]*)\)(c\*)?$/, '$1$2$3');
+  if (/[()|{}]/.test(body) || repeatsIn(regex) > MAX_REPEATS) return false;
+  try {
+    return new RegExp(regex, 'su').source !== '';
+  } catch {
+    return false;
+  }
+}
+
+/** In how many places what was taken may have to be given back: what stops at the next `/` or the end is taken once. */
+export function repeatsIn(regex: string): number {
+  return regex.replaceAll(/\[\^\/\]\*(?=\/|\)?$)/g, '').match(/[*+?]/g)?.length ?? 0;
+}
+
 /** Envoy refuses regexes whose RE2 program is larger than 100. */
 const MAX_PROGRAM = 95;
 

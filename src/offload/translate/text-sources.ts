@@ -16,7 +16,7 @@ import {
   type Formula,
 } from './formula.ts';
 import type { Cause, TextSymbol } from './meaning.ts';
-import { ANY_TEXT, fitsEnvoy, isPrintable, isPrintableRegex, likeRegex } from './text-match.ts';
+import { ANY_TEXT, fitsEnvoy, isPrintable, isPrintableRegex, isSimpleRegex, likeRegex } from './text-match.ts';
 
 /** A text that Envoy matches, and that the gate may see in another form where it is not printable: `!` for bytes that are not UTF-8. */
 export interface TextSource {
@@ -161,7 +161,8 @@ export function peerText(kind: 'spiffe_id' | 'principal'): TextSymbol {
         return exact({ kind: 'peer', match });
       }
       if (match.kind === 'prefix' && (match.text === '' || 'spiffe://'.startsWith(match.text))) return defined;
-      if (match.kind === 'regex' || !isPrintable(match.text)) return UNKNOWN;
+      if (match.kind === 'regex') return isSimpleRegex(match.regex) ? exact({ kind: 'peer', match }) : UNKNOWN;
+      if (!isPrintable(match.text)) return UNKNOWN;
       return match.text === '' ? defined : exact({ kind: 'peer', match });
     },
   };

@@ -221,6 +221,36 @@ allow if {
     ],
   },
   {
+    name: 'peer_patterns',
+    rules: `allow if {
+	regex.match(\`^spiffe://example\\.test/[a-f]+\`, peer)
+	http.method == "GET"
+}
+
+allow if {
+	not regex.match("[b-m]ob", peer)
+	regex.match("^[a-z:/.]+/[a-o]+$", peer)
+	http.method == "PUT"
+}
+
+allow if {
+	glob.match("spiffe://*/b*", ["/"], peer)
+	http.method == "POST"
+}
+
+allow if {
+	split(peer, "/")[3] == "alice"
+	http.method == "HEAD"
+}`,
+    aims: [
+      alice,
+      { ...alice, method: 'PUT' },
+      { certificate: 'bob', method: 'POST' },
+      { certificate: 'bob', method: 'PUT' },
+      { ...alice, method: 'HEAD' },
+    ],
+  },
+  {
     name: 'peer_not',
     rules: `allow if {
 	not peer == bob
