@@ -11,6 +11,8 @@ const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();
 
 interface Known {
   /** What it was made of. */
+  readonly ids: readonly SpiffeId[];
+  readonly digest: string | undefined;
   readonly origin: OffloadOrigin['origin'] | undefined;
   readonly peer: OffloadOrigin['peer'] | undefined;
   readonly recording: PolicyRecording | undefined;
@@ -22,6 +24,8 @@ interface Known {
 export class CommonAnswers {
   readonly #recordings: PolicyRecordings;
   readonly #known = new Map<string, Known>();
+  /** What each decision, which is the same object most of the time, was made into last. */
+  readonly #last = new Map<LoggedDecision, Known>();
 
   constructor(recordings: PolicyRecordings) {
     this.#recordings = recordings;
@@ -37,23 +41,34 @@ export class CommonAnswers {
     const recording = digest === undefined ? undefined : this.#recordings.of(policy, digest);
     // Of what is not known to be by another policy, the one in force says whether it is recorded.
     const { logRules } = recording ?? this.#recordings.inForce(policy) ?? {};
+    const sources = { origin, recording, logRules };
+    const last = this.#last.get(decision);
+    if (last !== undefined && isMadeOf(last, ids, sources)) return last.common;
     // No part but the last may have a space in it.
     const key = `${outcome} ${digest ?? ''} ${policy} ${ids.join(' ')} ${rule}`;
-    const known = this.#known.get(key);
-    if (
-      known !== undefined &&
-      known.origin === origin?.origin &&
-      known.peer === origin?.peer &&
-      known.recording === recording &&
-      known.logRules === logRules
-    ) {
-      return known.common;
+    let known = this.#known.get(key);
+    if (known === undefined || !isMadeOf(known, ids, sources)) {
+      const common = commonFacts(decision, ids, sources);
+      known = { ids, digest, origin: origin?.origin, peer: origin?.peer, recording, logRules, common };
+      if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+      this.#known.set(key, known);
     }
-    const common = commonFacts(decision, ids, { origin, recording, logRules });
-    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
-    this.#known.set(key, { origin: origin?.origin, peer: origin?.peer, recording, logRules, common });
-    return common;
+    if (this.#last.size >= MAX_KNOWN) this.#last.clear();
+    this.#last.set(decision, known);
+    return known.common;
   }
+}
+
+function isMadeOf(known: Known, ids: readonly SpiffeId[], { origin, recording, logRules }: Sources): boolean {
+  return (
+    known.origin === origin?.origin &&
+    known.digest === origin?.policyDigest &&
+    known.peer === origin?.peer &&
+    known.recording === recording &&
+    known.logRules === logRules &&
+    known.ids.length === ids.length &&
+    known.ids.every((id, index) => id === ids[index])
+  );
 }
 
 interface Sources {

@@ -192,6 +192,8 @@ class ProcessBook implements EnvoyBook {
   missed = 0;
   readonly #context: ProcessContext;
   readonly #lines = new Map<string, Line>();
+  /** What was written to last. */
+  #last: Line | undefined;
   #name = '';
   /** When counters began that are not there yet: those that were before have been told by then. */
   #wholeFrom: number;
@@ -252,12 +254,16 @@ class ProcessBook implements EnvoyBook {
   }
 
   #line(policy: string, outcome: OffloadedOutcome): LineBook | undefined {
+    if (this.#last?.policy === policy && this.#last.outcome === outcome) return this.#last.book;
     const key = `${policy} ${outcome}`;
-    const known = this.#lines.get(key);
-    if (known !== undefined || this.#lines.size >= MAX_LINES) return known?.book;
-    const book = new LineBook();
-    this.#lines.set(key, { policy, outcome, book });
-    return book;
+    let line = this.#lines.get(key);
+    if (line === undefined) {
+      if (this.#lines.size >= MAX_LINES) return undefined;
+      line = { policy, outcome, book: new LineBook() };
+      this.#lines.set(key, line);
+    }
+    this.#last = line;
+    return line.book;
   }
 
   /** When more were lost than was said. */
