@@ -100,14 +100,18 @@ export function sameSet(one: OffloadSet, other: OffloadSet): boolean {
   );
 }
 
+/** Of whatever certificate. */
+const ANY_NAME: TextMatch = { kind: 'regex', regex: String.raw`\C+` };
+
 /** Undefined where it cannot be said, or nobody is left. */
 function restrictPeer(peer: PeerMatch | undefined, facts: PeerFacts): PeerMatch | undefined {
   if (peer === undefined) return undefined;
   if (peer.kind === 'anyone') {
     // Whoever shows a certificate of somebody unregistered is denied, and is one of these.
     if (facts.registered !== undefined) return undefined;
-    const except = exceptions(peer.except, [...facts.revokedIds]);
-    return except === undefined ? undefined : { kind: 'anyone', except };
+    // The gate takes a certificate that it cannot read for a revoked one, and Envoy may read it.
+    const isNamed = facts.revokedIds.size > 0 && !peer.except.some((match) => keyOf(match) === keyOf(ANY_NAME));
+    return { kind: 'anyone', except: isNamed ? [...peer.except, ANY_NAME] : peer.except };
   }
   const [first, ...others] = peer.of.flatMap((match) => narrowed(match, facts));
   if (first === undefined) return undefined;
