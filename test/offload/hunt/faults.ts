@@ -35,12 +35,21 @@ const withReference = (path: string, meaning: Reference['meaning']): Translators
   references: references.map((each) => (each.path.join('.') === pathOf(path) ? { ...each, meaning } : each)),
 });
 
-const onRequests =
+const withRequests =
   (change: (match: RequestMatch) => RequestMatch) =>
   (set: OffloadSet): OffloadSet => ({
     ...set,
-    allow: set.allow.map((rule) => ({ ...rule, request: deep(rule.request, change) })),
+    allow: set.allow.map((rule) => ({ ...rule, request: change(rule.request) })),
   });
+
+const onRequests = (change: (match: RequestMatch) => RequestMatch): ((set: OffloadSet) => OffloadSet) =>
+  withRequests((match) => deep(match, change));
+
+function outsideNots(match: RequestMatch, change: (match: RequestMatch) => RequestMatch): RequestMatch {
+  if (match.kind !== 'all' && match.kind !== 'any') return change(match);
+  const [first, ...rest] = match.of.map((each) => outsideNots(each, change));
+  return first === undefined ? match : { ...match, of: [first, ...rest] };
+}
 
 function deep(match: RequestMatch, change: (match: RequestMatch) => RequestMatch): RequestMatch {
   if (match.kind === 'all' || match.kind === 'any') {
@@ -78,7 +87,7 @@ export const FAULTS: readonly Fault[] = [
   { name: 'a parameter is a header', shownBy: 'queries', translators: withReference('parsed_query.*', (_keys, about) => reference('parsed_path').meaning([], about)) },
   { name: 'peers that are denied are told all the same', shownBy: 'peer_prefix_but', spoil: { translated: withoutExcept } },
   { name: 'what is denied is forgotten', shownBy: 'not_prefix', spoil: { set: onRequests((match) => (match.kind === 'not' ? ALWAYS : match)) } },
-  { name: 'regexes take any text', shownBy: 'split_parts', spoil: { set: onRequests((match) => (isRegex(match) ? ALWAYS : match)) } },
+  { name: 'regexes take any text', shownBy: 'split_parts', spoil: { set: withRequests((match) => outsideNots(match, (each) => (isRegex(each) ? ALWAYS : each))) } },
   { name: 'all of many is any of them', shownBy: 'parsed_not', spoil: { set: onRequests((match) => (match.kind === 'all' ? { ...match, kind: 'any' } : match)) } },
   { name: 'bodies are not parsed', shownBy: 'not_prefix', gate: (gate) => ({ ...gate, parsesBodies: false }) },
   { name: 'no token is read', shownBy: 'not_prefix', moment: 'alice and mallory are revoked', gate: (gate) => ({ ...gate, tokenHeaders: [] }) },
