@@ -64,7 +64,7 @@ export class Masking {
 
   /** Masks a member of a record in place. */
   apply(record: object, name: string, rule: MaskRule): void {
-    this.#visit({ container: record as Container, key: name, pointer: `/${escapeSegment(name)}` }, rule);
+    this.#visit({ container: record as Container, key: name, above: undefined, isHidden: false }, rule);
   }
 
   /** Notes what is not there any more. */
@@ -81,8 +81,7 @@ export class Masking {
   #visit(at: Place, rule: MaskRule): void {
     const value = at.container[at.key];
     if (value === undefined || isEmpty(value)) return;
-    const isShown = this.#options.shownPaths.some((path) => isBelow(at.pointer, path));
-    if (isShown) return this.#show(at, value);
+    if (this.#isShown(at)) return this.#show(at, value);
     if (rule.kind === 'keep') return isCredentialName(String(at.key)) ? this.#erase(at, value) : this.#keep(at, value);
     if (rule.kind !== 'erase') return this.#visitInside(at, value, rule);
     if (this.#hasShownBelow(at) && isContainer(value) && !isCredential(value))
@@ -93,7 +92,7 @@ export class Masking {
   #visitInside(at: Place, value: unknown, rule: MaskRule): void {
     if (rule.kind === 'members' && isContainer(value) && !Array.isArray(value)) this.#visitMembers(at, value, rule);
     else if (rule.kind === 'elements' && Array.isArray(value)) {
-      for (const key of value.keys()) this.#visit(placeIn(at, value as unknown as Container, key), rule.rule);
+      for (const key of value.keys()) this.#visit(placeIn(at, key), rule.rule);
     } else if (rule.kind === 'text' && typeof value === 'string') this.#visitText(at, value, rule.shown(value));
     else this.#erase(at, value);
   }
@@ -106,8 +105,7 @@ export class Masking {
         rule.freeNames === 'none' ||
         (rule.freeNames === 'odd' && isPlainName(key)) ||
         this.#options.isKnownName(key);
-      const place = { ...placeIn(at, value, key), ...(isNamed ? {} : { shownPointer: at.shownPointer ?? at.pointer }) };
-      this.#visit(place, own ?? rule.others?.(key) ?? ERASE);
+      this.#visit(placeIn(at, key, !isNamed), own ?? rule.others?.(key) ?? ERASE);
     }
   }
 
@@ -115,7 +113,7 @@ export class Masking {
     if (shown === undefined || !isKeepable(shown)) return this.#erase(at, text);
     if (shown === text) return;
     at.container[at.key] = shown;
-    this.#masked.add(at.shownPointer ?? at.pointer);
+    this.#masked.add(toldPointer(at));
     this.#remember(text);
   }
 
@@ -130,9 +128,9 @@ export class Masking {
       return;
     }
     for (const key of Object.keys(value)) {
-      const place = placeIn(at, value, key);
-      if (!isKeepable(key)) this.#erase({ ...place, shownPointer: at.shownPointer ?? at.pointer }, value[key]);
-      else if (isCredentialName(key) || isCredentialPair(value[key])) this.#erase(place, value[key]);
+      const isNameKept = isKeepable(key);
+      const place = placeIn(at, key, !isNameKept);
+      if (!isNameKept || isCredentialName(key) || isCredentialPair(value[key])) this.#erase(place, value[key]);
       else this.#keep(place, value[key]);
     }
   }
@@ -146,20 +144,31 @@ export class Masking {
     }
     if (!isContainer(value)) return this.#keep(at, value);
     for (const key of Object.keys(value)) {
-      const place = placeIn(at, value, key);
-      if (isKeepable(key)) this.#show(place, value[key]);
-      else this.#erase({ ...place, shownPointer: at.shownPointer ?? at.pointer }, value[key]);
+      const isNameKept = isKeepable(key);
+      const place = placeIn(at, key, !isNameKept);
+      if (isNameKept) this.#show(place, value[key]);
+      else this.#erase(place, value[key]);
     }
   }
 
   #erase(at: Place, value: unknown): void {
     if (Array.isArray(at.container)) at.container[at.key] = null;
     else delete at.container[at.key];
-    this.note(at.shownPointer ?? at.pointer, value);
+    this.note(toldPointer(at), value);
   }
 
-  #hasShownBelow({ pointer }: Place): boolean {
-    return this.#options.shownPaths.some((path) => isBelow(path, pointer));
+  #isShown(at: Place): boolean {
+    const { shownPaths } = this.#options;
+    if (shownPaths.length === 0) return false;
+    const pointer = pointerOf(at);
+    return shownPaths.some((path) => isBelow(pointer, path));
+  }
+
+  #hasShownBelow(at: Place): boolean {
+    const { shownPaths } = this.#options;
+    if (shownPaths.length === 0) return false;
+    const pointer = pointerOf(at);
+    return shownPaths.some((path) => isBelow(path, pointer));
   }
 }
 
@@ -172,14 +181,33 @@ const NOTHING: MaskRule & { readonly kind: 'members' } = {
 interface Place {
   readonly container: Container;
   readonly key: string | number;
-  readonly pointer: string;
-  /** What is told in place of `pointer`, whose last key nobody may see. */
-  readonly shownPointer?: string;
+  /** Where the container is; undefined for the record itself. */
+  readonly above: Place | undefined;
+  /** Whether nobody may see the key: then the place above is told instead. */
+  readonly isHidden: boolean;
 }
 
-function placeIn(at: Place, container: Container, key: string | number): Place {
-  const pointer = `${at.pointer}/${escapeSegment(String(key))}`;
-  return { container, key, pointer, ...(at.shownPointer === undefined ? {} : { shownPointer: at.shownPointer }) };
+/** Of what stands at a place. */
+function placeIn(above: Place, key: string | number, isHidden = false): Place {
+  return { container: above.container[above.key] as Container, key, above, isHidden };
+}
+
+/** A JSON pointer. Most places are never told. */
+function pointerOf(place: Place): string {
+  let pointer = '';
+  for (let at: Place | undefined = place; at !== undefined; at = at.above) {
+    pointer = `/${escapeSegment(String(at.key))}${pointer}`;
+  }
+  return pointer;
+}
+
+/** To the place, or to what holds the uppermost key on the way that nobody may see. */
+function toldPointer(place: Place): string {
+  let told = place;
+  for (let at: Place | undefined = place; at !== undefined; at = at.above) {
+    if (at.isHidden && at.above !== undefined) told = at.above;
+  }
+  return pointerOf(told);
 }
 
 /** Longer texts are no evidence but a load: a record with some of them would be too large to be kept at all. */
@@ -241,7 +269,12 @@ const { isRawJSON: isRawJson } = JSON as unknown as { readonly isRawJSON: (value
 
 /** Says nothing. */
 function isEmpty(value: unknown): boolean {
-  return value === null || value === '' || (isContainer(value) && Object.keys(value).length === 0);
+  return value === null || value === '' || (isContainer(value) && !hasKeys(value));
+}
+
+function hasKeys(value: Container): boolean {
+  for (const key in value) if (Object.hasOwn(value, key)) return true;
+  return false;
 }
 
 function addTexts(value: unknown, to: RemovedTexts): void {
