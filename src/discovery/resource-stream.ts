@@ -123,7 +123,8 @@ export async function* streamResources<Subject>(
       metrics.observe(type.signals.pushSeconds, {}, (performance.now() - event.changedAt) / 1000);
     }
     while (turns.isOver) await turns.next();
-    const renewal = dueRenewal(lane);
+    // What changed meanwhile comes first: a lease must not be renewed after a revocation.
+    const renewal = input.isChanged ? undefined : dueRenewal(lane);
     if (renewal !== undefined) yield renewal;
     timer.set(lane.leases.dueAt, monotonicNow());
   }

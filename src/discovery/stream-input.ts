@@ -36,6 +36,11 @@ export class StreamInput<Subject> implements Disposable {
     return this.#subject;
   }
 
+  /** Whether next() is about to tell of a change. */
+  get isChanged(): boolean {
+    return this.#isChanged;
+  }
+
   /** Something else has changed than the subject. */
   readonly change = (): void => {
     this.#isChanged = true;

@@ -27,7 +27,7 @@ interface Job {
   readonly digest: string;
   readonly abort: AbortController;
   result?: TranslatedPolicy;
-  /** Whether the log has it: a candidate may be refused yet. */
+  /** Whether the log has what became of it: a candidate may be refused yet. */
   isTold: boolean;
   tookMs: number;
   failure?: string;
@@ -120,6 +120,7 @@ export class Translation {
     if (signal.aborted) return;
     job.tookMs = clock.now() - startedAt;
     job.result = result;
+    job.isTold = false;
     metrics.observe('svidgate_offload_translation_seconds', { policy }, job.tookMs / 1000);
     this.#tell();
     if (job === this.#job) this.#options.onChange();
@@ -127,22 +128,27 @@ export class Translation {
 
   #tell(): void {
     const job = this.#job;
-    if (job?.result === undefined || job.isTold) return;
-    job.isTold = true;
+    if (job === undefined || job.isTold) return;
     const { logger, policy } = this.#options;
-    const { digest, tookMs: duration_ms, result } = job;
-    const { ways, rules } = result;
-    const reason = `${ways.offloaded} of ${ways.all} ways to allow, in ${rules.length} rules`;
-    logger.info({ policy, digest, duration_ms, reason }, 'policy translated for envoy');
+    const { digest, tookMs: duration_ms, result, failure } = job;
+    if (result !== undefined) {
+      const { ways, rules } = result;
+      const reason = `${ways.offloaded} of ${ways.all} ways to allow, in ${rules.length} rules`;
+      logger.info({ policy, digest, duration_ms, reason }, 'policy translated for envoy');
+    } else if (failure !== undefined) {
+      logger.warn({ policy, digest, reason: failure }, 'policy not translated for envoy: each request is a call');
+    }
+    job.isTold = result !== undefined || failure !== undefined;
   }
 
   #fail(job: Job, error: unknown): void {
-    const { logger, metrics, policy, onChange } = this.#options;
+    const { metrics, policy, onChange } = this.#options;
     const reason = describeError(error);
     metrics.count('svidgate_offload_translation_failures_total', { policy });
     if (reason === job.failure) return;
     job.failure = reason;
-    logger.warn({ policy, digest: job.digest, reason }, 'policy not translated for envoy: each request is a call');
+    job.isTold = false;
+    this.#tell();
     if (job === this.#job) onChange();
   }
 }

@@ -115,10 +115,11 @@ function decodeAt<Decoded>(codec: Codec<Decoded, never>, bytes: Uint8Array, rang
   return range === undefined ? null : decodeMessage(codec, bytes.subarray(range[0], range[1]), MAX_ENTRY_BYTES);
 }
 
-/** Decodes what is asked for, each time. */
+/** Decodes what is asked for, when it is first: parts of a made-up entry may be large. */
 class LazyCommon implements LoggedCommon {
   readonly #bytes: Uint8Array;
   readonly #parts: Parts;
+  readonly #decoded = new Map<number, unknown>();
 
   constructor(bytes: Uint8Array, parts: Parts) {
     this.#bytes = bytes;
@@ -126,35 +127,44 @@ class LazyCommon implements LoggedCommon {
   }
 
   get startTime(): LoggedCommon['startTime'] {
-    return decodeAt(Timestamp, this.#bytes, this.#parts[START_TIME]);
+    return this.#once(START_TIME, (range) => decodeAt(Timestamp, this.#bytes, range));
   }
 
   /** Only where a filter of ours has kept something in it. */
   get metadata(): LoggedCommon['metadata'] {
-    const range = this.#parts[METADATA];
-    return range !== undefined && hasKept(this.#bytes, range) ? decodeAt(Metadata, this.#bytes, range) : null;
+    return this.#once(METADATA, (range) =>
+      range !== undefined && hasKept(this.#bytes, range) ? decodeAt(Metadata, this.#bytes, range) : null,
+    );
   }
 
   get customTags(): LoggedCommon['customTags'] {
-    const range = this.#parts[CUSTOM_TAGS];
-    const tag = decodeAt(HeaderValue, this.#bytes, range);
+    const tag = this.#once(CUSTOM_TAGS, (range) => decodeAt(HeaderValue, this.#bytes, range));
     return tag === null ? {} : { [tag.key]: tag.value };
   }
 
   get tlsProperties(): LoggedCommon['tlsProperties'] {
-    return TLS_PROPERTIES.at(this.#bytes, this.#parts[TLS]);
+    return this.#once(TLS, (range) => TLS_PROPERTIES.at(this.#bytes, range));
   }
 
   get downstreamLocalAddress(): LoggedCommon['downstreamLocalAddress'] {
-    return ADDRESSES.at(this.#bytes, this.#parts[LOCAL_ADDRESS]);
+    return this.#addressAt(LOCAL_ADDRESS);
   }
 
   get downstreamRemoteAddress(): LoggedCommon['downstreamRemoteAddress'] {
-    return ADDRESSES.at(this.#bytes, this.#parts[REMOTE_ADDRESS]);
+    return this.#addressAt(REMOTE_ADDRESS);
   }
 
   get downstreamDirectRemoteAddress(): LoggedCommon['downstreamDirectRemoteAddress'] {
-    return ADDRESSES.at(this.#bytes, this.#parts[DIRECT_ADDRESS]);
+    return this.#addressAt(DIRECT_ADDRESS);
+  }
+
+  #addressAt(field: number): LoggedCommon['downstreamLocalAddress'] {
+    return this.#once(field, (range) => ADDRESSES.at(this.#bytes, range));
+  }
+
+  #once<Decoded>(field: number, decode: (range: Range | undefined) => Decoded): Decoded {
+    if (!this.#decoded.has(field)) this.#decoded.set(field, decode(this.#parts[field]));
+    return this.#decoded.get(field) as Decoded;
   }
 }
 
