@@ -4,6 +4,7 @@ import {
   MtlsAuthenticated,
   packAny,
   SanType,
+  type MtlsAuthenticatedInit,
   type PrincipalInit,
   type StringMatcherInit,
 } from '../proto/index.ts';
@@ -20,7 +21,10 @@ const MTLS_TYPE_URL = 'type.googleapis.com/envoy.extensions.rbac.principals.mtls
  */
 export function encodePeers(peer: PeerMatch): PrincipalInit | undefined {
   const except = peer.except.map((match): PrincipalInit => ({ notId: presented(match) }));
-  if (peer.kind === 'anyone') return except.length === 0 ? { any: true } : allOf(except);
+  if (peer.kind === 'anyone') {
+    const without = peer.withoutCertificate === true ? [...except, ...NO_CERTIFICATE] : except;
+    return without.length === 0 ? { any: true } : allOf(without);
+  }
   if (peer.of.length === 0) throw new SvidgateError('internal', 'rules for Envoy: an empty list of peers');
   const ids = peer.of.flatMap((match) => (match.kind === 'exact' && canTellPeer(match) ? [match.text] : []));
   if (ids.length === 0) return undefined;
@@ -37,6 +41,15 @@ export function encodeOuterPeers(peer: PeerMatch): PrincipalInit {
   const ids = peer.of.map(presented);
   return anyOf(ids);
 }
+
+/**
+ * `authenticated` without a name is for every connection with TLS, so that certificates that are not verified are told by that they
+ * have a name, and those without any by that they are verified. What is neither is not seen.
+ */
+const NO_CERTIFICATE: readonly PrincipalInit[] = [
+  { notId: presented({ kind: 'regex', regex: String.raw`\C+` }) },
+  { notId: mtlsAuthenticated({ anyValidatedClientCertificate: true }) },
+];
 
 /** Whether Envoy can be told who that is. */
 export function canTellPeer(match: TextMatch): boolean {
@@ -60,8 +73,12 @@ function presented(match: TextMatch): PrincipalInit {
 }
 
 function verified(matcher: StringMatcherInit): PrincipalInit {
-  const config = encodeMessage(MtlsAuthenticated, { sanMatcher: { sanType: SanType.URI, matcher } });
-  return { custom: { name: 'mtls', typedConfig: packAny(MTLS_TYPE_URL, config) } };
+  return mtlsAuthenticated({ sanMatcher: { sanType: SanType.URI, matcher } });
+}
+
+function mtlsAuthenticated(config: MtlsAuthenticatedInit): PrincipalInit {
+  const typedConfig = packAny(MTLS_TYPE_URL, encodeMessage(MtlsAuthenticated, config));
+  return { custom: { name: 'mtls', typedConfig } };
 }
 
 function allOf(ids: readonly PrincipalInit[]): PrincipalInit {

@@ -3,14 +3,29 @@ import type { TextMatch } from './offload-rules.ts';
 import { matchesText } from './translated-policy.ts';
 import { repeatsIn } from './translate/text-match.ts';
 
-/** Comparisons with all IDs, one after the other, in all: more are a call. Prefixes take none. */
+/** Comparisons of one ID for one policy, each time that its peers are told: more are a call. Prefixes of all IDs take none. */
 const MAX_COMPARED = 1_000_000;
+
+/** What one policy may still compare. */
+export class Comparisons {
+  #left = MAX_COMPARED;
+
+  /** Whether there are as many left, which are used up then. */
+  take(match: TextMatch, ids: number): boolean {
+    const cost = ids * costOf(match);
+    if (cost > this.#left) return false;
+    this.#left -= cost;
+    return true;
+  }
+}
+
+/** `too_costly`: nobody looked. */
+export type MatchingPeers = readonly TextMatch[] | 'too_many' | 'too_costly';
 
 /** The SPIFFE IDs that have an entry, by which peers that are matched by a part of their ID are told one by one. */
 export class KnownPeers {
   readonly #ids: () => Iterable<string>;
   #sorted: readonly TextMatch[] | undefined;
-  #compared = 0;
   readonly #found = new Map<string, readonly TextMatch[] | 'too_many'>();
 
   /** @param ids asked for when they are needed, once */
@@ -19,15 +34,18 @@ export class KnownPeers {
   }
 
   /** Those that Envoy can be told of; the same list each time. */
-  matching(match: TextMatch, limit: number): readonly TextMatch[] | 'too_many' {
+  matching(match: TextMatch, limit: number, comparisons = new Comparisons()): MatchingPeers {
     const key = `${limit} ${JSON.stringify(match)}`;
-    const found = this.#found.get(key) ?? this.#search(match, limit);
+    const all = (this.#sorted ??= exactMatches(this.#ids()));
+    const known = this.#found.get(key);
+    if (known !== undefined) return known;
+    if (match.kind !== 'prefix' && !comparisons.take(match, all.length)) return 'too_costly';
+    const found = this.#search(match, limit, all);
     this.#found.set(key, found);
     return found;
   }
 
-  #search(match: TextMatch, limit: number): readonly TextMatch[] | 'too_many' {
-    const all = (this.#sorted ??= exactMatches(this.#ids()));
+  #search(match: TextMatch, limit: number, all: readonly TextMatch[]): readonly TextMatch[] | 'too_many' {
     if (match.kind === 'prefix') {
       const from = firstFrom(all, match.text);
       let to = from;
@@ -37,8 +55,6 @@ export class KnownPeers {
       }
       return all.slice(from, to);
     }
-    this.#compared += all.length * costOf(match);
-    if (this.#compared > MAX_COMPARED) return 'too_many';
     const found = all.filter((each) => matchesText(match, textOf(each)));
     return found.length > limit ? 'too_many' : found;
   }

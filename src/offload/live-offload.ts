@@ -203,10 +203,14 @@ class PolicyOffload {
   }
 
   notes(): readonly string[] {
-    const { crowded = 0 } = this.#restricted ?? {};
-    if (crowded === 0) return [];
+    const { crowded = 0, costly = 0 } = this.#restricted ?? {};
+    const told = (count: number, what: string): readonly string[] =>
+      count === 0
+        ? []
+        : [`policy ${this.#policy.name}: ${count} of its rules ${what}: their peers are left to the call`];
     return [
-      `policy ${this.#policy.name}: ${crowded} of its rules match more registered SPIFFE IDs than Envoys are told of: their peers are left to the call`,
+      ...told(crowded, 'match more registered SPIFFE IDs than Envoys are told of'),
+      ...told(costly, 'match SPIFFE IDs by what is too costly to look for among all that are registered'),
     ];
   }
 

@@ -30,7 +30,12 @@ export type RequestMatch =
  */
 export type PeerMatch =
   | { readonly kind: 'peers'; readonly of: readonly [TextMatch, ...TextMatch[]]; readonly except: readonly TextMatch[] }
-  | { readonly kind: 'anyone'; readonly except: readonly TextMatch[] };
+  | {
+      readonly kind: 'anyone';
+      readonly except: readonly TextMatch[];
+      /** Nobody who shows a certificate, as far as Envoy can be told: one that is verified, or has any name. */
+      readonly withoutCertificate?: true;
+    };
 
 /** A header that is not one of `:method`, `:path` and the like, as the gate sees it: several of a name are one, joined by `,`. */
 export interface HeaderTest {

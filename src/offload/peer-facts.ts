@@ -28,7 +28,10 @@ interface KnownEntries {
  */
 const ROOT_GONE_MS = 24 * 60 * 60_000;
 
-/** Told in the same turn of the event loop as what it is made of. */
+/** Between two readings of all entries, of which each may be new rules for each Envoy. */
+const ENTRIES_REST_MS = 500;
+
+/** Told in the same turn of the event loop as what it is made of, but for who is known: at most twice a second. */
 export interface PeerFactsSource extends Disposable {
   readonly facts: ReadonlyWatchable<PeerFacts>;
   /** Why a trust domain is left to the call although there is a bundle, in words. */
@@ -39,12 +42,7 @@ export function followPeerFacts(options: PeerFactsOptions): PeerFactsSource {
   const { bundle, foreignBundles, revocations, entries, known, clock } = options;
   const roots = new RootBook(clock, options.shaken ?? []);
   const timers = new AbortController();
-  let lastKnown: { readonly of: KnownEntries; readonly peers: KnownPeers } | undefined;
-  const knownPeers = (of: KnownEntries): KnownPeers => {
-    if (lastKnown?.of !== of)
-      lastKnown = { of, peers: new KnownPeers(() => of.entries.map(({ spiffeId }) => spiffeId)) };
-    return lastKnown.peers;
-  };
+  let knownNow = known && { of: known.value, peers: peersOf(known.value) };
   const gather = (): PeerFacts => {
     const bundles = [bundle.value, ...foreignBundles.value.values()];
     const wait = roots.look(bundles);
@@ -56,7 +54,7 @@ export function followPeerFacts(options: PeerFactsOptions): PeerFactsSource {
           .filter(({ trustDomain, x509Authorities }) => x509Authorities.length > 0 && !roots.isShaken(trustDomain))
           .map(({ trustDomain }) => trustDomain),
       ),
-      ...(known === undefined ? {} : { known: knownPeers(known.value) }),
+      ...(knownNow === undefined ? {} : { known: knownNow.peers }),
       ...(entries === undefined
         ? {}
         : {
@@ -74,9 +72,20 @@ export function followPeerFacts(options: PeerFactsOptions): PeerFactsSource {
   const facts = new Watchable<PeerFacts>(gather());
   const sources = [bundle, foreignBundles, revocations, ...(entries === undefined ? [] : [entries])];
   const ends = sources.map((source) => source.subscribe(refresh));
-  // The rest stays the same objects: most policies name their peers, and have nothing to do then.
+  let isResting = false;
+  const rested = (): void => {
+    isResting = false;
+    if (known !== undefined) onEntries(known.value);
+  };
+  // Who comes only saves calls, and whom the gate denies without an entry goes by `registered`, in the same turn: anybody else who
+  // has lost one is allowed by the gate as before.
   const onEntries = (of: KnownEntries): void => {
-    if (lastKnown?.of !== of) facts.set({ ...facts.value, known: knownPeers(of) });
+    if (isResting || knownNow?.of === of) return;
+    isResting = true;
+    clock.sleep(ENTRIES_REST_MS, timers.signal).then(rested, () => undefined);
+    knownNow = { of, peers: peersOf(of) };
+    // The rest stays the same objects: most policies name their peers, and have nothing to do then.
+    facts.set({ ...facts.value, known: knownNow.peers });
   };
   if (known !== undefined) ends.push(known.subscribe(onEntries));
   return {
@@ -87,6 +96,10 @@ export function followPeerFacts(options: PeerFactsOptions): PeerFactsSource {
       for (const end of ends) end();
     },
   };
+}
+
+function peersOf({ entries }: KnownEntries): KnownPeers {
+  return new KnownPeers(() => entries.map(({ spiffeId }) => spiffeId));
 }
 
 /** Serials are not seen by Envoy's rules: whose it is, is left to the call, with all its SVIDs. */

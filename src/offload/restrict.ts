@@ -28,6 +28,8 @@ export interface RestrictedPolicy {
   readonly withheld: number;
   /** How many rules match more peers by a part of their ID than can be told one by one, which are left to the call. */
   readonly crowded: number;
+  /** How many match them by what is too costly to look for, which are left to the call, too. */
+  readonly costly: number;
   /** That it was made for, without who has an entry. */
   readonly facts: Omit<PeerFacts, 'known'>;
 }
@@ -50,7 +52,7 @@ export function restrict(translated: TranslatedPolicy, facts: PeerFacts, before?
   }
   const last = new Map(before?.translated === translated ? before.rules.map((each) => [each.from, each.rule]) : []);
   const rules: RestrictedRule[] = [];
-  const { peers, crowded } = toldPeers(translated, facts.known);
+  const { peers, crowded, costly } = toldPeers(translated, facts.known);
   for (const [index, from] of (facts.obstacle === undefined ? translated.rules : []).entries()) {
     const peer = restrictPeer(peers[index], facts);
     if (peer === undefined) continue;
@@ -58,7 +60,7 @@ export function restrict(translated: TranslatedPolicy, facts: PeerFacts, before?
     rules.push({ from, rule: samePeer(rule.peer, peer) ? rule : { ...from, peer } });
   }
   const { known: _, ...others } = facts;
-  return { translated, rules, withheld: translated.rules.length - rules.length, crowded, facts: others };
+  return { translated, rules, withheld: translated.rules.length - rules.length, crowded, costly, facts: others };
 }
 
 function isNewsOfEntriesAlone(before: RestrictedPolicy['facts'], now: PeerFacts): boolean {
@@ -100,9 +102,6 @@ export function sameSet(one: OffloadSet, other: OffloadSet): boolean {
   );
 }
 
-/** Of whatever certificate. */
-const ANY_NAME: TextMatch = { kind: 'regex', regex: String.raw`\C+` };
-
 /** Undefined where it cannot be said, or nobody is left. */
 function restrictPeer(peer: PeerMatch | undefined, facts: PeerFacts): PeerMatch | undefined {
   if (peer === undefined) return undefined;
@@ -110,8 +109,7 @@ function restrictPeer(peer: PeerMatch | undefined, facts: PeerFacts): PeerMatch 
     // Whoever shows a certificate of somebody unregistered is denied, and is one of these.
     if (facts.registered !== undefined) return undefined;
     // The gate takes a certificate that it cannot read for a revoked one, and Envoy may read it.
-    const isNamed = facts.revokedIds.size > 0 && !peer.except.some((match) => keyOf(match) === keyOf(ANY_NAME));
-    return { kind: 'anyone', except: isNamed ? [...peer.except, ANY_NAME] : peer.except };
+    return facts.revokedIds.size > 0 ? { ...peer, withoutCertificate: true } : peer;
   }
   const [first, ...others] = peer.of.flatMap((match) => narrowed(match, facts));
   if (first === undefined) return undefined;
@@ -199,10 +197,9 @@ function escapeRegex(text: string): string {
 }
 
 function samePeer(one: PeerMatch, other: PeerMatch): boolean {
-  return (
-    sameMatches(one.except, other.except) &&
-    (one.kind === 'peers' ? other.kind === 'peers' && sameMatches(one.of, other.of) : other.kind === 'anyone')
-  );
+  if (!sameMatches(one.except, other.except)) return false;
+  if (one.kind === 'peers') return other.kind === 'peers' && sameMatches(one.of, other.of);
+  return other.kind === 'anyone' && one.withoutCertificate === other.withoutCertificate;
 }
 
 function sameMatches(some: readonly TextMatch[], others: readonly TextMatch[]): boolean {

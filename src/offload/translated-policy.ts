@@ -122,6 +122,14 @@ export function isHop(hops: readonly SpiffeIdPattern[], id: string): boolean {
   return isSpiffeId(id) && hops.some((pattern) => matchesSpiffeId(pattern, id));
 }
 
+const compiled = new WeakMap<TextMatch, RegExp>();
+
+function compiledRegex(match: Extract<TextMatch, { regex: string }>): RegExp {
+  const regex = compiled.get(match) ?? new RegExp(`^(?:${match.regex})$`, 'su');
+  compiled.set(match, regex);
+  return regex;
+}
+
 /** Regexes come from the translator: they mean the same to RE2 and here, for the texts that SPIFFE IDs are. */
 export function matchesText(match: TextMatch, text: string): boolean {
   switch (match.kind) {
@@ -134,6 +142,6 @@ export function matchesText(match: TextMatch, text: string): boolean {
     case 'contains':
       return text.includes(match.text);
     case 'regex':
-      return new RegExp(`^(?:${match.regex})$`, 'su').test(text);
+      return compiledRegex(match).test(text);
   }
 }

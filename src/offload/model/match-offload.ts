@@ -158,7 +158,11 @@ function peerMatcher(match: PeerMatch): Matcher {
   const except = match.except.map(textMatcher);
   const isOut: Matcher = (request, { regexes }) =>
     namesOf(request).some((name) => except.some((matches) => matches(name, regexes)));
-  if (match.kind === 'anyone') return (request, reading) => !isOut(request, reading);
+  if (match.kind === 'anyone') {
+    // One that is neither verified nor has a name is not seen by Envoy: listeners that take it are none of those that offload.
+    if (match.withoutCertificate === true) return ({ peer }) => peer === undefined;
+    return (request, reading) => !isOut(request, reading);
+  }
   // Of others Envoy cannot be told that there is no second URI SAN: they are not sent.
   const wanted = new Set(match.of.flatMap((one) => (one.kind === 'exact' ? [one.text] : [])));
   return (request, reading) => {

@@ -87,9 +87,19 @@ export function isSimpleRegex(regex: string): boolean {
   }
 }
 
-/** In how many places what was taken may have to be given back: what stops at the next `/` or the end is taken once. */
+const SEGMENT = '[^/]*';
+/** Escapes, groups, segments and classes, of which none has a `*`, `+` or `?` that repeats on its own. */
+const PARTS = /\\.|\(\?:|\[\^\/\]\*(?=\/|\)?$)|\[(?:\\.|[^\]\\])*\]|[*+?]/g;
+
+/**
+ * In how many places what was taken may have to be given back. What stops at the next `/` or the end is taken once, but again for each
+ * place that a repeat before it may end at.
+ */
 export function repeatsIn(regex: string): number {
-  return regex.replaceAll(/\[\^\/\]\*(?=\/|\)?$)/g, '').match(/[*+?]/g)?.length ?? 0;
+  const parts = (regex.match(PARTS) ?? []).filter((part) => part === SEGMENT || /^[*+?]$/.test(part));
+  const first = parts.findIndex((part) => part !== SEGMENT);
+  const repeats = parts.filter((part) => part !== SEGMENT).length;
+  return first !== -1 && parts.includes(SEGMENT, first) ? repeats + 1 : repeats;
 }
 
 /** Envoy refuses regexes whose RE2 program is larger than 100. */

@@ -50,8 +50,9 @@ export async function makeCertificates(): Promise<TestCertificates> {
     'a name': makeClient(own, [{ type: 'dns', value: 'alice.example.test' }]),
     'a name like an ID': makeClient(own, [{ type: 'dns', value: alice }]),
     nothing: makeClient(own, []),
-    'alice of a stranger': makeClient(stranger, uri(alice), false),
-    'alice and bob of a stranger': makeClient(stranger, uri(alice, bob), false),
+    'no name at all': makeClient(own, [], { subject: '' }),
+    'alice of a stranger': makeClient(stranger, uri(alice), { isVerified: false }),
+    'alice and bob of a stranger': makeClient(stranger, uri(alice, bob), { isVerified: false }),
   };
   const clients = await Promise.all(
     Object.entries(named).map(async ([name, made]): Promise<[string, ClientCertificate]> => [name, await made]),
@@ -74,11 +75,11 @@ function times(): { readonly notBefore: Date; readonly notAfter: Date } {
 async function makeClient(
   issuer: Issuer,
   names: readonly x509.JsonGeneralName[],
-  isVerified = true,
+  { isVerified = true, subject = CN }: { readonly isVerified?: boolean; readonly subject?: string } = {},
 ): Promise<ClientCertificate> {
   const keys = await makeKeys();
   const certificate = await x509.X509CertificateGenerator.create({
-    subject: CN,
+    subject,
     issuer: issuer.name,
     ...times(),
     signingAlgorithm: ALGORITHM,
@@ -93,7 +94,7 @@ async function makeClient(
     peer: {
       uris: names.flatMap(({ type, value }) => (type === 'url' ? [value] : [])),
       dnsNames: names.flatMap(({ type, value }) => (type === 'dns' ? [value] : [])),
-      subject: CN,
+      subject,
       isVerified,
     },
   };

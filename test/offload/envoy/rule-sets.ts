@@ -91,7 +91,10 @@ function drawPeer(random: Random): PeerMatch {
     ? [{ kind: random.pick(['exact', 'prefix']), text: random.pick(PEER_IDS) }]
     : [];
   if (random.oneIn(5)) except.push({ kind: 'exact', text: random.pick(['alice.example.test', 'CN=subject']) });
-  if (random.below(3) > 0) return { kind: 'anyone', except };
+  if (random.below(3) > 0) {
+    const isWithout = random.oneIn(5);
+    return { kind: 'anyone', except, ...(isWithout ? { withoutCertificate: true } : {}) };
+  }
   const more: TextMatch[] = random.oneIn(2) ? [{ kind: 'exact', text: random.pick(PEER_IDS) }] : [];
   return { kind: 'peers', of: [{ kind: 'exact', text: random.pick(PEER_IDS) }, ...more], except };
 }

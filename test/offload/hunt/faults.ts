@@ -1,5 +1,5 @@
 /** What a translation may get wrong, planted: the hunt has to find each. */
-import type { GateFacts, OffloadSet, RequestMatch, TranslatedPolicy } from '../../../src/offload/index.ts';
+import type { GateFacts, OffloadSet, PeerMatch, RequestMatch, TranslatedPolicy } from '../../../src/offload/index.ts';
 import { TRANSLATORS, type Translators } from '../../../src/offload/translate/index.ts';
 import type { MomentName, Spoil } from './hunt.ts';
 
@@ -132,5 +132,7 @@ function withoutHeaderTests(set: OffloadSet): OffloadSet {
 }
 
 function withoutExceptions(set: OffloadSet): OffloadSet {
-  return { ...set, allow: set.allow.map((rule) => ({ ...rule, peer: { ...rule.peer, except: [] } })) };
+  const open = (peer: PeerMatch): PeerMatch =>
+    peer.kind === 'anyone' ? { kind: 'anyone', except: [] } : { ...peer, except: [] };
+  return { ...set, allow: set.allow.map((rule) => ({ ...rule, peer: open(rule.peer) })) };
 }

@@ -248,6 +248,16 @@ describe('whom a rule is for', () => {
     ]);
   });
 
+  test('anyone who shows no certificate', () => {
+    const set = setOf([ruleOf('r', { peer: { ...ANYONE, except: [exact(ID)], withoutCertificate: true } })]);
+    const [principal] = decode(encodeRules(set)).filter.shadowRules?.policies['r']?.principals ?? [];
+    const [excepted, named, verified] = (principal?.andIds?.ids ?? []).map(({ notId }) => notId);
+    assert.deepEqual(plain(excepted), { authenticated: { principalName: { exact: ID } } });
+    assert.equal(named?.authenticated?.principalName?.safeRegex?.regex, String.raw`\C+`);
+    const config = decodeMessage(MtlsAuthenticated, verified?.custom?.typedConfig?.value ?? new Uint8Array(), MAX);
+    assert.deepEqual([config.anyValidatedClientCertificate, config.sanMatcher ?? undefined], [true, undefined]);
+  });
+
   for (const { what, rule } of [
     {
       what: 'peers by a prefix',

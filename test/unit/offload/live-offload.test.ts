@@ -193,6 +193,16 @@ test('an entry that comes or goes is in the sets when it is told; where it conce
   assert.equal(here.offload.report('default')?.withheld, 1);
 });
 
+test('a pattern that is too costly to look for is told as that', async () => {
+  using here = stage({}, { inForce: snapshot('d1') });
+  await settled();
+  const costly = peers({ kind: 'regex', regex: 'spiffe://td[.]test/.*a.*b.*c' });
+  await here.finish('d1', translated([rule('web', peers(exact(WEB))), rule('costly', costly)]));
+  const ids = Array.from({ length: 300 }, (_, index) => `spiffe://td.test/t/${index}`);
+  here.facts.set(facts({ known: new KnownPeers(() => ids) }));
+  assert.match(here.offload.notes().join(), /^policy default: 1 of its rules match SPIFFE IDs by what is too costly/);
+});
+
 test('rules that cannot be restricted are a call, and hold up no revocation', async () => {
   using here = stage({}, { inForce: snapshot('d1') });
   await settled();

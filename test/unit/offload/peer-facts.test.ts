@@ -8,6 +8,7 @@ import {
   type ForeignBundles,
   type Revocation,
   type RevocationTarget,
+  type SpiffeId,
   type TrustBundle,
   type TrustDomain,
 } from '../../../src/spiffe/index.ts';
@@ -36,7 +37,18 @@ const bundleOf = (trustDomain: TrustDomain, ...x509Authorities: readonly Uint8Ar
 });
 const revoked = (target: RevocationTarget): Revocation => ({ id: 'r', target, reason: 'unspecified', revokedAt: 0 });
 
-function stage({ shaken }: { readonly shaken?: readonly TrustDomain[] } = {}) {
+interface StageOptions {
+  readonly shaken?: readonly TrustDomain[];
+  /** Where peers have to have one. */
+  readonly entries?: Watchable<Entries>;
+}
+
+interface Entries {
+  readonly entries: readonly { readonly spiffeId: SpiffeId }[];
+  hasSpiffeId(id: SpiffeId): boolean;
+}
+
+function stage({ shaken, entries }: StageOptions = {}) {
   const clock: TestClock = createTestClock();
   const bundle = new Watchable(bundleOf(OWN, first));
   const foreignBundles = new Watchable<ForeignBundles>(new Map([[FOREIGN, bundleOf(FOREIGN, first)]]));
@@ -46,7 +58,8 @@ function stage({ shaken }: { readonly shaken?: readonly TrustDomain[] } = {}) {
     bundle,
     foreignBundles,
     revocations,
-    known,
+    known: entries ?? known,
+    entries,
     clock,
     ...(shaken === undefined ? {} : { shaken }),
   });
@@ -123,6 +136,49 @@ test('entries are looked at where they are asked for, and what they do not chang
   assert.equal(facts.value.known?.matching(prefix, 10).length, 2);
   assert.equal(facts.value.known.matching(prefix, 1), 'too_many');
   assert.equal(before.known, known);
+});
+
+test('entries are read again at most twice a second, whoever is revoked goes at once', async () => {
+  using here = stage();
+  const { facts } = here.source;
+  let news = 0;
+  facts.subscribe(() => (news += 1));
+  const ids = (...paths: readonly string[]) => ({
+    entries: paths.map((path) => ({ spiffeId: parseSpiffeId(`spiffe://td.test/${path}`) })),
+  });
+  const count = (): number | undefined => facts.value.known?.matching({ kind: 'prefix', text: 'spiffe://' }, 10).length;
+  here.known.set(ids('1', '2'));
+  assert.deepEqual([news, count()], [1, 2], 'the first change at once');
+  here.known.set(ids('1', '2', '3'));
+  here.known.set(ids('1', '2', '3', '4'));
+  here.revocations.set({ all: [revoked({ kind: 'spiffe_id', spiffeId: WEB })] });
+  assert.deepEqual([news, count(), facts.value.revokedIds.has(WEB)], [2, 2, true]);
+  await here.clock.advance(499);
+  assert.equal(news, 2);
+  await here.clock.advance(1);
+  assert.deepEqual([news, count()], [3, 4], 'the others together');
+  here.known.set(ids());
+  assert.equal(count(), 4);
+  await here.clock.advance(500);
+  assert.deepEqual([news, count()], [4, 0]);
+  await here.clock.advance(500);
+  assert.deepEqual([news, here.clock.sleeping], [4, 0], 'and then nothing');
+  here.known.set(ids('1'));
+  here.known.set(ids('1', '2'));
+  assert.equal(here.clock.sleeping, 1);
+  here.source[Symbol.dispose]();
+  await here.clock.advance(1000);
+  assert.deepEqual([news, here.clock.sleeping], [5, 0]);
+});
+
+test('who has to have an entry and has lost it goes at once', () => {
+  const entries = new Watchable<Entries>({ entries: [{ spiffeId: WEB }], hasSpiffeId: (id) => id === WEB });
+  using here = stage({ entries });
+  const has = (): boolean | undefined => here.source.facts.value.registered?.has(WEB);
+  const before = here.source.facts.value;
+  entries.set({ entries: [], hasSpiffeId: () => false });
+  assert.equal(has(), false);
+  assert.notEqual(here.source.facts.value.registered, before.registered, 'and is told');
 });
 
 test('a root that cannot be read is one like any other', () => {

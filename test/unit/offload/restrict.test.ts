@@ -9,6 +9,7 @@ import {
   type PeerMatch,
   type TextMatch,
 } from '../../../src/offload/index.ts';
+import { searchRegex } from '../../../src/offload/translate/text-match.ts';
 import { parseSpiffeId } from '../../../src/spiffe/index.ts';
 import { exact, facts, FOREIGN, OWN, peers, prefix, rule, translated } from './offload-fixtures.ts';
 
@@ -32,7 +33,7 @@ test('whoever is revoked leaves lists, and is left out of what is no list', () =
   assert.equal(peerUnder(peers(exact(WEB)), revoked(WEB)), undefined, 'an empty list would be anyone');
   const under = peerUnder(peers(prefix('spiffe://td.test/')), revoked(WEB, ALIEN));
   assert.deepEqual(under, { ...peers(prefix('spiffe://td.test/')), except: [exact(WEB)] });
-  const without: PeerMatch = { kind: 'anyone', except: [regex(String.raw`\C+`)] };
+  const without: PeerMatch = { ...anyone, withoutCertificate: true };
   assert.deepEqual(peerUnder(anyone, revoked(WEB)), without, 'with any certificate: the gate may be unable to read it');
   assert.deepEqual(peerUnder(without, revoked(WEB)), without, 'once is enough');
   assert.deepEqual(peerUnder(anyone, {}), anyone);
@@ -161,7 +162,57 @@ test('more of them than a rule, or all rules, can tell are left to the call, and
   const after = [...eleven, peers(exact(WEB))];
   assert.deepEqual(under(all, ...after), { counts: [...Array<number>(10).fill(200), 1], crowded: 1, withheld: 1 });
   const others = Array.from({ length: 60 }, (_, index) => peers(suffix(`/${index}/none`)));
-  assert.equal(under(many(20_000, 'a'), ...others).crowded, 10, 'a million comparisons');
+  assert.equal(under(many(20_000, 'a'), ...others).crowded, 0);
+});
+
+test('what is too costly to look for is left to the call, and counted by itself', () => {
+  const many = Array.from({ length: 20_000 }, (_, index) => `spiffe://td.test/a/${index}`);
+  const known = new KnownPeers(() => many);
+  const under = (of: readonly PeerMatch[]) => {
+    const all = of.map((peer, index) => rule(`r${index}`, peer));
+    const { rules, crowded, costly } = restrict(translated(all), facts({ known }));
+    return { left: rules.map(({ rule: { id } }) => id), crowded, costly };
+  };
+  const suffixes = (from: number): readonly PeerMatch[] =>
+    Array.from({ length: 52 }, (_, index) => peers(suffix(`/${from + index}/none`), exact(WEB)));
+  const first = under(suffixes(0));
+  assert.deepEqual(
+    [first.crowded, first.costly, first.left.length],
+    [0, 2, 52],
+    'a million comparisons; who is named stays',
+  );
+  assert.equal(under(suffixes(100)).costly, 2, 'each policy has its own');
+  const but = (count: number): Extract<PeerMatch, { kind: 'peers' }> => ({
+    kind: 'peers',
+    of: [prefix('spiffe://td.test/a/11'), exact(WEB)],
+    except: Array.from({ length: count }, (_, index) => regex(`spiffe://td\\.test/.*a.*b.*${index}`)),
+  });
+  const { length } = many.filter((id) => id.startsWith('spiffe://td.test/a/11'));
+  assert.ok(length > 200, 'too many to be told');
+  assert.deepEqual(under([but(100)]), { left: ['r0'], crowded: 1, costly: 0 });
+  const few: PeerMatch = { ...but(2), of: [prefix('spiffe://td.test/a/111'), exact(WEB)] };
+  assert.deepEqual(under([few]), { left: ['r0'], crowded: 0, costly: 0 });
+  assert.deepEqual(under([{ ...few, except: but(3).except }]), { left: [], crowded: 0, costly: 1 });
+});
+
+test('IDs are looked for by patterns as they are written', () => {
+  const ids = Array.from(
+    { length: 300 },
+    (_, index) => `spiffe://td.test/ns/web/sa/${index === 7 ? 'admin-x' : `s-${index}`}`,
+  );
+  for (const pattern of ['^spiffe://td[.]test/ns/[a-z]+/sa/[a-z-]+$', 'admin']) {
+    const found = new KnownPeers(() => ids).matching(regex(searchRegex(pattern) ?? ''), 200);
+    assert.deepEqual(found, [exact('spiffe://td.test/ns/web/sa/admin-x')], pattern);
+  }
+});
+
+test('when as many are told as a policy may, nobody is looked for', () => {
+  const ids = Array.from({ length: 2000 }, (_, index) => `spiffe://td.test/${index % 10}/${index}`);
+  const tens = Array.from({ length: 10 }, (_, index) => rule(`r${index}`, peers(prefix(`spiffe://td.test/${index}/`))));
+  const known = new KnownPeers(() => ids);
+  const costly = Array.from({ length: 3000 }, (_, index) => rule(`s${index}`, peers(suffix(`/none${index}`))));
+  const { rules, crowded, costly: uncounted } = restrict(translated([...tens, ...costly]), facts({ known }));
+  assert.deepEqual([rules.length, crowded, uncounted], [10, 3000, 0]);
 });
 
 test('entries that come and go change what matches by a part of the ID, and nothing else', () => {

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { joinPaths, pathMatches, segmentIs, type PathShape } from '../../../src/offload/translate/path-shape.ts';
-import { fitsEnvoy, isPrintableRegex, quoteRegex, searchRegex } from '../../../src/offload/translate/text-match.ts';
+import {
+  fitsEnvoy,
+  isPrintableRegex,
+  isSimpleRegex,
+  quoteRegex,
+  repeatsIn,
+  searchRegex,
+} from '../../../src/offload/translate/text-match.ts';
 import { matchesText } from '../../../src/offload/index.ts';
 
 const printable = fc.string({ unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)) });
@@ -81,6 +88,21 @@ describe('regexes', () => {
   }
 
   // As Envoy 1.40 counts them.
+  const repeats: readonly (readonly [regex: string, count: number])[] = [
+    ['(?:spiffe://td[.]test/ns/[a-z]+/sa/[a-z-]+)', 2],
+    ['[ -~]*(?:admin)[ -~]*', 2],
+    [String.raw`\*\?[*+?]\(?:a`, 1],
+    ['spiffe://[^/]*/[^/]*/sa/.*', 1],
+    ['.*[^/]*/[^/]*/sa', 2],
+    ['.*[^/]*/.*[^/]*/.*a', 4],
+  ];
+  for (const [regex, count] of repeats) {
+    test(`places to come back to: ${count} in ${regex}`, () => {
+      assert.equal(repeatsIn(regex), count);
+      assert.equal(isSimpleRegex(regex), count <= 3);
+    });
+  }
+
   const sizes: readonly (readonly [regex: string, size: number])[] = [
     [`/${'a'.repeat(60)}`, 65],
     ["(?:[!-%'-~]*&){1,12}[!-%'-~]*", 64],

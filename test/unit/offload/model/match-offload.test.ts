@@ -49,6 +49,15 @@ test('who is excepted never matches, however it is presented', () => {
   }
 });
 
+test('who has to be without a certificate has none, whatever is in it', () => {
+  const set = setOf(rule({ peer: { kind: 'anyone', except: [], withoutCertificate: true } }));
+  assert.equal(matchOffload(set, request()).allow, 'r1');
+  const nameless = { peer: { uris: [], dnsNames: [], subject: '', isVerified: true } };
+  for (const shown of [peer(false, BOB), peer(true), nameless]) {
+    assert.equal(matchOffload(set, request(shown)).allow, undefined);
+  }
+});
+
 test('several headers of a name are read as the version of Envoy does', () => {
   const twice = request({
     headers: [
