@@ -42,8 +42,7 @@ export const offload: Benchmark = {
       '1,000 rules, six times as long as the same code natively (0.3 and 0.2 s); V8’s optimizer on all of it does not change that, nor does ' +
       'more room for Go’s garbage collector. It was 4.1 s: modules are compiled once for each purpose, a policy is translated while it ' +
       'compiles, and answers are put together from what is encoded already. What is left beside is some 0.3 s to encode and to send ' +
-      '1.2 MB to each of 100 streams, 1 MiB in each turn of the event loop, so that decisions go on meanwhile: the longest ' +
-      'wait for another answer went from 300–400 ms to less than 100 ms. To come below half a second, rules that did not change would ' +
+      '1.2 MB to each of 100 streams, 8 MiB in each turn of the event loop, so that decisions go on meanwhile. To come below half a second, rules that did not change would ' +
       'have to be known without OPA.',
   ].join('\n\n'),
   run,

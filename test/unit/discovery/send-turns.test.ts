@@ -6,7 +6,7 @@ import { SendTurns } from '../../../src/discovery/send-turns.ts';
 const MIB = 1024 * 1024;
 
 test('streams that are told at once send in as many turns of the event loop as it takes, in their order', async () => {
-  const turns = new SendTurns();
+  const turns = new SendTurns(MIB);
   const sent: number[] = [];
   const send = async (stream: number): Promise<void> => {
     while (turns.isOver) await turns.next();
@@ -25,7 +25,7 @@ test('streams that are told at once send in as many turns of the event loop as i
 });
 
 test('what is larger than a turn is sent, and the next one waits', async () => {
-  const turns = new SendTurns();
+  const turns = new SendTurns(MIB);
   turns.took(100 * MIB);
   assert.equal(turns.isOver, true);
   await turns.next();
