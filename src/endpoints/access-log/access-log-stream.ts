@@ -127,13 +127,13 @@ interface Answer {
   readonly isUnknown: boolean;
 }
 
-/** What our filters said, by rules as they are known now. */
+/** What our filters said, by rules as they are known now; nothing of an entry that is not taken. */
 function answersIn(
   entry: ScannedEntry | undefined,
   { mayHave: isAllowed }: { readonly mayHave: (policy: string) => boolean },
   { source, clock }: AccessLogContext,
 ): readonly Answer[] {
-  if (entry === undefined) return [];
+  if (entry === undefined || !entry.isLast || entry.decisions.length > MAX_DECISIONS) return [];
   return entry.decisions.map((decision) => {
     const { policy, rule } = decision;
     const mayHave = isAllowed(policy);
@@ -155,8 +155,8 @@ interface Logging {
 }
 
 function takeEntry({ bytes, entry, answers }: TakenEntry, logging: Logging, context: AccessLogContext): Result {
-  if (entry === undefined || answers.length > MAX_DECISIONS) return 'refused';
-  if (answers.length === 0 || !entry.isLast) return 'ignored';
+  if (entry === undefined || entry.decisions.length > MAX_DECISIONS) return 'refused';
+  if (answers.length === 0) return 'ignored';
   const { ids, caller } = logging;
   let result: Result = 'recorded';
   for (const answer of answers) {
